@@ -1,0 +1,122 @@
+"""Stage report: figures, ROC and heatmaps -> results/report/index.html, one page that opens offline and shows it all."""
+
+import base64
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from PIL import Image
+
+from pipeline.errors import UserError, run
+from pipeline.outputs import write_text
+from pipeline.params import PathFlag, read_command_line, setting
+from pipeline.project import from_root
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+WEBP_QUALITY = 82
+OUTCOMES = ("TP", "TN", "FP", "FN")
+
+
+@dataclass(frozen=True)
+class Params:
+    samples_per_method: int = setting("faces in the gallery for each method", low=1)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A face in the gallery."""
+
+    video: str
+    method: str
+    outcome: str
+    peak: str  # inside, outside or unknown: where the heat's peak lies
+    picture: str  # as a data address
+
+
+def read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(f"{path} is not there; `dvc repro` makes it")
+    return json.loads(path.read_text())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def embedded(path: Path) -> str:
+    """A picture as an address that holds all of it, so that the page needs no other file."""
+    content = io.BytesIO()
+    Image.open(path).convert("RGB").save(content, "WEBP", quality=WEBP_QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+def gallery(explanation: Path, samples_per_method: int) -> list[Card]:
+    """The first faces of each method; mistakes come first, since they are what one must see."""
+    rows = read_rows(explanation / "explanations.csv")
+    chosen: dict[str, list[dict[str, str]]] = {}
+    for row in sorted(rows, key=lambda row: (row["outcome"] in ("TP", "TN"), row["video"])):
+        chosen.setdefault(row["method"], []).append(row)
+    return [
+        Card(
+            row["video"],
+            method,
+            row["outcome"],
+            {"True": "inside", "False": "outside", "": "unknown"}[row["peak_in_mask"]],
+            embedded(explanation / row["figure"]),
+        )
+        for method in sorted(chosen)
+        for row in chosen[method][:samples_per_method]
+    ]
+
+
+def stages(dvc_yaml: Path) -> list[dict[str, str]]:
+    """The DAG as dvc.yaml has it: name and purpose of each stage, in the order in which a video passes."""
+    listed = yaml.safe_load(dvc_yaml.read_text())["stages"]
+    return [{"name": name, "desc": stage.get("desc", "")} for name, stage in listed.items()]
+
+
+def interval(figure: dict[str, float | None] | None) -> str:
+    """A figure with its interval, in words for a table."""
+    if not figure or figure["value"] is None:
+        return "–"
+    if figure.get("low") is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} <small>({figure['low']:.3f} to {figure['high']:.3f})</small>"
+
+
+def main() -> None:
+    params, paths = read_command_line(
+        __doc__,
+        "report",
+        Params,
+        models=PathFlag("data/models", "what the stage train left"),
+        tests=PathFlag("results/tests", "what the stage test left"),
+        explanation=PathFlag("results/explanation", "what the stage explain left"),
+        output_path=PathFlag("results/report", "where the page goes"),
+    )
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["interval"] = lambda figure: jinja2.utils.markupsafe.Markup(interval(figure))
+    cards = gallery(paths.explanation, params.samples_per_method)
+    page = environment.from_string(TEMPLATE.read_text()).render(
+        stages=stages(from_root("dvc.yaml")),
+        protocol=read_json(paths.tests / "protocol.json"),
+        measured=read_json(paths.tests / "metrics.json"),
+        pointing=read_json(paths.explanation / "metrics.json")["pointing"],
+        training=read_json(paths.models / "metrics.json"),
+        roc=embedded(paths.tests / "roc.png"),
+        cards=cards,
+        methods=sorted({card.method for card in cards}),
+        outcomes=[outcome for outcome in OUTCOMES if any(card.outcome == outcome for card in cards)],
+    )
+    write_text(paths.output_path / "index.html", page)
+    print(f"open {paths.output_path / 'index.html'}")
+
+
+if __name__ == "__main__":
+    run(main)

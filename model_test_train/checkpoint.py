@@ -1,0 +1,67 @@
+"""A checkpoint: one safetensors file that carries everything needed to use the network it holds.
+
+Weights, the network's own YAML (with its input contract), how its faces were found and cut out, threshold, calibration, and
+where it came from. Nothing is unpickled, neither here nor in the unfinished state of a training run.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from model_test_train.networks.network import Network, build_network
+from pipeline.errors import UserError
+from pipeline.outputs import write_bytes
+
+DRAWN_WARNING = "This network was trained on drawings only. Its verdict is no evidence about real faces."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint says beside its weights."""
+
+    name: str  # as published: <network>_checkpoint<epoch>_<dataset>
+    description: dict[str, Any]  # the network's YAML
+    preprocessing: dict[str, Any]  # the settings of detect_faces and extract_crops that made its crops
+    threshold: float  # a fake probability above it is called fake
+    calibration: dict[str, float] | None
+    trained_on: list[str]  # names of datasets; empty: never trained
+    provenance: dict[str, Any]  # code revision, settings, index, epoch, validation figures
+
+    @property
+    def warning(self) -> str | None:
+        """What must be said beside every verdict of this network."""
+        if not self.trained_on:
+            return "This network was never trained. Its verdict means nothing."
+        return DRAWN_WARNING if set(self.trained_on) == {"DEMO"} else None
+
+
+def save_checkpoint(path: Path, network: Network, checkpoint: Checkpoint) -> None:
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    # One key only: safetensors does not keep several in order, and the file's bytes would differ from run to run.
+    write_bytes(path, save(weights, {"checkpoint": json.dumps(dataclasses.asdict(checkpoint), sort_keys=True)}))
+
+
+def load_checkpoint(path: Path, device: torch.device) -> tuple[Network, Checkpoint]:
+    """The network, in eval mode on the device, and what its checkpoint says."""
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}; `dvc repro train` makes the demo's, --model_path names another")
+    try:
+        with safe_open(path, "pt") as file:
+            checkpoint = Checkpoint(**json.loads((file.metadata() or {})["checkpoint"]))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not a checkpoint of this project (a safetensors file with its own card)") from error
+    network = build_network(without_pretrained(checkpoint.description))
+    network.load_state_dict(weights)
+    return network.to(device).eval().requires_grad_(False), checkpoint
+
+
+def without_pretrained(description: dict[str, Any]) -> dict[str, Any]:
+    """The same network, without asking for the weights that its training began from."""
+    return {**description, "backbone": {**description["backbone"], "pretrained": False}}

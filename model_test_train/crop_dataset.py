@@ -1,0 +1,156 @@
+"""Crops on disk -> batches, one picture at a time: memory does not grow with the data.
+
+What is drawn at random for a sample depends on (seed, epoch, its place) alone, so it is the same for any number of workers
+and after any interruption.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from model_test_train.augmentation import Augmentation, Look
+from model_test_train.inputs import InputContract, read_crop, read_mask, resized
+from pipeline.errors import UserError
+from pipeline.index import FAKE, REAL, Video
+from preprocessing.crops import Crop
+from preprocessing.video import evenly_spaced
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A crop and the truth about its video."""
+
+    crop: Crop
+    video: Video
+
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # pictures, labels, masks
+Group = tuple[Sample, ...]  # samples that stay together in a batch: a fake and its original, or one sample alone
+
+
+def samples_by_video(
+    videos: Sequence[Video], crops: Sequence[Crop], frames_per_video: int, only_main: bool
+) -> dict[str, list[Sample]]:
+    """For each video, its crops at equidistant frames: of the main person, or of each person."""
+    known = {video.video: video for video in videos}
+    tracks: dict[tuple[str, int], list[Sample]] = {}
+    for crop in sorted(crops, key=lambda crop: (crop.video, crop.track, crop.frame)):
+        if crop.video in known and not (only_main and crop.track):
+            tracks.setdefault((crop.video, crop.track), []).append(Sample(crop, known[crop.video]))
+    chosen: dict[str, list[Sample]] = {}
+    for (name, _), samples in tracks.items():
+        places = evenly_spaced(len(samples), frames_per_video)
+        chosen.setdefault(name, []).extend(samples[place] for place in places)
+    return chosen
+
+
+def pairs(chosen: dict[str, list[Sample]]) -> list[Group]:
+    """Each crop of a fake beside the crop of its original nearest in time, so that only the manipulation tells them apart."""
+    originals = {samples[0].video.identities[0]: samples for samples in chosen.values() if samples[0].video.label == REAL}
+    groups: list[Group] = []
+    for samples in chosen.values():
+        original = originals.get(samples[0].video.identities[0])
+        if samples[0].video.label == FAKE and original:
+            groups += [(sample, min(original, key=lambda o: abs(o.crop.frame - sample.crop.frame))) for sample in samples]
+    if not groups:
+        raise UserError("training.paired: no fake has its original among the training videos; say 'paired: false'")
+    return groups
+
+
+def singles(chosen: dict[str, list[Sample]], share_of_real: float, share_of_fake: float) -> list[Group]:
+    """Every crop by itself; of each video only a share of the frames, by its label, to balance the classes."""
+    groups: list[Group] = []
+    for samples in chosen.values():
+        share = share_of_fake if samples[0].video.label == FAKE else share_of_real
+        groups += [(samples[place],) for place in evenly_spaced(len(samples), max(1, round(share * len(samples))))]
+    return groups
+
+
+class EpochSampler(Sampler):
+    """Yields (epoch, place) for the groups in an order of the epoch's own."""
+
+    def __init__(self, groups: int, seed: int, epoch: int) -> None:
+        self.order = np.random.default_rng([seed, epoch]).permutation(groups)
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, int(place)) for place in self.order)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+class TrainingGroups(Dataset):
+    """(epoch, place) -> the group's pictures (g, size, size, 3) uint8, its labels (g,), its masks (g, h, w).
+
+    A mask says what share of each place of the network's feature map was manipulated; it is NaN where nobody knows.
+    """
+
+    def __init__(
+        self,
+        groups: list[Group],
+        contract: InputContract,
+        places: tuple[int, int],
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
+        self.groups = groups
+        self.contract = contract
+        self.places = places
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, place = key
+        group = self.groups[place]
+        # One look for the whole group: a pair is moved and lit alike.
+        look = self.augmentation.draw(np.random.default_rng([self.seed, epoch, place]))
+        pictures = [look.lit(self.contract.fit(look.moved(read_crop(sample.crop.path)))) for sample in group]
+        labels = torch.tensor([float(sample.video.label) for sample in group])
+        masks = np.stack([self.mask(sample, look) for sample in group])
+        return torch.from_numpy(np.stack(pictures)), labels, torch.from_numpy(masks)
+
+    def mask(self, sample: Sample, look: Look) -> np.ndarray:
+        if sample.video.label == REAL:
+            return np.zeros(self.places, np.float32)
+        if sample.crop.mask is None:
+            return np.full(self.places, np.nan, np.float32)
+        return resized(look.moved(read_mask(sample.crop.mask)).astype(np.float32), *self.places)
+
+
+class Pictures(Dataset):
+    """place -> the sample's picture (size, size, 3) uint8, as it is."""
+
+    def __init__(self, samples: list[Sample], contract: InputContract) -> None:
+        self.samples = samples
+        self.contract = contract
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, place: int) -> torch.Tensor:
+        return torch.from_numpy(self.contract.fit(read_crop(self.samples[place].crop.path)))
+
+
+def training_batches(dataset: TrainingGroups, batch_size: int, workers: int, seed: int, epoch: int) -> DataLoader:
+    """Batches of `batch_size` pictures; the last, smaller one is left out, since batch norm learns badly from it."""
+    per_batch = max(1, batch_size // len(dataset.groups[0]))
+    sampler = EpochSampler(len(dataset), seed, epoch)
+    drop_last = len(dataset) >= per_batch
+    return DataLoader(dataset, per_batch, sampler=sampler, num_workers=workers, drop_last=drop_last, collate_fn=collate)
+
+
+def picture_batches(samples: list[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:
+    """Batches of pictures, in the samples' order."""
+    return DataLoader(Pictures(samples, contract), batch_size, num_workers=workers)
+
+
+def collate(groups: list[Batch]) -> Batch:
+    pictures, labels, masks = (torch.cat(parts) for parts in zip(*groups, strict=True))
+    return pictures, labels, masks

@@ -1,0 +1,102 @@
+"""Detectors: a feature map (b, channels, h, w) -> one logit a picture (b,); positive means fake.
+
+A detector whose tokens are places can also be asked about each place; training does so where masks tell what was changed.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from model_test_train.networks.transformer import Transformer
+from pipeline.errors import UserError
+
+
+class Detector(nn.Module):
+    """`places`: (h, w) where each token is a place in the picture, None where tokens are something else."""
+
+    places: tuple[int, int] | None = None
+
+    def judge_places(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture's logit (b,), and a logit for each place (b, h, w): was it changed?"""
+        raise TypeError(f"the tokens of {type(self).__name__} are no places")
+
+
+class PlaceTransformer(Detector):
+    """A token a place: attention between them says where the network looked."""
+
+    def __init__(
+        self,
+        channels: int,
+        grid: tuple[int, int],
+        *,
+        dim: int,
+        depth: int,
+        heads: int,
+        dim_head: int,
+        mlp_dim: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.places = grid
+        self.to_tokens = nn.Linear(channels, dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embedding = nn.Parameter(0.02 * torch.randn(1, grid[0] * grid[1] + 1, dim))
+        self.transformer = Transformer(dim, depth, heads, dim_head, mlp_dim, dropout)
+        self.norm = nn.LayerNorm(dim)
+        self.to_logit = nn.Linear(dim, 1)
+        self.to_place_logit = nn.Linear(dim, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.judge_places(features)[0]
+
+    def judge_places(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        places = self.to_tokens(features.flatten(2).mT)  # (b, h w, dim)
+        tokens = torch.cat((self.cls_token.expand(len(places), -1, -1), places), 1) + self.pos_embedding
+        logit = self.to_logit(self.norm(self.transformer(tokens)[:, 0])).squeeze(-1)
+        return logit, self.to_place_logit(places).view(-1, *features.shape[2:])
+
+
+class ChannelTransformer(Detector):
+    """The published detector: each token is a learned mixture of channels, its numbers are that mixture's map (h w)."""
+
+    def __init__(
+        self,
+        channels: int,
+        grid: tuple[int, int],
+        *,
+        tokens: int,
+        depth: int,
+        heads: int,
+        dim_head: int,
+        mlp_dim: int,
+        dropout: float,
+        emb_dropout: float,
+    ) -> None:
+        super().__init__()
+        dim = grid[0] * grid[1]
+        self.patch_to_embedding = nn.Conv1d(1, tokens, kernel_size=channels, stride=channels)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
+        self.pos_embedding = nn.Parameter(torch.randn(1, tokens + 1, dim))
+        self.dropout = nn.Dropout(emb_dropout)
+        self.transformer = Transformer(dim, depth, heads, dim_head, mlp_dim, dropout)
+        self.mlp_head = nn.Sequential(nn.Linear(dim, mlp_dim), nn.ReLU(), nn.Linear(mlp_dim, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        by_place = features.flatten(2).mT.flatten(1).unsqueeze(1)  # (b, 1, h w channels): one stride a place
+        tokens = self.patch_to_embedding(by_place)  # (b, tokens, h w)
+        tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), 1) + self.pos_embedding
+        return self.mlp_head(self.transformer(self.dropout(tokens))[:, 0]).squeeze(-1)
+
+
+DETECTORS: dict[str, Callable[..., Detector]] = {
+    "place_transformer": PlaceTransformer,
+    "channel_transformer": ChannelTransformer,
+}
+
+
+def build_detector(name: str, channels: int, grid: tuple[int, int], **options: object) -> Detector:
+    """The detector of that name; its options are the further lines of the YAML's `detector`."""
+    if name not in DETECTORS:
+        raise UserError(f"detector '{name}' is unknown; there are: {', '.join(DETECTORS)}")
+    return DETECTORS[name](channels, grid, **options)

@@ -1,0 +1,64 @@
+"""The index: one row a video. Everything downstream takes label, split and identities from it, never from a path."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from pipeline.errors import UserError
+from pipeline.outputs import write_csv
+
+SPLITS = ("training_set", "validation_set", "test_set")
+REAL, FAKE = 0, 1
+ORIGINAL = "Original"  # the method of real videos, as the published folders name it
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video and all that is known of it before it is opened."""
+
+    video: str  # unique: Method/stem
+    method: str
+    label: int  # 0 real, 1 fake
+    split: str
+    identities: tuple[str, ...]  # who is in it: both people, for a fake
+    path: str  # relative to the project where it lies inside
+    mask: str  # video of the truth of the manipulated region, or empty
+    content: str  # hash of the file's bytes
+    dataset: str  # the corpus it is from; DEMO is drawn, and no network that saw only that has seen a face
+
+    @property
+    def stem(self) -> str:
+        return self.video.split("/", 1)[1]
+
+
+COLUMNS = tuple(field.name for field in fields(Video))
+
+
+def write_index(path: Path, videos: Iterable[Video]) -> None:
+    rows = ({**asdict(video), "identities": " ".join(video.identities)} for video in videos)
+    write_csv(path, COLUMNS, rows)
+
+
+def read_index(path: Path) -> list[Video]:
+    if not path.is_file():
+        raise UserError(f"{path} is not there; `dvc repro index_videos` or preprocessing/index_videos.py writes it")
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise UserError(f"{path} is not an index of videos: its columns should be {','.join(COLUMNS)}")
+        return [_video(row) for row in reader]
+
+
+def _video(row: dict[str, str]) -> Video:
+    typed = {"label": int(row["label"]), "identities": tuple(row["identities"].split())}
+    return Video(**{**row, **typed})  # type: ignore[arg-type]
+
+
+def of_dataset(videos: Iterable[Video], dataset: str) -> list[Video]:
+    """The videos of one manipulation and the real ones it is told from; `All` means every method."""
+    videos = list(videos)
+    methods = sorted({video.method for video in videos})
+    if dataset != "All" and dataset not in methods:
+        raise UserError(f"dataset '{dataset}' is not in the index; there are: All, {', '.join(methods)}")
+    return [video for video in videos if dataset == "All" or video.method in (dataset, ORIGINAL)]

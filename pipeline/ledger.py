@@ -1,0 +1,86 @@
+"""The ledger of a stage that works video by video: what is done already, under which key, and what failed and why.
+
+One line of JSON an item, appended as soon as the item's files are on disk, so a killed stage takes up where it was. A key is a
+hash of all that the item's result depends on: the video's content, the settings that matter, the code's version.
+`settle` rewrites it sorted, so that the same work leaves the same bytes in whatever order it was done.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.outputs import write_csv, write_text
+
+FAILURE_COLUMNS = ("file", "reason", "remedy")
+
+
+def key_of(*parts: Any) -> str:
+    """A short hash of what a result depends on; the parts are plain values, or dataclasses turned into dicts."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def content_hash(path: Path) -> str:
+    """The hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: Any) -> str:  # Python 3.10 has no file_digest
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+class Ledger:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: dict[str, dict[str, Any]] = {}
+        for line in path.read_text().splitlines() if path.is_file() else []:
+            try:
+                entry = json.loads(line)
+                self.entries[entry["name"]] = entry
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue  # the line that was being written when the run was killed: that item is done again
+
+    def is_current(self, name: str, key: str) -> bool:
+        """Whether the item was done, or failed, under this very key."""
+        return self.entries.get(name, {}).get("key") == key
+
+    def record(self, name: str, key: str, **facts: Any) -> None:
+        """The item's result is on disk: remember it. A failure is recorded with `reason` and `remedy` among the facts."""
+        self.entries[name] = {"name": name, "key": key, **facts}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write("\n" + json.dumps(self.entries[name]) + "\n")  # a cut line before it must not swallow this one
+            file.flush()
+            os.fsync(file.fileno())
+
+    def settle(self, names: Iterable[str]) -> list[str]:
+        """Keep these items, forget the others, and return the forgotten ones, whose files are the caller's to remove."""
+        kept = {name: self.entries[name] for name in sorted(set(names)) if name in self.entries}
+        gone = sorted(set(self.entries) - set(kept))
+        self.entries = kept
+        text = "".join(json.dumps(entry) + "\n" for entry in kept.values())
+        if not self.path.is_file() or self.path.read_text() != text:
+            write_text(self.path, text)
+        return gone
+
+    def failures(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.entries.values() if "reason" in entry]
+
+    def report_failures(self, path: Path, max_failed_fraction: float) -> None:
+        """Write the failures as a table; too many of them end the stage."""
+        failed = [{"file": entry["file"], "reason": entry["reason"], "remedy": entry["remedy"]} for entry in self.failures()]
+        write_csv(path, FAILURE_COLUMNS, failed)
+        if failed:
+            print(f"{len(failed)} of {len(self.entries)} videos failed; the reasons are in {path}")
+        if len(failed) > max_failed_fraction * len(self.entries):
+            raise UserError(
+                f"{len(failed)} of {len(self.entries)} videos failed, more than max_failed_fraction "
+                f"({max_failed_fraction:g}) allows; the first: {failed[0]['file']}: {failed[0]['reason']}"
+            )

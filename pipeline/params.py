@@ -1,0 +1,176 @@
+"""Settings: a section of `params.yaml` and the flags that override it -> one frozen dataclass, checked.
+
+A command declares its settings once, as a dataclass of `setting(...)` fields. The field's name is the key in
+`params.yaml` and the flag (`frames_per_video` -> `--frames_per_video`, also spelt `--frames-per-video`).
+"""
+
+import argparse
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from pipeline.errors import UserError
+from pipeline.project import from_root
+
+Settings = TypeVar("Settings")
+
+
+def setting(
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    flags: tuple[str, ...] = (),
+) -> Any:
+    """A knob: what it does, and what it may be. `flags` are further names of its flag.
+
+    It has no default here: that is `params.yaml`'s to say.
+    """
+    return dataclasses.field(metadata={"help": help, "choices": choices, "low": low, "high": high, "flags": flags})
+
+
+@dataclasses.dataclass(frozen=True)
+class PathFlag:
+    """A file or folder that a command reads or writes.
+
+    The default is relative to the project, a flag to the current folder.
+    """
+
+    default: str | None
+    help: str
+    kind = Path
+
+
+@dataclasses.dataclass(frozen=True)
+class TextFlag:
+    """A word that only the command line can say; None if it is not given."""
+
+    help: str
+    kind = str
+    default = None
+
+
+def read_command_line(
+    description: str | None, section: str, settings: type[Settings], **extra: PathFlag | TextFlag
+) -> tuple[Settings, argparse.Namespace]:
+    """The command's settings, and what else it is given, by name.
+
+    Unknown flags, keys and values end in one line that names them.
+    """
+    parser = argparse.ArgumentParser(
+        description=(description or "").split("\n\n")[0], epilog=f"Defaults: params.yaml, section {section}."
+    )
+    for name, flag in extra.items():
+        default = f" (default: {flag.default})" if flag.default else ""
+        parser.add_argument(*spellings(name), dest=name, type=flag.kind, help=flag.help + default)
+    add_flags(parser, settings)
+    given = vars(parser.parse_args())
+    found = {name: given.pop(name) or flag.default and from_root(flag.default) for name, flag in extra.items()}
+    return load_params(section, settings, given), argparse.Namespace(**found)
+
+
+def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
+    """One optional flag a setting; a flag that is not given leaves the setting to `params.yaml`."""
+    for field in dataclasses.fields(settings):
+        kind = _kinds(settings)[field.name]
+        names = spellings(field.name) + field.metadata.get("flags", ())
+        help_text = field.metadata["help"]
+        if kind is bool:
+            parser.add_argument(*names, dest=field.name, action=argparse.BooleanOptionalAction, help=help_text)
+        elif kind is Path:  # as any flag that is a path, relative to the current folder
+            parser.add_argument(*names, dest=field.name, type=lambda text: Path(text).absolute(), help=help_text)
+        else:
+            parser.add_argument(*names, dest=field.name, metavar=_metavar(field), help=help_text)
+
+
+def load_params(section: str, settings: type[Settings], overrides: dict[str, Any] | None = None) -> Settings:
+    """The section of `params.yaml`, with the overrides that are not None put over it."""
+    path = from_root("params.yaml")
+    values = read_yaml(path).get(section)
+    if not isinstance(values, dict):
+        raise UserError(f"{path.name} has no section '{section}'")
+    given = {name: yaml_value(value) for name, value in (overrides or {}).items() if value is not None}
+    return build(settings, {**values, **given}, where=f"{path.name}: {section}")
+
+
+def build(settings: type[Settings], values: dict[str, Any], where: str) -> Settings:
+    """Plain values, as a YAML file holds them -> the dataclass; `where` names their home in error messages."""
+    fields = {field.name: field for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
+    unknown, missing = sorted(set(values) - set(fields)), sorted(set(fields) - set(values))
+    if unknown:
+        raise UserError(f"{where}.{unknown[0]} is not a setting; there are: {', '.join(fields)}")
+    if missing:
+        raise UserError(f"{where}.{missing[0]} is missing")
+    kinds = _kinds(settings)
+    return settings(**{name: _checked(values[name], kinds[name], fields[name], where) for name in fields})
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds one mapping."""
+    if not path.is_file():
+        raise UserError(f"{path} is not there")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} must hold 'key: value' lines")
+    return values
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """The flag as the published scripts spell it, with underscores, and as most tools do, with hyphens."""
+    return tuple(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
+
+
+def yaml_value(value: Any) -> Any:
+    """What a flag's text means: read as `params.yaml` would read it."""
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+def _kinds(settings: type) -> dict[str, Any]:
+    return typing.get_type_hints(settings)
+
+
+def _metavar(field: dataclasses.Field) -> str:
+    choices = field.metadata["choices"]
+    return "{" + ",".join(choices) + "}" if choices else field.name.upper()
+
+
+def _checked(value: Any, kind: Any, field: dataclasses.Field, where: str) -> Any:
+    name, rules = f"{where}.{field.name}", field.metadata
+    value = _converted(value, kind, name)
+    if rules.get("choices") and value is not None and value not in rules["choices"]:
+        raise UserError(f"{name} is '{value}'; it can be: {', '.join(rules['choices'])}")
+    for number in value if isinstance(value, tuple) else (value,):
+        if rules.get("low") is not None and number is not None and number < rules["low"]:
+            raise UserError(f"{name} is {number}; the least it can be is {rules['low']}")
+        if rules.get("high") is not None and number is not None and number > rules["high"]:
+            raise UserError(f"{name} is {number}; the most it can be is {rules['high']}")
+    return value
+
+
+def _converted(value: Any, kind: Any, name: str) -> Any:
+    """The value as `kind`: whole numbers pass as float, nothing else changes its type."""
+    if isinstance(kind, types.UnionType):  # only `X | None` occurs
+        inner = next(part for part in typing.get_args(kind) if part is not type(None))
+        return None if value is None else _converted(value, inner, name)
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{name} is {value!r}; it must be a list")
+        return tuple(_converted(item, typing.get_args(kind)[0], name) for item in value)
+    if kind is Path and isinstance(value, str | Path):
+        return from_root(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        expected = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a mapping"}
+        raise UserError(f"{name} is {value!r}; it must be {expected.get(kind, kind.__name__)}")
+    return value

@@ -1,0 +1,27 @@
+"""Long work shows itself: a bar with rate and time left in a terminal, a plain line now and then in a log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+SECONDS_BETWEEN_LINES = 15.0
+
+
+def track(items: Iterable[Item], total: int, what: str, unit: str) -> Iterator[Item]:
+    """Yields the items, telling how far along they are."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=what, unit=f" {unit}", dynamic_ncols=True)
+        return
+    begun = said = time.monotonic()
+    for count, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if count == total or now - said > SECONDS_BETWEEN_LINES:
+            rate = count / max(now - begun, 1e-9)
+            left = f"{(total - count) / rate:.0f} s left" if count < total else f"{now - begun:.0f} s"
+            print(f"{what}: {count} of {total} {unit}, {rate:.1f} a second, {left}", file=sys.stderr, flush=True)
+            said = now

@@ -1,0 +1,80 @@
+"""Crops: which window of a frame a face is cut from, the cut itself, and the crops that lie on disk.
+
+A window is in pixels of the full frame and may reach over its edge; there the edge's pixels are repeated, so that the
+crop keeps its shape and the face its place in it. The same window cuts the same place out of any frame of that size, a
+mask's too.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+from pipeline.index import SPLITS
+from pipeline.ledger import Ledger
+from preprocessing.face_detector import Box
+from preprocessing.upkeep import LEDGER
+
+Window = tuple[int, int, int, int]  # x0, y0, x1, y1; the last column and row are not in it
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A face's picture on disk, and where it comes from."""
+
+    video: str
+    frame: int
+    track: int
+    path: Path
+    window: Window
+    mask: Path | None = None  # picture of which of its pixels were manipulated, where that is known
+
+
+def window_of(box: Box, margin: float, square: bool, width: int, height: int) -> Window:
+    """The box with a margin on each side, a share of its width and height.
+
+    Either a square around its middle, wherever that reaches, or as much of it as lies in the frame.
+    """
+    x0, y0, x1, y1 = box
+    wide, high = (x1 - x0) * (1 + 2 * margin), (y1 - y0) * (1 + 2 * margin)
+    if square:
+        side = max(1, round(max(wide, high)))
+        left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+        return left, top, left + side, top + side
+    left, top = round((x0 + x1 - wide) / 2), round((y0 + y1 - high) / 2)
+    right, bottom = left + max(1, round(wide)), top + max(1, round(high))
+    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+
+
+def crop_image(frame: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
+    height, width = frame.shape[:2]
+    x0, y0, x1, y1 = window
+    inside = frame[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    if inside.shape[:2] == (y1 - y0, x1 - x0):
+        return inside
+    rows, columns = np.arange(y0, y1).clip(0, height - 1), np.arange(x0, x1).clip(0, width - 1)
+    return frame[rows][:, columns]
+
+
+def read_crops(output: Path) -> list[Crop]:
+    """The crops below a folder that extract_crops wrote to, by video, frame and track.
+
+    Their splits may also have been extracted one by one, each to its own folder below.
+    """
+    ledgers = [output / LEDGER] if (output / LEDGER).is_file() else [output / split / LEDGER for split in SPLITS]
+    if not any(path.is_file() for path in ledgers):
+        raise UserError(f"{output} holds no crops; `dvc repro extract_crops` makes them")
+    crops = [crop for path in ledgers for entry in Ledger(path).entries.values() for crop in _crops_of(path, entry)]
+    return sorted(crops, key=lambda crop: (crop.video, crop.frame, crop.track))
+
+
+def _crops_of(ledger: Path, entry: dict[str, Any]) -> Iterator[Crop]:
+    folders = [Path(os.path.normpath(ledger.parent / output)) for output in entry["outputs"]]
+    for name, frame, track, *window in entry.get("crops", ()):
+        mask = folders[1] / name if len(folders) > 1 else None
+        yield Crop(entry["name"], frame, track, folders[0] / name, tuple(window), mask)

@@ -1,0 +1,47 @@
+"""Stage detect_faces: videos -> the faces in some of their frames, and who of them is who.
+
+Reads the videos of the index, or of the folder at `--data_path`; writes <Method>/<stem>.json for each (see boxes.py), the
+stage's ledger and failures.csv to data/boxes, or to boxes/ below `--data_path`.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from pipeline.errors import run
+from pipeline.ledger import key_of
+from pipeline.params import PathFlag, read_command_line
+from pipeline.project import from_root
+from preprocessing.boxes import write_boxes
+from preprocessing.detection import Params, find_boxes
+from preprocessing.source import FLAGS, videos_of
+from preprocessing.upkeep import Job, Outcome, failure, keep_up
+from preprocessing.video import UnreadableVideo
+
+
+def detect_in_video(job: Job, output: Path, params: Params) -> Outcome:
+    path = from_root(job.video.path)
+    try:
+        boxes = find_boxes(path, job.video.video, params)
+    except UnreadableVideo as error:
+        return failure(job, error.reason, error.remedy)
+    place = f"{job.video.video}.json"
+    write_boxes(output / place, boxes)
+    if not boxes.frames:
+        looked = f"no face found in the {len(boxes.looked_at)} frames looked at"
+        remedy = f"lower detect_faces.thresholds ({list(params.thresholds)}) or min_face_size, or look at more frames"
+        return failure(job, looked, remedy, (place,))
+    return Outcome(job, (place,), {})
+
+
+def main() -> None:
+    where = "where the boxes go (default: data/boxes, or boxes below --data_path)"
+    params, given = read_command_line(__doc__, "detect_faces", Params, **FLAGS, output_path=PathFlag(None, where))
+    below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")
+    output = given.output_path or below
+    jobs = [Job(video, key_of(video.content, params.that_matter())) for video in videos_of(given)]
+    work = partial(detect_in_video, output=output, params=params)
+    keep_up(output, jobs, work, "detect_faces", params.workers, params.max_failed_fraction)
+
+
+if __name__ == "__main__":
+    run(main)

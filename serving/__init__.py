@@ -1,0 +1,1 @@
+"""The same rooms, in the same order, for one video at once."""

@@ -1,0 +1,142 @@
+"""One video in, a verdict out: the same rooms, in the same order and with the same settings as the pipeline's stages.
+
+python serving/predict.py VIDEO… [--model_path CHECKPOINT] [--json]
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from model_test_train import testing
+from model_test_train.checkpoint import Checkpoint, load_checkpoint
+from model_test_train.judging import fake_probabilities
+from model_test_train.networks.network import Network
+from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT, FrameScore, judge_people, verdict_of
+from pipeline.errors import UserError, run
+from pipeline.params import build, load_params, spellings
+from pipeline.project import from_root
+from pipeline.reproducible import DEVICES, choose_device
+from preprocessing import detection, extraction
+from preprocessing.crops import crop_image, window_of
+from preprocessing.detection import find_boxes
+from preprocessing.extraction import chosen_faces
+from preprocessing.video import UnreadableVideo, read_frames
+
+COLOURS = {FAKE_VERDICT: "bold red", "real": "bold green", NO_VERDICT: "bold yellow"}
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """A network with all that its checkpoint says of how to use it."""
+
+    network: Network
+    checkpoint: Checkpoint
+    aggregation: str
+    detection: detection.Params
+    extraction: extraction.Params
+
+    @classmethod
+    def load(cls, model_path: Path, device: str) -> "Examiner":
+        network, checkpoint = load_checkpoint(model_path, choose_device(device))
+        preprocessing = checkpoint.preprocessing
+        found_with = {**preprocessing["detect_faces"], "device": device}
+        return cls(
+            network,
+            checkpoint,
+            load_params("test", testing.Params).aggregation,
+            build(detection.Params, found_with, "detect_faces"),
+            build(extraction.Params, preprocessing["extract_crops"], "extract_crops"),
+        )
+
+    def examine(self, path: Path) -> dict[str, Any]:
+        """A video's verdict, with that of each person in it."""
+        frames = self.score(path)
+        people = judge_people(frames, self.aggregation)
+        threshold = self.checkpoint.threshold
+        probability = max(people.values(), default=None)
+        return {
+            "file": str(path),
+            "verdict": NO_VERDICT if probability is None else verdict_of(probability, threshold),
+            "fake_probability": probability,
+            "threshold": threshold,
+            "people": [
+                {
+                    "track": track,
+                    "fake_probability": people[track],
+                    "verdict": verdict_of(people[track], threshold),
+                    "frames": {frame.frame: frame.fake_probability for frame in frames if frame.track == track},
+                }
+                for track in people
+            ],
+            "model": self.checkpoint.name,
+            "warning": self.checkpoint.warning,
+        }
+
+    def score(self, path: Path) -> list[FrameScore]:
+        """Every face that the pipeline would have cut out of the video, judged; one frame in memory at a time."""
+        faces = chosen_faces(find_boxes(path, path.stem, self.detection).frames, self.extraction)
+        places, pictures = [], []
+        for index, frame in read_frames(path, faces, self.extraction.reader):
+            height, width = frame.shape[:2]
+            for tracked in faces[index]:
+                margin, square = self.extraction.margin, self.extraction.square
+                window = window_of(tracked.face.box, margin, square, width, height)
+                pictures.append(torch.from_numpy(self.network.input.fit(crop_image(frame, window))))
+                places.append((index, tracked.track))
+        batches = torch.stack(pictures).split(64) if pictures else ()
+        probabilities = fake_probabilities(self.network, self.network.input, batches)
+        return [
+            FrameScore(path.stem, index, track, "", float(probability))
+            for (index, track), probability in zip(places, probabilities, strict=True)
+        ]
+
+
+def tell(found: dict[str, Any], console: Console) -> None:
+    """The verdict in words."""
+    verdict = found["verdict"]
+    probability = found["fake_probability"]
+    told = "no face was found in the frames looked at" if probability is None else f"fake probability {probability:.3f}"
+    console.print(f"{found['file']}: [{COLOURS[verdict]}]{verdict}[/]  ({told}; called fake above {found['threshold']:.3f})")
+    for person in found["people"]:
+        console.print(
+            f"  person {person['track']}: [{COLOURS[person['verdict']]}]{person['verdict']}[/]  "
+            f"{person['fake_probability']:.3f} over {len(person['frames'])} frames"
+        )
+    console.print(f"  judged by {found['model']}")
+    if found["warning"]:
+        console.print(f"  [bold yellow]{found['warning']}[/]")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Is the face in this video real? The verdict of a trained network.")
+    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
+    parser.add_argument(
+        *spellings("model_path"), type=Path, default=from_root("data/models/best.safetensors"), help="the checkpoint"
+    )
+    parser.add_argument("--json", action="store_true", help="print the verdicts as a JSON list")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    given = parser.parse_args()
+    missing = [str(path) for path in given.videos if not path.is_file()]
+    if missing:
+        raise UserError(f"there is no file {missing[0]}")
+    examiner = Examiner.load(given.model_path, given.device)
+    console = Console(highlight=False, soft_wrap=True)
+    found = []
+    for path in given.videos:
+        try:
+            found.append(examiner.examine(path))
+        except UnreadableVideo as error:
+            raise UserError(f"{path}: {error}") from error
+        if not given.json:
+            tell(found[-1], console)
+    if given.json:
+        print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    run(main)

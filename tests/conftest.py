@@ -1,0 +1,70 @@
+"""What the tests of whole stages share: a project folder of its own, and a small corpus that went through the stages once."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.project import CODE
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+SMALL: dict[str, dict[str, Any]] = {
+    "make_demo_videos": {"train_identities": 16, "val_identities": 4, "test_identities": 20, "frames": 10},
+    "detect_faces": {"frames": 4},
+    "train": {"num_epochs": 2, "workers": 0},
+    "test": {"bootstrap": 100, "workers": 0},
+}
+
+
+class Project:
+    """A folder with its own params.yaml, in which the project's commands run as a user would run them."""
+
+    def __init__(self, folder: Path, changes: dict[str, dict[str, Any]]) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CODE / "dvc.yaml", folder)
+        params = yaml.safe_load((CODE / "params.yaml").read_text())
+        for section, values in changes.items():
+            params[section].update(values)
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        configs = folder / "model_test_train" / "configs"
+        configs.parent.mkdir(exist_ok=True)
+        if not configs.exists():
+            shutil.copytree(CODE / "model_test_train" / "configs", configs)
+
+    def run(self, script: str, *flags: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(CODE / script), *map(str, flags)]
+        return subprocess.run(command, cwd=cwd or self.folder, capture_output=True, text=True, check=False)
+
+    def stage(self, script: str, *flags: object) -> str:
+        """Runs it, and expects it to end well; returns what it printed."""
+        done = self.run(script, *flags)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+STAGES = (
+    "preprocessing/make_demo_videos.py",
+    "preprocessing/index_videos.py",
+    "preprocessing/detect_faces.py",
+    "preprocessing/extract_crops.py",
+    "model_test_train/train_model.py",
+    "model_test_train/test_model.py",
+    "explain_model/explain_model.py",
+    "explain_model/report.py",
+)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A small demo corpus after every stage; tests read it and leave it as it is."""
+    project = Project(tmp_path_factory.mktemp("finished"), SMALL)
+    for script in STAGES:
+        project.stage(script)
+    return project

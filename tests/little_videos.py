@@ -1,0 +1,91 @@
+"""Tiny videos and trees of them that the tests draw for themselves."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from pipeline.project import CODE
+
+WIDTH, HEIGHT = 160, 120
+SKIN, DARK, LIPS = (205, 165, 140), (60, 40, 35), (170, 80, 85)
+Drawing = Callable[[int], np.ndarray]
+
+
+def write_video(path: Path, pictures: Iterable[np.ndarray], header_first: bool = False) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options={"movflags": "faststart"} if header_first else {}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.pix_fmt = "yuv420p"
+        for picture in pictures:
+            stream.height, stream.width = picture.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def plain(shade: int) -> np.ndarray:
+    return np.full((HEIGHT, WIDTH, 3), shade, np.uint8)
+
+
+def numbered(index: int) -> np.ndarray:
+    """A picture that tells its index: 8 grey levels a frame."""
+    return plain(16 + 8 * index)
+
+
+def draw_face(picture: np.ndarray, x: int, y: int, half: int = 26) -> np.ndarray:
+    """As little as MTCNN takes for a face, its middle at (x, y)."""
+
+    def oval(dx: float, dy: float, wide: float, high: float, colour: tuple[int, int, int]) -> None:
+        centre, axes = (x + round(dx * half), y + round(dy * half)), (round(wide * half), round(high * half))
+        cv2.ellipse(picture, centre, axes, 0, 0, 360, colour, -1, cv2.LINE_AA)
+
+    oval(0, -0.2, 1.08, 1.4, DARK)
+    oval(0, 0, 0.95, 1.3, SKIN)
+    for side in (-1, 1):
+        oval(0.4 * side, -0.22, 0.2, 0.1, (240, 240, 240))
+        oval(0.4 * side, -0.22, 0.09, 0.1, DARK)
+        oval(0.4 * side, -0.45, 0.24, 0.05, DARK)
+    oval(0, 0.2, 0.1, 0.28, (225, 185, 160))
+    oval(0, 0.42, 0.17, 0.07, (165, 120, 100))
+    oval(0, 0.75, 0.38, 0.1, LIPS)
+    return cv2.GaussianBlur(picture, (0, 0), 0.8)
+
+
+def face_video(path: Path, seed: int, frames: int = 6) -> Path:
+    """One person, who moves a little; no two seeds give the same file."""
+    rng = np.random.default_rng(seed)
+    wall, x, y = int(rng.integers(90, 130)), int(rng.integers(60, 95)), int(rng.integers(52, 66))
+    pictures = (draw_face(plain(wall), x + index, y) for index in range(frames))
+    noise = rng.normal(0, 3, (HEIGHT, WIDTH, 3))
+    return write_video(path, ((picture + noise).clip(0, 255).astype(np.uint8) for picture in pictures))
+
+
+def original(data: Path, name: str, compression: str = "c23") -> Path:
+    return data / "original_sequences/youtube" / compression / "videos" / f"{name}.mp4"
+
+
+def fake(data: Path, method: str, name: str) -> Path:
+    return data / "manipulated_sequences" / method / "c23/videos" / f"{name}.mp4"
+
+
+def project(folder: Path) -> Path:
+    """A project of its own, with the real settings, for the real commands to run in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(CODE / "params.yaml", folder)
+    (folder / "dvc.yaml").touch()
+    return folder
+
+
+def run_script(folder: Path, script: str, *flags: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(CODE / "preprocessing" / f"{script}.py"), *flags]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

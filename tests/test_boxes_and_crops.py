@@ -1,0 +1,103 @@
+"""Boxes survive the disk, bad ones are named, and a window cuts the face out of any frame."""
+
+import json
+
+import numpy as np
+import pytest
+
+from preprocessing.boxes import BadBoxes, Boxes, read_boxes, write_boxes
+from preprocessing.crops import crop_image, window_of
+from preprocessing.extraction import Params, chosen_faces
+from preprocessing.face_detector import Face
+from preprocessing.tracks import TrackedFace
+from preprocessing.video import VideoFacts
+
+FACE = Face((10.126, 20.0, 60.0, 90.5), 0.99876, ((20.111, 30.0),) * 5)
+PICTURE = np.arange(80 * 100 * 3, dtype=np.uint32).reshape(80, 100, 3).astype(np.uint8)
+
+
+def test_boxes_are_read_as_they_were_written(tmp_path):
+    facts = VideoFacts(640, 480, 29.97, None, 31)
+    boxes = Boxes({3: [TrackedFace(FACE, 0)], 11: []}, "Deepfakes/000_003", facts, [3, 11], {"detector": "mtcnn"})
+    write_boxes(tmp_path / "Deepfakes/000_003.json", boxes)
+    read = read_boxes(tmp_path / "Deepfakes/000_003.json")
+    rounded = Face((10.13, 20.0, 60.0, 90.5), 0.9988, ((20.11, 30.0),) * 5)
+    assert read == Boxes({3: [TrackedFace(rounded, 0)]}, boxes.video, facts, [3, 11], boxes.detector)
+    plain = json.loads((tmp_path / "Deepfakes/000_003.json").read_text())
+    assert plain["frames"]["3"][0]["box"] == [10.13, 20.0, 60.0, 90.5]
+    assert (plain["width"], plain["height"], plain["frames_promised"], plain["frames_decoded"]) == (640, 480, None, 31)
+
+
+def test_boxes_of_the_published_scripts_are_read_at_full_size(tmp_path):
+    path = tmp_path / "000.json"
+    path.write_text('{"0": [[5, 10, 25, 40], [50.5, 10, 70, 40]], "1": null, "7": [[6, 10, 26, 40]]}')
+    boxes = read_boxes(path)
+    assert boxes.looked_at == [0, 1, 7]
+    assert {index: [(one.face.box, one.track) for one in faces] for index, faces in boxes.frames.items()} == {
+        0: [((10, 20, 50, 80), 0), ((101, 20, 140, 80), 1)],
+        7: [((12, 20, 52, 80), 0)],
+    }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"0": [[1, 2, 3]]}',
+        '{"0": [[5, 5, 1, 9]]}',
+        '{"first": [[1, 2, 3, 4]]}',
+        '{"frames": {}}',
+        '{"0": [["a", 2, 3, 4]]}',
+        '{"0": [[1, 2, NaN, 4]]}',
+        '{"0": 5}',
+    ],
+)
+def test_a_file_without_proper_boxes_is_named(tmp_path, content):
+    path = tmp_path / "000.json"
+    path.write_text(content)
+    with pytest.raises(BadBoxes, match=r"000\.json"):
+        read_boxes(path)
+
+
+@pytest.mark.parametrize("box", [(20.3, 10.0, 49.8, 50.2), (-8.0, 5.0, 20.0, 45.0), (80.0, 60.0, 120.0, 90.0)])
+def test_a_square_crop_is_square_and_keeps_the_face_in_its_middle(box):
+    window = window_of(box, margin=0.25, square=True, width=100, height=80)
+    x0, y0, x1, y1 = window
+    assert x1 - x0 == y1 - y0 == round(1.5 * max(box[2] - box[0], box[3] - box[1]))
+    assert abs((x0 + x1) / 2 - (box[0] + box[2]) / 2) <= 0.75
+    assert abs((y0 + y1) / 2 - (box[1] + box[3]) / 2) <= 0.75
+    crop = crop_image(PICTURE, window)
+    assert crop.shape == (y1 - y0, x1 - x0, 3)
+    middle = round((y0 + y1) / 2), round((x0 + x1) / 2)
+    expected = PICTURE[min(middle[0], 79), min(middle[1], 99)]
+    assert (crop[middle[0] - y0, middle[1] - x0] == expected).all()
+
+
+def test_beyond_the_edge_the_edges_pixels_are_repeated():
+    crop = crop_image(PICTURE, (-3, 76, 5, 84))
+    assert (crop[:4, 3:] == PICTURE[76:80, 0:5]).all()
+    assert (crop[:, :3] == crop[:, 3:4]).all()
+    assert (crop[4:] == crop[3:4]).all()
+
+
+def test_a_crop_that_is_not_square_stays_within_the_frame():
+    assert window_of((30, 20, 50, 60), 0.0, square=False, width=100, height=80) == (30, 20, 50, 60)
+    assert window_of((30, 20, 50, 60), 0.5, square=False, width=100, height=70) == (20, 0, 60, 70)
+
+
+def test_the_same_window_cuts_a_mask_of_one_channel():
+    assert (crop_image(PICTURE[..., 0], (-2, 5, 10, 17)) == crop_image(PICTURE, (-2, 5, 10, 17))[..., 0]).all()
+
+
+def test_small_faces_and_on_demand_all_but_the_main_person_are_left_out():
+    large, small = Face((0, 0, 40, 50), 1.0, ()), Face((0, 0, 40, 31.9), 1.0, ())
+    frames = {1: [TrackedFace(large, 0), TrackedFace(large, 1), TrackedFace(small, 2)], 2: [TrackedFace(large, 1)]}
+    everybody = Params(0.0, True, 32, "all", "pyav", 1, 0.0)
+    assert {index: [one.track for one in faces] for index, faces in chosen_faces(frames, everybody).items()} == {
+        1: [0, 1],
+        2: [1],
+    }
+    main = Params(0.0, True, 32, "main", "pyav", 1, 0.0)
+    assert chosen_faces(frames, main) == {1: [TrackedFace(large, 0)]}

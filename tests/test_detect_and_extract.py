@@ -1,0 +1,254 @@
+"""The real commands on tiny videos: what a user may do to a corpus, a setting or a running command."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from little_videos import face_video, fake, files_of, original, plain, project, run_script, write_video
+
+from preprocessing.boxes import read_boxes
+from preprocessing.crops import crop_image, read_crops
+from preprocessing.video import read_frames
+
+QUICK = ("--frames", "4", "--workers", "1")
+TOLERANT = ("--max_failed_fraction", "0.7")
+
+
+def lay_out(data):
+    """Two people and two fakes of one of them, of the same stem."""
+    for seed, path in enumerate(
+        (
+            original(data, "000"),
+            original(data, "003"),
+            fake(data, "Deepfakes", "000_003"),
+            fake(data, "FaceSwap", "000_003"),
+        )
+    ):
+        face_video(path, seed)
+    (data / "splits").mkdir()
+    (data / "splits/test.json").write_text('[["000", "003"]]')
+
+
+def preprocess(folder, *flags, extract=()):
+    """All three commands; the last one's result."""
+    steps = (("index_videos",), ("detect_faces", *QUICK, *flags), ("extract_crops", "--workers", "1", *extract))
+    for script, *script_flags in steps:
+        done = run_script(folder, script, *script_flags)
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project whose videos were preprocessed once."""
+    folder = project(tmp_path_factory.mktemp("finished"))
+    lay_out(folder / "data/videos")
+    preprocess(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """The finished project, to be changed."""
+    return shutil.copytree(finished, tmp_path / "project")
+
+
+def results(folder):
+    return {**files_of(folder / "data/boxes"), **files_of(folder / "data/crops")}
+
+
+def written_when(folder):
+    files = (path for place in ("data/boxes", "data/crops") for path in (folder / place).rglob("*"))
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in files if path.is_file()}
+
+
+def failures(folder, stage):
+    with (folder / "data" / stage / "failures.csv").open(newline="") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+def as_filed(name):
+    return original(Path("data/videos"), name).as_posix()
+
+
+def test_every_face_lies_where_the_published_layout_has_it(finished):
+    crops = read_crops(finished / "data/crops")
+    places = {crop.path.relative_to(finished / "data/crops").as_posix() for crop in crops}
+    assert "test_set/FaceSwap/000_003/2_0.png" in places
+    assert {crop.video for crop in crops} == {
+        "Original/000",
+        "Original/003",
+        "Deepfakes/000_003",
+        "FaceSwap/000_003",
+    }
+    assert all(crop.path.is_file() for crop in crops)
+    assert places == {name for name in files_of(finished / "data/crops") if name.endswith(".png")}
+
+
+def test_two_fakes_of_one_stem_are_two_videos(finished):
+    one, other = (finished / f"data/crops/test_set/{method}/000_003/2_0.png" for method in ("Deepfakes", "FaceSwap"))
+    assert one.read_bytes() != other.read_bytes()
+
+
+def test_a_crop_is_its_window_of_its_frame(finished):
+    for crop in read_crops(finished / "data/crops"):
+        if crop.video == "Original/003":
+            _, frame = next(read_frames(original(finished / "data/videos", "003"), [crop.frame]))
+            saved = cv2.cvtColor(cv2.imread(str(crop.path)), cv2.COLOR_BGR2RGB)
+            assert np.array_equal(saved, crop_image(frame, crop.window))
+
+
+def test_boxes_say_what_was_looked_at(finished):
+    boxes = read_boxes(finished / "data/boxes/Original/003.json")
+    assert boxes.looked_at == [0, 2, 3, 5]
+    assert (boxes.facts.width, boxes.facts.height, boxes.facts.frames_decoded) == (160, 120, 6)
+    for faces in boxes.frames.values():
+        x0, y0, x1, y1 = faces[0].face.box
+        assert 30 < x1 - x0 < 80
+        assert 60 < (x0 + x1) / 2 < 110
+        assert 40 < (y0 + y1) / 2 < 75
+
+
+def test_a_second_run_does_nothing(copy):
+    before = written_when(copy)
+    preprocess(copy)
+    after = written_when(copy)
+    assert {name for name in after if after[name] != before[name]} == {
+        "data/boxes/failures.csv",
+        "data/crops/failures.csv",
+    }
+
+
+def test_one_video_more_costs_one_video_and_one_less_leaves_nothing_behind(copy):
+    before, bytes_before = written_when(copy), results(copy)
+    extra = face_video(fake(copy / "data/videos", "NeuralTextures", "000_003"), 9)
+    preprocess(copy)
+    after = written_when(copy)
+    done_again = {name for name in before if after[name] != before[name]}
+    assert {name.rpartition("/")[2] for name in done_again} == {"failures.csv", "ledger.jsonl"}
+    assert {name.split("/")[-2] for name in set(after) - set(before)} == {"NeuralTextures", "000_003"}
+    extra.unlink()
+    preprocess(copy)
+    assert results(copy) == bytes_before
+    assert not list(copy.rglob("*/NeuralTextures/000_003"))
+
+
+def test_a_changed_setting_makes_stale_what_depends_on_it(copy):
+    before = written_when(copy)
+    preprocess(copy, extract=("--margin", "0.3"))
+    after = written_when(copy)
+    assert all(after[name] != before[name] for name in before if name.endswith(".png"))
+    assert all(after[name] == before[name] for name in before if name.startswith("data/boxes/O"))
+    preprocess(copy, "--thresholds", "[0.8,0.9,0.9]", extract=("--margin", "0.3"))
+    assert all(written_when(copy)[name] != after[name] for name in after if name.startswith("data/boxes/O"))
+
+
+def test_changed_bytes_of_a_video_are_seen(copy):
+    before = results(copy)
+    face_video(original(copy / "data/videos", "003"), 20)
+    preprocess(copy)
+    changed = {name for name, content in results(copy).items() if before.get(name) != content}
+    assert {name.split("/")[-1] for name in changed if "003" not in name} == {"ledger.jsonl"}
+    assert "Original/003.json" in changed
+
+
+def test_two_workers_leave_the_same_bytes_as_one(finished, copy):
+    for stage in ("boxes", "crops"):
+        shutil.rmtree(copy / "data" / stage)
+    preprocess(copy, "--workers", "2", extract=("--workers", "2"))
+    assert results(copy) == results(finished)
+
+
+def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(finished, copy):
+    for stage in ("boxes", "crops"):
+        ledger = copy / "data" / stage / "ledger.jsonl"
+        lines = ledger.read_text().splitlines()
+        ledger.write_text("\n".join([lines[3], lines[0], lines[1][:40]]))
+        (copy / "data" / stage / "failures.csv").unlink()
+    (copy / "data/boxes/Original/.003.123.part.json").write_text('{"vid')
+    unfinished = copy / "data/crops/test_set/Original/.003.123.part"
+    unfinished.mkdir()
+    (unfinished / "0_0.png").touch()
+    shutil.rmtree(copy / "data/crops/test_set/Original/003")
+    preprocess(copy)
+    assert results(copy) == results(finished)
+
+
+def test_bad_videos_are_rows_and_their_neighbours_go_on(copy):
+    videos, before = copy / "data/videos", results(copy)
+    original(videos, "100").write_text("no video at all")
+    write_video(original(videos, "101"), [plain(90)] * 6)
+    preprocess(copy, *TOLERANT, extract=TOLERANT)
+    seen, cut = failures(copy, "boxes"), failures(copy, "crops")
+    assert set(seen) == set(cut) == {as_filed("100"), as_filed("101")}
+    assert "cannot be opened" in seen[as_filed("100")]["reason"]
+    assert "no face" in seen[as_filed("101")]["reason"]
+    assert "thresholds" in seen[as_filed("101")]["remedy"]
+    assert json.loads((copy / "data/boxes/Original/101.json").read_text())["frames"] == {}
+    unharmed = {name: content for name, content in before.items() if name.endswith((".png", ".json"))}
+    assert unharmed.items() <= results(copy).items()
+
+
+def test_too_many_failures_end_the_command_in_one_line(copy):
+    for path in (copy / "data/videos").rglob("*.mp4"):
+        if path.stem != "003":
+            path.write_text(str(path))
+    assert run_script(copy, "index_videos").returncode == 0
+    done = run_script(copy, "detect_faces", *QUICK)
+    assert done.returncode == 2
+    assert "max_failed_fraction" in done.stderr.splitlines()[-1]
+    assert len(failures(copy, "boxes")) == 3
+    assert not (copy / "data/boxes/Original/000.json").exists()
+
+
+def test_a_bad_boxes_file_is_a_row(copy):
+    (copy / "data/boxes/Original/003.json").write_text("{")
+    done = run_script(copy, "extract_crops", *TOLERANT)
+    assert done.returncode == 0, done.stderr
+    assert "003.json" in failures(copy, "crops")[as_filed("003")]["reason"]
+    assert not (copy / "data/crops/test_set/Original/003").exists()
+
+
+def test_the_published_commands_work_on_a_folder_of_videos(finished, tmp_path):
+    data = shutil.copytree(finished / "data/videos", tmp_path / "dataset")
+    here = project(tmp_path / "project")
+    done = run_script(here, "detect_faces", "--data_path", str(data), "--dataset", "FACEFORENSICS", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert (data / "boxes/FaceSwap/000_003.json").is_file()
+    extract = ("extract_crops", "--data_path", str(data), "--dataset", "FACEFORENSIC", "--output_path")
+    for split, count in (("test_set", 4), ("training_set", 0)):
+        done = run_script(here, *extract, str(data / split))
+        assert done.returncode == 0, done.stderr
+        assert len({crop.video for crop in read_crops(data / split)}) == count
+    assert list((data / "test_set/FaceSwap/000_003").glob("*_0.png"))
+    assert not (here / "data").exists()
+
+
+def test_crops_come_from_boxes_of_the_published_scripts_too(finished, tmp_path):
+    here = project(tmp_path / "project")
+    shutil.copytree(finished / "data/videos", here / "data/videos")
+    for name in ("Original/000", "Original/003", "Deepfakes/000_003", "FaceSwap/000_003"):
+        path = here / f"old/{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"0": [[20, 10, 50, 50]], "1": null, "4": [[20, 10, 50, 50], [2, 2, 30, 30]]}')
+    flags = ("--data_path", "data/videos", "--boxes_path", "old", "--margin", "0", "--no-square", "--workers", "1")
+    done = run_script(here, "extract_crops", *flags)
+    assert done.returncode == 0, done.stderr
+    crops = [crop for crop in read_crops(here / "data/crops") if crop.video == "Original/000"]
+    assert [(crop.frame, crop.track, crop.window) for crop in crops] == [
+        (0, 0, (40, 20, 100, 100)),
+        (4, 0, (40, 20, 100, 100)),
+        (4, 1, (4, 4, 60, 60)),
+    ]
+
+
+def test_without_boxes_the_command_says_who_makes_them(copy):
+    shutil.rmtree(copy / "data/boxes")
+    done = run_script(copy, "extract_crops")
+    assert done.returncode == 2
+    assert "detect_faces" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,46 @@
+"""pyproject.toml, requirements.lock and environment.yml say the same."""
+
+import re
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+
+
+def locked() -> dict[str, Requirement]:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {requirement.name.lower().replace("_", "-"): requirement for requirement in requirements}
+
+
+def declared() -> list[Requirement]:
+    text = (ROOT / "pyproject.toml").read_text()
+    block = text[text.index("dependencies = [") : text.index("[tool.setuptools]")]
+    return [Requirement(found) for found in re.findall(r'"([A-Za-z][^"]*)"', block)]
+
+
+def test_the_lock_pins_every_package_to_one_version() -> None:
+    for name, requirement in locked().items():
+        assert [specifier.operator for specifier in requirement.specifier] == ["=="], name
+
+
+def test_the_lock_meets_what_pyproject_asks_for() -> None:
+    pins = locked()
+    for requirement in declared():
+        (pin,) = pins[requirement.name.lower().replace("_", "-")].specifier
+        assert requirement.specifier.contains(pin.version, prereleases=True), requirement
+
+
+def test_the_lock_names_no_index() -> None:
+    assert not re.search(r"https?:|--index|--find-links|file:", (ROOT / "requirements.lock").read_text())
+
+
+def test_conda_installs_the_same_lock() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == "explain_deepfakes"
+    (pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert pip == ["-r requirements.lock", "-e ."]
+    python = next(entry for entry in environment["dependencies"] if str(entry).startswith("python="))
+    assert python.removeprefix("python=") in ("3.10", "3.11", "3.12")

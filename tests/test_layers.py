@@ -1,0 +1,36 @@
+"""Imports go one way: serving -> explain_model -> model_test_train -> preprocessing -> pipeline."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ["pipeline", "preprocessing", "model_test_train", "explain_model", "serving"]
+FILES = [path.relative_to(ROOT) for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
+
+
+def imported(tree: ast.Module) -> set[str]:
+    nodes = list(ast.walk(tree))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_imports_point_down(file: Path) -> None:
+    layers = imported(ast.parse((ROOT / file).read_text())) & set(LAYERS)
+    assert all(LAYERS.index(layer) <= LAYERS.index(file.parts[0]) for layer in layers)
+
+
+def test_the_check_sees_an_import_that_points_up() -> None:
+    assert imported(ast.parse("import json\nfrom serving.predict import Examiner")) == {"json", "serving"}
+
+
+def test_every_stage_runs_a_script_and_lists_it_as_a_dependency() -> None:
+    import yaml
+
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        script = stage["cmd"].split()[1]
+        assert (ROOT / script).is_file(), name
+        assert script in stage["deps"], name

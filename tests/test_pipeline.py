@@ -1,0 +1,217 @@
+"""The whole chain on a small drawn corpus: what a run leaves, that it repeats, and that no shortcut gives labels away."""
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from conftest import SMALL, Project
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from model_test_train.inputs import read_crop
+from pipeline.index import SPLITS, Video, read_index, write_index
+from preprocessing.crops import read_crops
+
+TESTS = Path("results/tests")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def index_of(project: Project) -> list[Video]:
+    return read_index(project.folder / "data/index/videos.csv")
+
+
+def test_a_run_leaves_the_published_files_and_ours(finished: Project) -> None:
+    tests = finished.folder / TESTS
+    names = {path.name for path in tests.iterdir()}
+    (samples,) = (name for name in names if name.startswith("samples_list_All_places_checkpoint"))
+    (labels,) = (name for name in names if name.endswith("_labels.txt"))
+    assert {"frames.csv", "videos.csv", "metrics.json", "roc.csv", "roc.png"} <= names
+    header = (tests / samples).read_text().splitlines()[0]
+    assert header == "video_name,label,video_prob,high_low_prob,example_file_name"
+    judged = [row for row in rows(tests / "videos.csv") if row["verdict"] != "no verdict"]
+    assert len(rows(tests / samples)) == len(judged)
+    assert len((tests / labels).read_text().splitlines()) == len(rows(tests / "videos.csv"))
+    for row in rows(tests / samples):
+        assert (finished.folder / row["video_name"] / row["example_file_name"]).is_file()
+
+
+def test_the_figures_are_those_of_the_verdicts(finished: Project) -> None:
+    videos = [row for row in rows(finished.folder / TESTS / "videos.csv") if row["fake_probability"]]
+    labels = [int(row["label"]) for row in videos]
+    measured = json.loads((finished.folder / TESTS / "metrics.json").read_text())["video"]
+    assert measured["count"] == len(videos)
+    expected = roc_auc_score(labels, [float(row["fake_probability"]) for row in videos])
+    assert measured["auc"]["value"] == pytest.approx(expected, abs=1e-6)
+    right = [row["outcome"] in ("TP", "TN") for row in videos]
+    assert measured["accuracy"]["value"] == pytest.approx(np.mean(right), abs=1e-6)
+
+
+def test_only_test_videos_are_judged_and_their_people_are_in_no_other_split(finished: Project) -> None:
+    index = {video.video: video for video in index_of(finished)}
+    judged = {row["video"] for row in rows(finished.folder / TESTS / "videos.csv")}
+    assert {index[name].split for name in judged} == {"test_set"}
+    people = {split: {p for v in index.values() if v.split == split for p in v.identities} for split in SPLITS}
+    assert not people["training_set"] & people["test_set"]
+    assert not people["validation_set"] & people["test_set"]
+
+
+def test_a_room_without_a_person_gets_no_verdict(finished: Project) -> None:
+    empty = [row for row in rows(finished.folder / TESTS / "videos.csv") if row["verdict"] == "no verdict"]
+    assert {row["video"] for row in empty} == {"Original/040", "Original/041"}
+    assert all(row["fake_probability"] == "" and row["frames"] == "0" for row in empty)
+    reasons = rows(finished.folder / "data/boxes/failures.csv")
+    assert any("no face found" in row["reason"] and "thresholds" in row["remedy"] for row in reasons)
+
+
+def test_everyone_in_a_video_is_judged(finished: Project) -> None:
+    people = {row["video"]: int(row["people"]) for row in rows(finished.folder / TESTS / "videos.csv")}
+    assert people["Original/021"] == 2  # a bystander is in the picture
+    assert people["FaceSwap/021_020"] == 2
+
+
+def test_heatmaps_are_data_over_the_crops_own_pixels_with_a_figure_each(finished: Project) -> None:
+    explanation = finished.folder / "results/explanation"
+    crops = {(crop.video, crop.frame, crop.track): crop for crop in read_crops(finished.folder / "data/crops")}
+    explained = rows(explanation / "explanations.csv")
+    assert explained
+    for row in explained:
+        heat = np.load(explanation / row["map"])
+        crop = crops[row["video"], int(row["frame"]), int(row["track"])]
+        assert heat.shape == read_crop(crop.path).shape[:2]
+        assert heat.min() >= 0
+        assert heat.max() <= 1
+        assert (explanation / row["figure"]).stat().st_size > 10_000
+        assert (row["peak_in_mask"] != "") == (row["label"] == "1")
+
+
+def test_the_page_opens_without_any_other_file_and_says_that_these_are_drawings(finished: Project) -> None:
+    page = (finished.folder / "results/report/index.html").read_text()
+    assert "trained on drawings only" in page
+    assert "http" not in page.replace("http-equiv", "")
+    for folder in ("../", "figures/"):
+        assert f'src="{folder}' not in page
+
+
+def test_every_stage_repeats_its_bytes(finished: Project, tmp_path: Path) -> None:
+    """All but the drawing and the finding of faces, which their own tests repeat."""
+    again = Project(tmp_path / "again", SMALL)
+    shutil.copytree(finished.folder / "data", again.folder / "data", ignore=shutil.ignore_patterns("models", "crops"))
+    for script in ("preprocessing/extract_crops.py", "model_test_train/train_model.py", "model_test_train/test_model.py"):
+        again.stage(script)
+    again.stage("explain_model/explain_model.py")
+    again.stage("explain_model/report.py")
+    for folder in ("data/crops", "data/models", "results"):
+        assert hashes(again.folder / folder) == hashes(finished.folder / folder), folder
+
+
+def test_a_video_of_ones_own_gets_the_verdict_that_the_stages_gave_it(finished: Project) -> None:
+    index = {video.video: video for video in index_of(finished)}
+    judged = {row["video"]: row for row in rows(finished.folder / TESTS / "videos.csv")}
+    names = ["Original/021", "FaceSwap/022_023", "Original/040"]
+    done = finished.run("serving/predict.py", *(index[name].path for name in names), "--json")
+    assert done.returncode == 0, done.stderr
+    for name, found in zip(names, json.loads(done.stdout), strict=True):
+        assert found["verdict"] == judged[name]["verdict"]
+        assert "drawings only" in found["warning"]
+        if found["fake_probability"] is not None:
+            assert found["fake_probability"] == pytest.approx(float(judged[name]["fake_probability"]), abs=1e-5)
+        assert len(found["people"]) == int(judged[name]["people"])
+
+
+@pytest.mark.parametrize("folder", ["", "explain_model"])
+def test_the_explanation_runs_with_no_flag_from_the_root_and_from_its_own_folder(finished: Project, folder: str) -> None:
+    (finished.folder / folder).mkdir(exist_ok=True)
+    done = finished.run("explain_model/explain_model.py", cwd=finished.folder / folder)
+    assert done.returncode == 0, done.stderr
+    assert "faces explained" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "told"),
+    [
+        ("model_test_train/test_model.py", ["--model_path", "none.safetensors"], "no checkpoint at none.safetensors"),
+        ("model_test_train/test_model.py", ["--dataset", "Deepfake"], "dataset 'Deepfake' is not in the index; there are: All"),
+        ("model_test_train/train_model.py", ["--config", "none.yaml"], "none.yaml is not there"),
+        ("model_test_train/train_model.py", ["--num_epochs", "0"], "train.num_epochs is 0; the least it can be is 1"),
+        ("serving/predict.py", ["none.mp4"], "there is no file none.mp4"),
+        ("serving/predict.py", ["params.yaml"], "cannot be opened as a video"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_that_says_what_to_do(finished: Project, script: str, flags: list[str], told: str) -> None:
+    done = finished.run(script, *flags)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def shuffled(videos: list[Video], seed: int) -> list[Video]:
+    """The labels of all but the test videos change hands."""
+    taught = [video for video in videos if video.split != "test_set"]
+    labels = np.random.default_rng(seed).permutation([video.label for video in taught])
+    new = {video.video: int(label) for video, label in zip(taught, labels, strict=True)}
+    return [Video(**{**vars(video), "label": new.get(video.video, video.label)}) for video in videos]
+
+
+def test_a_network_trained_on_shuffled_labels_knows_nothing(finished: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path / "shuffled", SMALL)
+    (project.folder / "data").symlink_to(finished.folder / "data")
+    write_index(project.folder / "shuffled.csv", shuffled(index_of(finished), seed=0))
+    config = project.folder / "model_test_train/configs/places.yaml"
+    unpaired = config.read_text().replace("paired: true", "paired: false").replace("mask_weight: 1.0", "mask_weight: 0.0")
+    config.write_text(unpaired.replace("rebalancing_fake: 1.0", "rebalancing_fake: 0.25"))
+    models = tmp_path / "models"
+    project.stage("model_test_train/train_model.py", "--index", "shuffled.csv", "--output_path", models)
+    checkpoint = models / "best.safetensors"
+    project.stage("model_test_train/test_model.py", "--model_path", checkpoint, "--output_path", tmp_path / "tests")
+    auc = json.loads((tmp_path / "tests/metrics.json").read_text())["video"]["auc"]["value"]
+    assert 0.4 <= auc <= 0.6
+
+
+def shortcuts(project: Project, video: Video) -> list[float]:
+    """All that one could know of a video without looking at the face."""
+    path = project.folder / video.path
+    boxes = json.loads((project.folder / f"data/boxes/{video.video}.json").read_text())
+    sizes = [
+        (face["box"][2] - face["box"][0], face["box"][3] - face["box"][1])
+        for faces in boxes["frames"].values()
+        for face in faces
+        if face["track"] == 0
+    ]
+    with av.open(str(path)) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        rate = container.bit_rate or 0
+    colour = np.mean(pictures, axis=(0, 1, 2))
+    return [path.stat().st_size, rate, len(pictures), *np.mean(sizes, axis=0), *colour]
+
+
+@pytest.mark.parametrize("kind", ["forest", "logistic"])
+def test_what_lies_around_the_face_does_not_give_the_label_away(finished: Project, kind: str) -> None:
+    with_face = {crop.video for crop in read_crops(finished.folder / "data/crops")}
+    videos = [video for video in index_of(finished) if video.video in with_face]
+    taught = [video for video in videos if video.split != "test_set"]
+    tested = [video for video in videos if video.split == "test_set"]
+    if kind == "forest":
+        classifier = RandomForestClassifier(300, class_weight="balanced", random_state=0)
+    else:
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+    classifier.fit([shortcuts(finished, video) for video in taught], [video.label for video in taught])
+    scores = classifier.predict_proba([shortcuts(finished, video) for video in tested])[:, 1]
+    assert 0.4 <= roc_auc_score([video.label for video in tested], scores) <= 0.6

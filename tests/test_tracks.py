@@ -1,0 +1,84 @@
+"""One person keeps one number through a video."""
+
+import pytest
+
+from preprocessing.face_detector import Face
+from preprocessing.tracks import TrackSettings, track_faces
+
+SETTINGS = TrackSettings(min_track_share=0.15, max_track_gap=4)
+LOOKED_AT = list(range(5, 165, 10))
+
+
+def face(x: float, y: float = 100, size: float = 60, score: float = 0.99) -> Face:
+    return Face((x - size / 2, y - size / 2, x + size / 2, y + size / 2), score, ())
+
+
+def tracks_of(faces: list[list[Face]], settings: TrackSettings = SETTINGS) -> list[dict[float, int]]:
+    """Per frame, the number of the face whose middle is at x."""
+    tracked = track_faces(LOOKED_AT[: len(faces)], faces, settings)
+    return [{(one.face.box[0] + one.face.box[2]) / 2: one.track for one in frame} for frame in tracked]
+
+
+def test_the_largest_person_is_number_0_whatever_the_order_of_detection():
+    small_first = [face(300, size=40), face(100, size=80)]
+    frames = [small_first, small_first[::-1]] * 4
+    assert all(found == {100: 0, 300: 1} for found in tracks_of(frames))
+
+
+@pytest.mark.parametrize("hidden", [(), (7, 8)], ids=["both seen", "one hides the other"])
+def test_crossing_people_keep_their_numbers(hidden):
+    to_right = [face(100 + 25 * step, y=100, size=64) for step in range(16)]
+    to_left = [face(490 - 25 * step, y=110, size=58) for step in range(16)]
+    frames = [[left, right] for left, right in zip(to_left, to_right, strict=True)]
+    for step in hidden:
+        frames[step] = [to_right[step]]
+    for step, found in enumerate(tracks_of(frames)):
+        assert found[100 + 25 * step] == 0
+        assert step in hidden or found[490 - 25 * step] == 1
+
+
+def test_short_misses_do_not_end_a_track():
+    frames = [[face(100 + 10 * step)] if step not in (4, 5, 9) else [] for step in range(16)]
+    assert {number for found in tracks_of(frames) for number in found.values()} == {0}
+
+
+def test_a_person_who_leaves_and_one_who_comes_elsewhere_are_two():
+    frames = [[face(100)]] * 8 + [[face(400)]] * 8
+    assert tracks_of(frames)[0] == {100: 0}
+    assert tracks_of(frames)[-1] == {400: 1}
+
+
+def test_a_person_missed_for_longer_than_the_gap_comes_back_as_another():
+    frames = [[face(100)]] * 6 + [[]] * 5 + [[face(100)]] * 5
+    assert tracks_of(frames)[-1] == {100: 1}
+    assert tracks_of(frames, TrackSettings(0.15, 5))[-1] == {100: 0}
+
+
+def test_who_was_seen_once_is_not_taken_for_who_comes_three_frames_later():
+    frames = [[face(100)], [], [], []] + [[face(150)]] * 12
+    assert tracks_of(frames)[0] == {}
+    assert tracks_of(frames)[-1] == {150: 0}
+
+
+def test_a_face_of_another_size_in_the_same_place_is_another_person():
+    frames = [[face(100, size=40)]] * 8 + [[face(100, size=100)]] * 8
+    assert tracks_of(frames)[0] == {100: 1}
+    assert tracks_of(frames)[-1] == {100: 0}
+
+
+def test_a_passing_error_of_the_detector_is_no_person():
+    frames = [[face(100)] for _ in range(16)]
+    frames[7] = [face(100), face(400, size=90)]
+    assert all(found == {100: 0} for found in tracks_of(frames))
+
+
+def test_doubtful_faces_must_be_seen_more_often():
+    sure = [[face(100)]] * 3 + [[]] * 13
+    doubtful = [[face(100, score=0.6)]] * 3 + [[]] * 13
+    assert tracks_of(sure)[0] == {100: 0}
+    assert tracks_of(doubtful)[0] == {}
+
+
+def test_no_faces_and_no_frames_are_no_tracks():
+    assert track_faces([1, 2], [[], []], SETTINGS) == [[], []]
+    assert track_faces([], [], SETTINGS) == []

@@ -1,0 +1,185 @@
+"""Training: what a run learns from, that it forgets nothing when it is killed, and what a checkpoint carries."""
+
+import copy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model_test_train.augmentation import Augmentation
+from model_test_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from model_test_train.crop_dataset import TrainingGroups, pairs, samples_by_video, singles, training_batches
+from model_test_train.inputs import InputContract
+from model_test_train.networks.network import build_network
+from model_test_train.training import Recipe, Run, begin_run, is_stale, keep_if_best, learning_rate_factor, train_epoch
+from pipeline.errors import UserError
+from pipeline.index import Video
+from pipeline.params import build, read_yaml
+from preprocessing.crops import Crop
+
+CONFIG = Path(__file__).parents[1] / "model_test_train/configs/places.yaml"
+
+
+def video(name: str, label: int, *identities: str) -> Video:
+    return Video(name, name.split("/")[0], label, "training_set", identities, "v.mp4", "", "hash", "DEMO")
+
+
+REAL, FAKE = video("Original/a", 0, "a"), video("FaceSwap/a_b", 1, "a", "b")
+
+
+def crops(of: Video, frames: int, tracks: int = 1, folder: Path = Path("crops")) -> list[Crop]:
+    places = [(frame, track) for frame in range(frames) for track in range(tracks)]
+    return [Crop(of.video, f, t, folder / of.video / f"{f}_{t}.png", (0, 0, 8, 8)) for f, t in places]
+
+
+def test_frames_are_equidistant_to_the_end_and_of_the_main_person_only_when_asked() -> None:
+    found = crops(FAKE, 100, tracks=2)
+    main = samples_by_video([FAKE], found, 4, only_main=True)[FAKE.video]
+    everybody = samples_by_video([FAKE], found, 4, only_main=False)[FAKE.video]
+    assert [(s.crop.frame, s.crop.track) for s in main] == [(12, 0), (37, 0), (62, 0), (87, 0)]
+    assert [s.crop.track for s in everybody] == [0] * 4 + [1] * 4
+
+
+def test_a_fake_stands_beside_the_same_frame_of_its_own_original() -> None:
+    other = video("Original/b", 0, "b")
+    chosen = samples_by_video([REAL, FAKE, other], crops(REAL, 9) + crops(FAKE, 9) + crops(other, 9), 3, True)
+    groups = pairs(chosen)
+    assert [(fake.video.video, real.video.video) for fake, real in groups] == [(FAKE.video, REAL.video)] * 3
+    assert all(fake.crop.frame == real.crop.frame for fake, real in groups)
+
+
+def test_pairs_without_an_original_are_refused_in_words() -> None:
+    with pytest.raises(UserError, match="paired: false"):
+        pairs(samples_by_video([FAKE], crops(FAKE, 9), 3, True))
+
+
+def test_rebalancing_takes_a_share_of_the_frames_by_label() -> None:
+    chosen = samples_by_video([REAL, FAKE], crops(REAL, 20) + crops(FAKE, 20), 20, True)
+    labels = [group[0].video.label for group in singles(chosen, share_of_real=1.0, share_of_fake=0.3)]
+    assert (labels.count(0), labels.count(1)) == (20, 6)
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> TrainingGroups:
+    generator = np.random.default_rng(0)
+    found = crops(REAL, 12, folder=tmp_path) + crops(FAKE, 12, folder=tmp_path)
+    for crop in found:
+        crop.path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(crop.path), generator.integers(0, 255, (40, 40, 3), np.uint8))
+    chosen = samples_by_video([REAL, FAKE], found, 12, True)
+    contract = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
+    return TrainingGroups(pairs(chosen), contract, Augmentation(0.5, 0.1, 0.2, 0.2, 5.0), seed=3)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_is_the_same_for_any_number_of_workers_and_differs_from_the_next(groups: TrainingGroups, workers: int) -> None:
+    expected, found, following = (
+        [pictures for pictures, _ in training_batches(groups, 8, w, 3, epoch)] for w, epoch in ((0, 0), (workers, 0), (0, 1))
+    )
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    assert not torch.equal(expected[0], following[0])
+
+
+def test_every_group_is_seen_once_an_epoch(groups: TrainingGroups) -> None:
+    labels = [labels for _, labels in training_batches(groups, 8, 0, 3, 0)]
+    assert torch.cat(labels).tolist() == [1.0, 0.0] * 12
+
+
+def recipe(**changes: object) -> Recipe:
+    return build(Recipe, {**read_yaml(CONFIG)["training"], **changes}, "test")
+
+
+class TinyNetwork(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(0))
+        self.append(nn.Unflatten(0, (-1, 4))).append(nn.Linear(4, 1)).append(nn.Flatten(0))
+
+
+def begun() -> Run:
+    torch.manual_seed(0)
+    return begin_run(TinyNetwork(), recipe(), steps_per_epoch=3, num_epochs=4)  # type: ignore[arg-type]
+
+
+def one_epoch(run: Run, groups: TrainingGroups) -> None:
+    train_epoch(run, training_batches(groups, 8, 0, 3, run.epoch), groups.contract, recipe(), seed=3)
+    keep_if_best(run, {"val_loss": 1 / run.epoch})
+
+
+def test_a_run_that_was_killed_ends_with_the_same_bits(groups: TrainingGroups, tmp_path: Path) -> None:
+    undisturbed, killed = begun(), begun()
+    for _ in range(4):
+        one_epoch(undisturbed, groups)
+    for _ in range(2):
+        one_epoch(killed, groups)
+    torch.save(killed.state(), tmp_path / "state.pt")
+    resumed = begun()
+    resumed.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    torch.rand(1000)  # whatever else drew from the generator meanwhile
+    for _ in range(2):
+        one_epoch(resumed, groups)
+    assert resumed.history == undisturbed.history
+    assert all(torch.equal(resumed.best[name], weight) for name, weight in undisturbed.best.items())
+
+
+def test_the_best_epoch_is_kept_not_the_last_and_patience_counts_from_it() -> None:
+    run = begun()
+    kept = []
+    for loss in (0.5, 0.3, 0.4, 0.35):
+        run.epoch += 1
+        with torch.no_grad():
+            run.average.module[0].bias.fill_(loss)
+        keep_if_best(run, {"val_loss": loss})
+        kept.append(copy.deepcopy(run.best["0.bias"][0].item()))
+    assert run.best_epoch == 2
+    assert kept[-1] == pytest.approx(0.3)
+    assert is_stale(run, patience=2)
+    assert not is_stale(run, patience=3)
+
+
+def test_learning_rates_warm_up_and_then_fall_as_the_schedule_says() -> None:
+    cosine = learning_rate_factor(recipe(warmup_epochs=1.0), 10, 5)
+    assert cosine(0) < cosine(5) < cosine(10) == 1
+    assert cosine(50) == pytest.approx(0)
+    steps = learning_rate_factor(recipe(scheduler="steplr", warmup_epochs=0.0, step_size=2, gamma=0.1), 10, 5)
+    assert [steps(step) for step in (0, 19, 20, 40)] == pytest.approx([1, 1, 0.1, 0.01])
+
+
+def test_augmentation_with_all_strengths_at_zero_changes_nothing() -> None:
+    crop = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    contract = InputContract(32, "rgb", 1.0, (0.0,) * 3, (1.0,) * 3, "stretch")
+    assert np.array_equal(Augmentation(0, 0, 0, 0, 0)(crop, contract, np.random.default_rng(1)), crop)
+    assert np.array_equal(Augmentation(1, 0, 0, 0, 0)(crop, contract, np.random.default_rng(1)), crop[:, ::-1])
+
+
+def checkpoint_of(description: dict, trained_on: list[str]) -> Checkpoint:
+    return Checkpoint("places_checkpoint3_All", description, {}, 0.4, None, trained_on, {"epoch": 3})
+
+
+def test_a_checkpoint_gives_back_the_same_network_and_the_same_bytes(tmp_path: Path) -> None:
+    description = read_yaml(CONFIG)
+    network = build_network(description).eval()
+    card = checkpoint_of(description, ["DEMO"])
+    for name in ("one", "two"):
+        save_checkpoint(tmp_path / name, network, card)
+    loaded, said = load_checkpoint(tmp_path / "one", torch.device("cpu"))
+    pixels = torch.randn(2, 3, 112, 112)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert said == card
+    assert torch.equal(loaded(pixels), network(pixels).detach())
+
+
+def test_a_network_that_never_saw_real_faces_says_so() -> None:
+    assert "never trained" in checkpoint_of({}, []).warning  # type: ignore[operator]
+    assert "drawings only" in checkpoint_of({}, ["DEMO"]).warning  # type: ignore[operator]
+    assert checkpoint_of({}, ["FACEFORENSICS"]).warning is None
+
+
+def test_what_is_no_checkpoint_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"not weights")
+    with pytest.raises(UserError, match="not a checkpoint"):
+        load_checkpoint(tmp_path / "x.safetensors", torch.device("cpu"))
+    with pytest.raises(UserError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "none", torch.device("cpu"))
