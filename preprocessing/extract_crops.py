@@ -2,8 +2,8 @@
 
 Reads the videos of the index, or of the folder at `--data_path`, and the boxes that detect_faces wrote; writes
 <split>/<Method>/<stem>/<frame>_<track>.png for each face, the stage's ledger and failures.csv to data/crops, and where a video's
-mask is known, which of a crop's pixels were manipulated to <Method>/<stem>/<frame>_<track>.png in the folder masks beside. An
-`--output_path` that ends in training_set, validation_set or test_set gets the videos of that split alone.
+mask is known, which of a crop's pixels were manipulated to <Method>/<stem>/<frame>_<track>.png in the folder masks beside.
+An `--output_path` that ends in training_set, validation_set or test_set gets the videos of that split alone.
 """
 
 import hashlib

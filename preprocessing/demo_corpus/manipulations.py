@@ -118,7 +118,7 @@ def part_depth(part: str, x: Array, y: Array) -> Array:
 PARTS = {
     "Deepfakes": ("face", "left half", "right half", "upper half", "left half", "right half", "lower half", "eyes"),
     "Face2Face": ("mouth", "left half", "lower half", "right half", "eyes", "mouth", "upper half"),
-    "FaceShifter": ("left half", "upper half", "right half", "lower half", "left cheek", "eyes", "right cheek"),
+    "FaceShifter": ("left half", "upper half", "right half", "lower half", "left eye", "eyes", "right eye", "mouth"),
     "FaceSwap": ("left half", "right eye", "lower half", "right half", "left eye", "upper half"),
     "NeuralTextures": ("mouth", "left cheek", "right eye", "lower half", "right cheek", "left eye"),
 }
@@ -180,8 +180,8 @@ def face2face(forgery: Forgery, shot: Shot, view: HeadView, under: Array, alpha:
 def faceshifter(forgery: Forgery, shot: Shot, view: HeadView, under: Array, alpha: Array) -> Array:
     """Another's features in the target's colours: a texture without grain, edges crisper than the camera's give them away."""
     face = matched(forgery.swapped(shot, view), under, alpha, 1.0)
-    blurred = cv2.GaussianBlur(face, (0, 0), 1.2)
-    return face + 1.8 * forgery.strength * (face - blurred)
+    blurred = cv2.GaussianBlur(face, (0, 0), 1.0)
+    return face + 2.2 * forgery.strength * (face - blurred)
 
 
 def faceswap(forgery: Forgery, shot: Shot, view: HeadView, under: Array, alpha: Array) -> Array:
