@@ -5,9 +5,11 @@
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
-READY := $(VENV)/ready
+PACKAGES := $(VENV)/packages-installed
+READY := $(VENV)/project-installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
+INSTALL := python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: repro test lint lock
 
@@ -20,15 +22,17 @@ test: $(READY) lint
 lint: $(READY)
 	@ruff check . && ruff format --check . && mypy
 
-# Packages that come as source only build against the setuptools of the lock file.
-$(READY): requirements.lock pyproject.toml
+$(PACKAGES): requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: Python 3.10, 3.11 or 3.12 is needed; none is on the PATH"; exit 1; }
-	@echo "Setting up $(VENV) (about 5 GB, a few minutes)"
+	@echo "Setting up $(VENV) (about 6 GB, a few minutes)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(INSTALL) -r requirements.lock
+	@touch $@
+
+$(READY): $(PACKAGES) pyproject.toml
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Anew from pyproject.toml: one version of each package for all Pythons, so that they give the same numbers.
 lock:
-	@sh .ci/lock
+	@bash .ci/lock

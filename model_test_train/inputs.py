@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from pipeline.errors import UserError
 from pipeline.params import setting
 
 Image = np.ndarray  # (height, width, 3), uint8, RGB
@@ -83,5 +84,5 @@ def read_mask(path: object) -> np.ndarray:
     return mask > 127
 
 
-class UnreadableCrop(Exception):
+class UnreadableCrop(UserError):
     """A crop that is missing or broken on disk."""

@@ -38,7 +38,7 @@ from pipeline.project import from_root
 from pipeline.provenance import code_revision
 from pipeline.reproducible import DEVICES, choose_device, seed_everything
 from preprocessing import detection, extraction
-from preprocessing.crops import read_crops
+from preprocessing.crops import ledgers_in, read_crops
 
 VALIDATION_BATCH = 64
 HISTORY_COLUMNS = ("epoch", "train_loss", "val_loss", "val_auc")
@@ -185,7 +185,9 @@ def main() -> None:
     index = read_index(paths.index)
     data = load_data(index, paths.crops, params, build(Recipe, description["training"], f"{params.config}: training"))
     print(f"{len(data.groups)} training groups, {len(data.validation)} validation crops")
-    key = key_of(asdict(params), description, content_hash(paths.index), content_hash(paths.crops / "ledger.jsonl"))
+    key = key_of(
+        asdict(params), description, content_hash(paths.index), [content_hash(path) for path in ledgers_in(paths.crops)]
+    )
     unfinished = from_root(f"data/unfinished/train-{key}.pt")
     if paths.resume:
         write_bytes(unfinished, paths.resume.read_bytes())

@@ -13,7 +13,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        sys.exit(_say(str(error), 2))
+        # One that comes out of a data loader's process has that process's traceback before its own words.
+        sys.exit(_say(str(error).splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: "), 2))
     except OSError as error:  # disk full, permission denied, a folder that is a file
         where = f": {error.filename}" if error.filename else ""
         sys.exit(_say(f"{error.strerror or error}{where}", 2))

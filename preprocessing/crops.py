@@ -66,11 +66,16 @@ def read_crops(output: Path) -> list[Crop]:
 
     Their splits may also have been extracted one by one, each to its own folder below.
     """
-    ledgers = [output / LEDGER] if (output / LEDGER).is_file() else [output / split / LEDGER for split in SPLITS]
-    if not any(path.is_file() for path in ledgers):
-        raise UserError(f"{output} holds no crops; `dvc repro extract_crops` makes them")
-    crops = [crop for path in ledgers for entry in Ledger(path).entries.values() for crop in _crops_of(path, entry)]
+    crops = [crop for path in ledgers_in(output) for entry in Ledger(path).entries.values() for crop in _crops_of(path, entry)]
     return sorted(crops, key=lambda crop: (crop.video, crop.frame, crop.track))
+
+
+def ledgers_in(output: Path) -> list[Path]:
+    """The ledger of all crops below a folder, or those of its splits."""
+    found = [place / LEDGER for place in (output, *(output / split for split in SPLITS)) if (place / LEDGER).is_file()]
+    if not found:
+        raise UserError(f"{output} holds no crops; `dvc repro extract_crops` or preprocessing/extract_crops.py makes them")
+    return found[:1] if found[0].parent == output else found
 
 
 def _crops_of(ledger: Path, entry: dict[str, Any]) -> Iterator[Crop]:

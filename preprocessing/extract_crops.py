@@ -1,9 +1,9 @@
 """Stage extract_crops: videos and the boxes of their faces -> a picture of each face, and the truth about it.
 
-Reads the videos of the index, or of the folder at `--data_path`, and the boxes that detect_faces wrote; writes
-<split>/<Method>/<stem>/<frame>_<track>.png for each face, the stage's ledger and failures.csv to data/crops, and where a video's
-mask is known, which of a crop's pixels were manipulated to <Method>/<stem>/<frame>_<track>.png in the folder masks beside.
-An `--output_path` that ends in training_set, validation_set or test_set gets the videos of that split alone.
+Reads the videos of the index, or of the folder at `--data_path`, and the boxes that detect_faces wrote. Writes
+<split>/<Method>/<stem>/<frame>_<track>.png for each face, the stage's ledger and failures.csv to data/crops; and where a
+video's mask is known, <Method>/<stem>/<frame>_<track>.png to the folder masks beside: which of the crop's pixels were
+manipulated. An `--output_path` that ends in training_set, validation_set or test_set gets the videos of that split alone.
 """
 
 import hashlib

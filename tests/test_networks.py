@@ -32,7 +32,12 @@ def test_each_picture_gets_one_logit_whatever_else_is_in_the_batch(name: str) ->
 def test_a_gradient_reaches_every_weight_that_is_meant_to_learn(name: str) -> None:
     network = build_network(description(name)).train()
     pixels = torch.randn(4, 3, network.input.size, network.input.size)
-    (network(pixels) * torch.tensor([1.0, -1.0, 2.0, -2.0])).sum().backward()
+    weights = torch.tensor([1.0, -1.0, 2.0, 3.0])
+    if network.detector.places:
+        logits, place_logits = network.judge_places(pixels)
+        (logits @ weights + place_logits.mean((1, 2)) @ weights).backward()
+    else:
+        (network(pixels) @ weights).backward()
     learns = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
     assert learns
     assert [name for name, weight in learns.items() if weight.grad is None or not weight.grad.any()] == []

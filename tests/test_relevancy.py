@@ -42,7 +42,7 @@ def test_relevancy_of_a_batch_equals_the_published_rules_one_by_one(name: str, s
 
 def test_explaining_leaves_no_hook_behind() -> None:
     network = build_network(read_description(CONFIGS / "places.yaml")).eval()
-    class_token_relevancy(network, torch.randn(1, 3, 112, 112), torch.ones(1))
+    class_token_relevancy(network, torch.randn(1, 3, network.input.size, network.input.size), torch.ones(1))
     assert not any(module._forward_hooks for module in network.modules())
 
 

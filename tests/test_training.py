@@ -1,6 +1,7 @@
 """Training: what a run learns from, that it forgets nothing when it is killed, and what a checkpoint carries."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,10 @@ from torch import nn
 
 from model_test_train.augmentation import Augmentation
 from model_test_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from model_test_train.crop_dataset import TrainingGroups, pairs, samples_by_video, singles, training_batches
+from model_test_train.crop_dataset import Sample, TrainingGroups, pairs, samples_by_video, singles, training_batches
 from model_test_train.inputs import InputContract
 from model_test_train.networks.network import build_network
-from model_test_train.training import Recipe, Run, begin_run, is_stale, keep_if_best, learning_rate_factor, train_epoch
+from model_test_train.training import Recipe, Run, begin_run, is_stale, keep_if_best, learning_rate_factor, loss_of, train_epoch
 from pipeline.errors import UserError
 from pipeline.index import Video
 from pipeline.params import build, read_yaml
@@ -27,12 +28,17 @@ def video(name: str, label: int, *identities: str) -> Video:
     return Video(name, name.split("/")[0], label, "training_set", identities, "v.mp4", "", "hash", "DEMO")
 
 
+LEFT_HALF = np.repeat([[255] * 20 + [0] * 20], 40, 0).astype(np.uint8)
 REAL, FAKE = video("Original/a", 0, "a"), video("FaceSwap/a_b", 1, "a", "b")
 
 
 def crops(of: Video, frames: int, tracks: int = 1, folder: Path = Path("crops")) -> list[Crop]:
     places = [(frame, track) for frame in range(frames) for track in range(tracks)]
-    return [Crop(of.video, f, t, folder / of.video / f"{f}_{t}.png", (0, 0, 8, 8)) for f, t in places]
+    masks = folder / "masks" / of.video if of.label else None
+    return [
+        Crop(of.video, f, t, folder / of.video / f"{f}_{t}.png", (0, 0, 8, 8), masks and masks / f"{f}_{t}.png")
+        for f, t in places
+    ]
 
 
 def test_frames_are_equidistant_to_the_end_and_of_the_main_person_only_when_asked() -> None:
@@ -69,27 +75,59 @@ def groups(tmp_path: Path) -> TrainingGroups:
     for crop in found:
         crop.path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(crop.path), generator.integers(0, 255, (40, 40, 3), np.uint8))
+        if crop.mask:
+            crop.mask.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(crop.mask), LEFT_HALF)
     chosen = samples_by_video([REAL, FAKE], found, 12, True)
     contract = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
-    return TrainingGroups(pairs(chosen), contract, Augmentation(0.5, 0.1, 0.2, 0.2, 5.0), seed=3)
+    return TrainingGroups(pairs(chosen), contract, (2, 2), Augmentation(0.5, 0.1, 0.2, 0.2, 5.0), seed=3)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_epoch_is_the_same_for_any_number_of_workers_and_differs_from_the_next(groups: TrainingGroups, workers: int) -> None:
     expected, found, following = (
-        [pictures for pictures, _ in training_batches(groups, 8, w, 3, epoch)] for w, epoch in ((0, 0), (workers, 0), (0, 1))
+        [pictures for pictures, _, _ in training_batches(groups, 8, w, 3, epoch)] for w, epoch in ((0, 0), (workers, 0), (0, 1))
     )
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
     assert not torch.equal(expected[0], following[0])
 
 
 def test_every_group_is_seen_once_an_epoch(groups: TrainingGroups) -> None:
-    labels = [labels for _, labels in training_batches(groups, 8, 0, 3, 0)]
+    labels = [labels for _, labels, _ in training_batches(groups, 8, 0, 3, 0)]
     assert torch.cat(labels).tolist() == [1.0, 0.0] * 12
 
 
+def test_a_mask_moves_with_its_picture(groups: TrainingGroups) -> None:
+    """The left half was changed: it is on the left, or on the right where the picture is flipped; originals have none."""
+    sides = set()
+    for epoch in range(20):
+        _, labels, masks = groups[epoch, 0]
+        assert labels.tolist() == [1, 0]
+        assert not masks[1].any()
+        left, right = masks[0, :, 0].mean().item(), masks[0, :, 1].mean().item()
+        assert max(left, right) > 0.8
+        assert min(left, right) < 0.2
+        sides.add(left > right)
+    assert sides == {True, False}
+
+
+def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: TrainingGroups) -> None:
+    fake, real = groups.groups[0]
+    groups.groups[0] = (Sample(replace(fake.crop, mask=None), fake.video), real)
+    _, labels, masks = groups[0, 0]
+    assert masks[0].isnan().all()
+    network = build_network(read_yaml(CONFIG))
+    masks = masks.repeat_interleave(8, 1).repeat_interleave(8, 2)
+    loss = loss_of(network, torch.randn(2, 3, 128, 128), labels, masks, recipe())
+    loss.backward()
+    assert loss.isfinite()
+    learnt = network.detector.get_parameter("to_place_logit.weight").grad
+    assert learnt is not None
+    assert learnt.isfinite().all()
+
+
 def recipe(**changes: object) -> Recipe:
-    return build(Recipe, {**read_yaml(CONFIG)["training"], **changes}, "test")
+    return build(Recipe, {**read_yaml(CONFIG)["training"], "mask_weight": 1.0, **changes}, "test")
 
 
 class TinyNetwork(nn.Sequential):
@@ -104,7 +142,8 @@ def begun() -> Run:
 
 
 def one_epoch(run: Run, groups: TrainingGroups) -> None:
-    train_epoch(run, training_batches(groups, 8, 0, 3, run.epoch), groups.contract, recipe(), seed=3)
+    batches = training_batches(groups, 8, 0, 3, run.epoch)
+    train_epoch(run, batches, groups.contract, recipe(mask_weight=0.0), seed=3)
     keep_if_best(run, {"val_loss": 1 / run.epoch})
 
 
@@ -149,9 +188,9 @@ def test_learning_rates_warm_up_and_then_fall_as_the_schedule_says() -> None:
 
 def test_augmentation_with_all_strengths_at_zero_changes_nothing() -> None:
     crop = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
-    contract = InputContract(32, "rgb", 1.0, (0.0,) * 3, (1.0,) * 3, "stretch")
-    assert np.array_equal(Augmentation(0, 0, 0, 0, 0)(crop, contract, np.random.default_rng(1)), crop)
-    assert np.array_equal(Augmentation(1, 0, 0, 0, 0)(crop, contract, np.random.default_rng(1)), crop[:, ::-1])
+    still, flipped = (Augmentation(p, 0, 0, 0, 0).draw(np.random.default_rng(1)) for p in (0, 1))
+    assert np.array_equal(still.lit(still.moved(crop)), crop)
+    assert np.array_equal(flipped.lit(flipped.moved(crop)), crop[:, ::-1])
 
 
 def checkpoint_of(description: dict, trained_on: list[str]) -> Checkpoint:
@@ -165,7 +204,7 @@ def test_a_checkpoint_gives_back_the_same_network_and_the_same_bytes(tmp_path: P
     for name in ("one", "two"):
         save_checkpoint(tmp_path / name, network, card)
     loaded, said = load_checkpoint(tmp_path / "one", torch.device("cpu"))
-    pixels = torch.randn(2, 3, 112, 112)
+    pixels = torch.randn(2, 3, 128, 128)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert said == card
     assert torch.equal(loaded(pixels), network(pixels).detach())

@@ -1,0 +1,112 @@
+"""Killed at any moment, in any stage, `dvc repro` takes up where it was and ends with the same bytes."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Project
+
+from pipeline.project import CODE
+
+TINY = {
+    "make_demo_videos": {"train_identities": 4, "val_identities": 2, "test_identities": 2, "frames": 6, "workers": 1},
+    "detect_faces": {"frames": 2, "workers": 1},
+    "extract_crops": {"workers": 1},
+    "train": {"num_epochs": 2, "workers": 0},
+    "test": {"bootstrap": 20, "workers": 0},
+}
+
+
+def dag(folder: Path) -> Project:
+    """A project whose DAG is the real one, with its commands and code where they are."""
+    project = Project(folder, TINY)
+    stages = yaml.safe_load((CODE / "dvc.yaml").read_text())
+    for stage in stages["stages"].values():
+        stage["cmd"] = f"{sys.executable} {CODE / stage['cmd'].split()[1]}"
+        code = ("preprocessing/", "pipeline/", "model_test_train/", "explain_model/")
+        stage["deps"] = [dep for dep in stage.get("deps", []) if not dep.startswith(code)]
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    subprocess.run(["dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
+    return project
+
+
+def repro(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["dvc", "repro"], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+def outputs(folder: Path) -> dict[str, dict[str, str]]:
+    """What dvc.lock says of each stage's outputs."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in stages.items()}
+
+
+def killed_in(folder: Path, stage: str, after: float) -> None:
+    """Runs the DAG until this stage has worked for so many seconds, and kills all of it without a warning."""
+    running = repro(folder)
+    assert running.stdout
+    for line in running.stdout:
+        if re.search(rf"Running stage '{stage}'", line):
+            time.sleep(after)
+            break
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    running.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = dag(tmp_path_factory.mktemp("undisturbed"))
+    told, _ = repro(project.folder).communicate()
+    assert (project.folder / "dvc.lock").is_file(), told
+    return project
+
+
+def test_a_run_killed_in_every_stage_ends_with_the_same_hashes(undisturbed: Project, tmp_path: Path) -> None:
+    expected = outputs(undisturbed.folder)
+    assert len(expected) == 8
+    project = dag(tmp_path / "killed")
+    moments = random.Random(0)
+    for stage in expected:
+        killed_in(project.folder, stage, after=moments.uniform(1.0, 4.0))
+    running = repro(project.folder)
+    told, _ = running.communicate()
+    assert running.returncode == 0, told
+    assert outputs(project.folder) == expected
+
+
+def test_a_second_run_does_nothing_and_a_changed_setting_runs_only_what_follows_it(undisturbed: Project) -> None:
+    told, _ = repro(undisturbed.folder).communicate()
+    assert "Running stage" not in told
+    params = undisturbed.folder / "params.yaml"
+    settings = yaml.safe_load(params.read_text())
+    for section, change, expected in [
+        ("explain", {"opacity": 0.9}, ["explain", "report"]),
+        ("test", {"bootstrap": 30}, ["test", "explain", "report"]),
+    ]:
+        settings[section].update(change)
+        params.write_text(yaml.safe_dump(settings))
+        told, _ = repro(undisturbed.folder).communicate()
+        assert re.findall(r"Running stage '(\w+)'", told) == expected
+
+
+def test_one_more_video_costs_one_video(undisturbed: Project) -> None:
+    folder = undisturbed.folder
+    originals = folder / "data/videos/original_sequences/youtube/c23/videos"
+    boxes, crops = folder / "data/boxes", folder / "data/crops"
+    before = {path: path.stat().st_mtime_ns for path in (*boxes.rglob("*.json"), *crops.rglob("*.png"))}
+    (originals / "mine.mp4").write_bytes((originals / "000.mp4").read_bytes() + b"\0")  # a file that nobody had yet
+    told, _ = repro(folder).communicate()
+    assert "detect_faces: 1 of 1 videos" in told
+    assert "extract_crops: 1 of 1 videos" in told
+    after = {path: path.stat().st_mtime_ns for path in (*boxes.rglob("*.json"), *crops.rglob("*.png"))}
+    assert {path: time for path, time in after.items() if path in before} == before
+    assert {path.stem for path in after if path not in before and path.suffix == ".json"} == {"mine"}
