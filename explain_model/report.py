@@ -1,7 +1,6 @@
 """Stage report: figures, ROC and heatmaps -> results/report/index.html, one page that opens offline and shows it all."""
 
 import base64
-import csv
 import io
 import json
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import jinja2
 import yaml
 from PIL import Image
 
+from explain_model.samples import read_table
 from pipeline.errors import UserError, run
 from pipeline.outputs import write_text
 from pipeline.params import PathFlag, read_command_line, setting
@@ -44,11 +44,6 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def embedded(path: Path) -> str:
     """A picture as an address that holds all of it, so that the page needs no other file."""
     content = io.BytesIO()
@@ -58,7 +53,7 @@ def embedded(path: Path) -> str:
 
 def gallery(explanation: Path, samples_per_method: int) -> list[Card]:
     """The first faces of each method; mistakes come first, since they are what one must see."""
-    rows = read_rows(explanation / "explanations.csv")
+    rows = read_table(explanation / "explanations.csv")
     chosen: dict[str, list[dict[str, str]]] = {}
     for row in sorted(rows, key=lambda row: (row["outcome"] in ("TP", "TN"), row["video"])):
         chosen.setdefault(row["method"], []).append(row)

@@ -57,7 +57,7 @@ def read_samples(path: Path, tests: Path, videos: list[Video], crops: list[Crop]
 
 def read_table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
-        raise UserError(f"{path} is not there; `dvc repro test` writes it")
+        raise UserError(f"{path} is not there; `dvc repro` writes it")
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 

@@ -16,6 +16,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from pipeline.errors import UserError
+
 Picture = NDArray[np.uint8]
 
 
@@ -120,8 +122,10 @@ def _upright(frame: Any, converter: VideoReformatter) -> Picture:
 
 @contextmanager
 def _open_with_decord(path: Path) -> Iterator[OpenVideo]:
-    import decord  # here, so that who reads with PyAV need not have it
-
+    try:
+        import decord  # here, since there are machines that it cannot be had for
+    except ImportError as error:
+        raise UserError("reader is 'decord', which is not installed; it is not made for every machine: use 'pyav'") from error
     try:
         video = decord.VideoReader(str(path), num_threads=1)
         rate = float(video.get_avg_fps())

@@ -15,6 +15,7 @@ from conftest import Project
 
 from pipeline.project import CODE
 
+DVC = (sys.executable, "-m", "dvc")
 TINY = {
     "make_demo_videos": {"train_identities": 4, "val_identities": 2, "test_identities": 2, "frames": 6, "workers": 1},
     "detect_faces": {"frames": 2, "workers": 1},
@@ -33,13 +34,13 @@ def dag(folder: Path) -> Project:
         code = ("preprocessing/", "pipeline/", "model_test_train/", "explain_model/")
         stage["deps"] = [dep for dep in stage.get("deps", []) if not dep.startswith(code)]
     (folder / "dvc.yaml").write_text(yaml.safe_dump(stages))
-    subprocess.run(["dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
+    subprocess.run([*DVC, "init", "--no-scm", "--quiet"], cwd=folder, check=True)
     return project
 
 
 def repro(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        ["dvc", "repro"], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        [*DVC, "repro"], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
 
 
