@@ -162,7 +162,7 @@ def checkpoint_of(
         calibration=None,
         trained_on=sorted({video.dataset for video in index}),
         provenance={
-            "code": code_revision(),
+            "code": code_revision("train"),
             "params": asdict(params),
             "index": content_hash(index_path),
             "epoch": training.best_epoch,

@@ -1,26 +1,25 @@
 """Where a result came from, in facts that do not change from one run to the next."""
 
 import hashlib
-import sys
 from pathlib import Path
 
+from pipeline.params import read_yaml
 from pipeline.project import CODE
 
 
-def code_revision() -> str:
-    """A hash of the project's modules that this process has loaded.
+def code_revision(stage: str) -> str:
+    """A hash of the code that dvc.yaml says the stage's result depends on.
 
     Not the commit: that changes with every note in the README, and a result would then differ from its own rerun.
     """
-    files = sorted({Path(module.__file__) for module in sys.modules.values() if _is_ours(module)})  # type: ignore[arg-type]
     digest = hashlib.sha256()
-    for file in files:
+    for file in code_of(stage):
         digest.update(file.relative_to(CODE).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _is_ours(module: object) -> bool:
-    file = getattr(module, "__file__", None)
-    if not file or not Path(file).is_absolute() or not Path(file).is_relative_to(CODE):
-        return False
-    return Path(file).relative_to(CODE).parts[0] in ("pipeline", "preprocessing", "model_test_train", "explain_model")
+def code_of(stage: str) -> list[Path]:
+    """The Python files among the stage's dependencies, and in the folders among them."""
+    deps = [CODE / dep for dep in read_yaml(CODE / "dvc.yaml")["stages"][stage]["deps"]]
+    found = [file for dep in deps for file in (dep.rglob("*.py") if dep.is_dir() else [dep]) if file.suffix == ".py"]
+    return sorted(file for file in found if file.is_file())

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.provenance import code_of, code_revision
+
 ROOT = Path(__file__).parents[1]
 LAYERS = ["pipeline", "preprocessing", "model_test_train", "explain_model", "serving"]
 FILES = [path.relative_to(ROOT) for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
@@ -34,3 +36,10 @@ def test_every_stage_runs_a_script_and_lists_it_as_a_dependency() -> None:
         script = stage["cmd"].split()[1]
         assert (ROOT / script).is_file(), name
         assert script in stage["deps"], name
+
+
+def test_the_code_revision_is_that_of_the_code_which_makes_the_stage_run_again() -> None:
+    files = {path.relative_to(ROOT).as_posix() for path in code_of("train")}
+    assert {"model_test_train/train_model.py", "model_test_train/networks/detectors.py"} <= files
+    assert not any(file.startswith(("data/", "explain_model/", "tests/")) for file in files)
+    assert code_revision("train") == code_revision("train") != code_revision("explain")
