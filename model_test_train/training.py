@@ -19,6 +19,8 @@ from model_test_train.inputs import InputContract
 from model_test_train.networks.network import Network
 from pipeline.params import setting
 
+LEAST_TO_SEE = 0.5  # places; what was changed less is not asked to be looked at
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -36,7 +38,8 @@ class Recipe:
     paired: bool = setting("each fake beside its original")
     rebalancing_real: float = setting("share of a real video's frames, where not paired", low=0, high=1)
     rebalancing_fake: float = setting("share of a fake video's frames, where not paired", low=0, high=1)
-    mask_weight: float = setting("of the loss that asks each place whether it was changed; 0: no masks needed", low=0)
+    mask_weight: float = setting("of the loss that asks each place whether it was changed; 0: not asked", low=0)
+    gaze_weight: float = setting("of the loss that asks the class token to look at what was changed; 0: not asked", low=0)
     label_smoothing: float = setting("", low=0, high=0.5)
     clip_gradient: float = setting("norm; 0 doesn't clip", low=0)
     ema: float = setting("decay of the weights' moving average; 0 keeps the last weights", low=0, high=1)
@@ -136,15 +139,20 @@ def train_epoch(run: Run, batches: Iterable[Batch], contract: InputContract, rec
 
 
 def loss_of(network: Network, pixels: Tensor, labels: Tensor, masks: Tensor, recipe: Recipe) -> Tensor:
-    """Was the picture changed, and (where the truth is known) was each place of it?"""
+    """Was the picture changed; was each place of it; and did the class token look there, where the truth is known?"""
     targets = labels * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
-    if not recipe.mask_weight:
+    if not (recipe.mask_weight or recipe.gaze_weight):
         return binary_cross_entropy_with_logits(network(pixels), targets)
-    logits, place_logits = network.judge_places(pixels)
+    logits, place_logits, gaze = network.judge_places(pixels)
     known = ~masks.isnan()
     place_losses = binary_cross_entropy_with_logits(place_logits, masks.nan_to_num(), reduction="none")
     place_loss = (place_losses * known).sum() / known.sum().clamp(min=1)
-    return binary_cross_entropy_with_logits(logits, targets) + recipe.mask_weight * place_loss
+    changed = masks.nan_to_num()
+    to_see = changed.sum((1, 2)) >= LEAST_TO_SEE
+    gaze_losses = -((gaze * changed).sum((1, 2)) + 1e-4).log()
+    gaze_loss = (gaze_losses * to_see).sum() / to_see.sum().clamp(min=1)
+    verdict_loss = binary_cross_entropy_with_logits(logits, targets)
+    return verdict_loss + recipe.mask_weight * place_loss + recipe.gaze_weight * gaze_loss
 
 
 def keep_if_best(run: Run, figures: dict[str, float]) -> None:

@@ -34,8 +34,9 @@ def test_a_gradient_reaches_every_weight_that_is_meant_to_learn(name: str) -> No
     pixels = torch.randn(4, 3, network.input.size, network.input.size)
     weights = torch.tensor([1.0, -1.0, 2.0, 3.0])
     if network.detector.places:
-        logits, place_logits = network.judge_places(pixels)
+        logits, place_logits, gaze = network.judge_places(pixels)
         (logits @ weights + place_logits.mean((1, 2)) @ weights).backward()
+        assert torch.all((gaze > 0) & (gaze < 1))
     else:
         (network(pixels) @ weights).backward()
     learns = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}

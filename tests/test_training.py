@@ -43,15 +43,15 @@ def crops(of: Video, frames: int, tracks: int = 1, folder: Path = Path("crops"))
 
 def test_frames_are_equidistant_to_the_end_and_of_the_main_person_only_when_asked() -> None:
     found = crops(FAKE, 100, tracks=2)
-    main = samples_by_video([FAKE], found, 4, only_main=True)[FAKE.video]
-    everybody = samples_by_video([FAKE], found, 4, only_main=False)[FAKE.video]
+    main = samples_by_video([FAKE], found, 4, everybody=False)[FAKE.video]
+    everybody = samples_by_video([FAKE], found, 4, everybody=True)[FAKE.video]
     assert [(s.crop.frame, s.crop.track) for s in main] == [(12, 0), (37, 0), (62, 0), (87, 0)]
     assert [s.crop.track for s in everybody] == [0] * 4 + [1] * 4
 
 
 def test_a_fake_stands_beside_the_same_frame_of_its_own_original() -> None:
     other = video("Original/b", 0, "b")
-    chosen = samples_by_video([REAL, FAKE, other], crops(REAL, 9) + crops(FAKE, 9) + crops(other, 9), 3, True)
+    chosen = samples_by_video([REAL, FAKE, other], crops(REAL, 9) + crops(FAKE, 9) + crops(other, 9), 3, everybody=False)
     groups = pairs(chosen)
     assert [(fake.video.video, real.video.video) for fake, real in groups] == [(FAKE.video, REAL.video)] * 3
     assert all(fake.crop.frame == real.crop.frame for fake, real in groups)
@@ -59,11 +59,11 @@ def test_a_fake_stands_beside_the_same_frame_of_its_own_original() -> None:
 
 def test_pairs_without_an_original_are_refused_in_words() -> None:
     with pytest.raises(UserError, match="paired: false"):
-        pairs(samples_by_video([FAKE], crops(FAKE, 9), 3, True))
+        pairs(samples_by_video([FAKE], crops(FAKE, 9), 3, everybody=False))
 
 
 def test_rebalancing_takes_a_share_of_the_frames_by_label() -> None:
-    chosen = samples_by_video([REAL, FAKE], crops(REAL, 20) + crops(FAKE, 20), 20, True)
+    chosen = samples_by_video([REAL, FAKE], crops(REAL, 20) + crops(FAKE, 20), 20, everybody=False)
     labels = [group[0].video.label for group in singles(chosen, share_of_real=1.0, share_of_fake=0.3)]
     assert (labels.count(0), labels.count(1)) == (20, 6)
 
@@ -78,7 +78,7 @@ def groups(tmp_path: Path) -> TrainingGroups:
         if crop.mask:
             crop.mask.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(crop.mask), LEFT_HALF)
-    chosen = samples_by_video([REAL, FAKE], found, 12, True)
+    chosen = samples_by_video([REAL, FAKE], found, 12, everybody=False)
     contract = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
     return TrainingGroups(pairs(chosen), contract, (2, 2), Augmentation(0.5, 0.1, 0.2, 0.2, 5.0), seed=3)
 
@@ -126,6 +126,43 @@ def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: Trai
     assert learnt.isfinite().all()
 
 
+class Gazing(nn.Module):
+    """A network that decides nothing and looks where it is told."""
+
+    def __init__(self, gaze: torch.Tensor) -> None:
+        super().__init__()
+        self.gaze = gaze
+
+    def judge_places(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return torch.zeros(len(pixels)), torch.zeros_like(self.gaze), self.gaze
+
+
+def test_of_a_fake_whose_truth_is_known_training_wants_the_changed_places_looked_at() -> None:
+    corner, middle = torch.full((2, 2, 4, 4), 0.01).unbind()
+    corner[:, 0, 0] = middle[:, 2, 2] = 0.85
+    changed, unknown = torch.zeros(2, 4, 4), torch.full((2, 4, 4), torch.nan)
+    changed[0, 2, 2] = 1  # the second picture is real
+
+    def loss(gaze: torch.Tensor, masks: torch.Tensor) -> float:
+        return loss_of(Gazing(gaze), torch.zeros(2, 3, 8, 8), torch.tensor([1.0, 0.0]), masks, recipe()).item()  # type: ignore[arg-type]
+
+    assert loss(middle, changed) < loss(corner, changed) - 0.2
+    assert loss(middle, unknown) == loss(corner, unknown)
+    elsewhere = torch.stack([middle[0], corner[1]])  # what a real picture is looked at for is nobody's business
+    assert loss(elsewhere, changed) == loss(middle, changed)
+
+
+def test_whoever_else_is_in_the_original_is_taught_as_real_beside_the_fake() -> None:
+    found = [*crops(REAL, 9, tracks=2), *crops(FAKE, 9, tracks=2)]
+    groups = pairs(samples_by_video([REAL, FAKE], found, 3, everybody=False))
+    assert len(groups) == 3
+    for fake, *originals in groups:
+        assert (fake.video, fake.crop.track) == (FAKE, 0)
+        assert [(o.video, o.crop.track, o.crop.frame) for o in originals] == [
+            (REAL, t, originals[0].crop.frame) for t in (0, 1)
+        ]
+
+
 def recipe(**changes: object) -> Recipe:
     return build(Recipe, {**read_yaml(CONFIG)["training"], "mask_weight": 1.0, **changes}, "test")
 
@@ -143,7 +180,7 @@ def begun() -> Run:
 
 def one_epoch(run: Run, groups: TrainingGroups) -> None:
     batches = training_batches(groups, 8, 0, 3, run.epoch)
-    train_epoch(run, batches, groups.contract, recipe(mask_weight=0.0), seed=3)
+    train_epoch(run, batches, groups.contract, recipe(mask_weight=0.0, gaze_weight=0.0), seed=3)
     keep_if_best(run, {"val_loss": 1 / run.epoch})
 
 

@@ -17,8 +17,8 @@ class Detector(nn.Module):
 
     places: tuple[int, int] | None = None
 
-    def judge_places(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The picture's logit (b,), and a logit for each place (b, h, w): was it changed?"""
+    def judge_places(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The picture's logit (b,), a logit for each place (b, h, w): was it changed?, and its weight in the verdict."""
         raise TypeError(f"the tokens of {type(self).__name__} are no places")
 
 
@@ -48,13 +48,23 @@ class PlaceTransformer(Detector):
         self.to_place_logit = nn.Linear(dim, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.judge_places(features)[0]
+        return self._verdict(self._tokens(self._places(features)))
 
-    def judge_places(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        places = self.to_tokens(features.flatten(2).mT)  # (b, h w, dim)
-        tokens = torch.cat((self.cls_token.expand(len(places), -1, -1), places), 1) + self.pos_embedding
-        logit = self.to_logit(self.norm(self.transformer(tokens)[:, 0])).squeeze(-1)
-        return logit, self.to_place_logit(places).view(-1, *features.shape[2:])
+    def judge_places(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        places = self._places(features)
+        tokens = self._tokens(places)
+        of_each = self.to_place_logit(places).squeeze(-1), self.transformer.gaze(tokens)[:, 1:]
+        place_logits, gaze = (one.view(-1, *features.shape[2:]) for one in of_each)
+        return self._verdict(tokens), place_logits, gaze
+
+    def _places(self, features: Tensor) -> Tensor:
+        return self.to_tokens(features.flatten(2).mT)  # (b, h w, dim)
+
+    def _tokens(self, places: Tensor) -> Tensor:
+        return torch.cat((self.cls_token.expand(len(places), -1, -1), places), 1) + self.pos_embedding
+
+    def _verdict(self, tokens: Tensor) -> Tensor:
+        return self.to_logit(self.norm(self.transformer(tokens)[:, 0])).squeeze(-1)
 
 
 class ChannelTransformer(Detector):

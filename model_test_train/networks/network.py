@@ -26,8 +26,8 @@ class Network(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         return self.detector(self.backbone(pixels))
 
-    def judge_places(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits, and those of every place (b, h, w), of a network whose detector has places."""
+    def judge_places(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The logits, and of every place (b, h, w) logit and weight, of a network whose detector has places."""
         return self.detector.judge_places(self.backbone(pixels))
 
 

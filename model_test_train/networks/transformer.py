@@ -3,6 +3,8 @@
 The names of the parts are those of the published implementation, so that its weights can be read.
 """
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -19,13 +21,21 @@ class Attention(nn.Module):
         self.to_out = nn.Sequential(nn.Linear(heads * dim_head, dim), nn.Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.to_qkv(x).chunk(3, -1))  # (b, h, n, d)
+        q, k, v = self.by_head(x)
         if self.attend._forward_hooks:
             weights = self.attend(q @ k.mT * self.scale)  # (b, h, n, n)
             mixed = weights @ v
         else:
             mixed = scaled_dot_product_attention(q, k, v, scale=self.scale)
         return self.to_out(mixed.transpose(1, 2).flatten(2))  # (b, n, dim)
+
+    def of_first_token(self, x: Tensor) -> Tensor:
+        """How it weighs all tokens (b, n), the mean over the heads."""
+        q, k, _ = self.by_head(x)
+        return (q[:, :, :1] @ k.mT * self.scale).softmax(-1).mean(1).squeeze(1)
+
+    def by_head(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.to_qkv(x).chunk(3, -1))  # (b, h, n, d)
 
 
 class FeedForward(nn.Module):
@@ -62,3 +72,10 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x
+
+    def gaze(self, x: Tensor) -> Tensor:
+        """How the class token weighs all tokens in the last block, where the verdict is drawn from them (b, n)."""
+        for block in self.blocks[:-1]:
+            x = block(x)
+        last = cast(Block, self.blocks[-1])
+        return last.attn.of_first_token(last.norm1(x))
