@@ -1,52 +1,57 @@
-"""Which split a video belongs to: no identity may stand in two.
+"""Which split a video belongs to, and what leaks from one split into another.
 
-Identities that occur in one video belong together, and so do the ones tied to these in turn: such a group goes into
-one split as a whole. The official lists decide where they know one of its identities, else a hash of the group does.
+Identities that occur in one video, or in copies of one file, belong together, and so do the ones tied to these in turn:
+such a group goes into one split as a whole. What the corpus says of a video, or of one of its people, comes first; then
+what it says of others of the group; else a hash of the group decides.
 """
 
 import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from pipeline.errors import UserError
 from pipeline.index import SPLITS, Video
 
-OFFICIAL_FILES = {"train.json": "training_set", "val.json": "validation_set", "test.json": "test_set"}
-SHARES = {"training_set": 0.72, "validation_set": 0.14, "test_set": 0.14}  # as the official lists have it
-SHOWN = 5  # of the leaks found
+SHARES = {"training_set": 0.72, "validation_set": 0.14, "test_set": 0.14}  # as FaceForensics++'s official lists have it
+BYTES = " "  # in front of a hash; no identity has a space
 
 
-def read_official_splits(folder: Path) -> dict[str, str]:
-    """The split of each identity, from lists of pairs of identities; empty if the folder holds none of the lists."""
-    splits: dict[str, str] = {}
-    for name, split in OFFICIAL_FILES.items():
-        path = folder / name
-        for identity in _identities_in(path) if path.is_file() else ():
-            if splits.setdefault(identity, split) != split:
-                raise UserError(f"{path}: '{identity}' stands in {splits[identity]} too; a person belongs in one split")
-    return splits
+class Splittable(Protocol):
+    @property
+    def video(self) -> str: ...
+    @property
+    def identities(self) -> tuple[str, ...]: ...
+    @property
+    def split(self) -> str: ...
 
 
-def _identities_in(path: Path) -> list[str]:
-    try:
-        pairs = json.loads(path.read_text())
-        return [str(identity) for pair in pairs for identity in pair]
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a JSON list of pairs of identities") from error
+def assign_splits(
+    items: Sequence[Splittable],
+    contents: Mapping[str, str],
+    official: Mapping[str, str],
+    open_splits: tuple[str, ...] = SPLITS,
+) -> dict[str, str]:
+    """The split of each video, given who is in it, and by its name the hash of its bytes.
+
+    A video may bring its split along, and `official` gives that of people. The others go to one of the open splits.
+    """
+    groups = _groups((*item.identities, *_same_bytes(contents.get(item.video))) for item in items)
+    said: dict[frozenset[str], list[tuple[str, str]]] = defaultdict(list)
+    for item in items:
+        if item.split in open_splits:
+            said[groups[item.identities[0]]].append((item.video, item.split))
+    splits = {group: _split_of(group, official, said.get(group, []), open_splits) for group in set(groups.values())}
+    return {item.video: item.split or _of_person(item, official) or splits[groups[item.identities[0]]] for item in items}
 
 
-def assign_splits(people: Mapping[str, tuple[str, ...]], official: Mapping[str, str]) -> dict[str, str]:
-    """The split of each video, given who is in it."""
-    for video, identities in people.items():
-        listed = {identity: official[identity] for identity in identities if identity in official}
-        if len(set(listed.values())) > 1:
-            where = ", ".join(f"'{identity}' in {split}" for identity, split in listed.items())
-            raise UserError(f"{video} joins people of different splits ({where}); take it out of the data")
-    groups = _groups(people.values())
-    splits = {group: _split_of(group, official) for group in set(groups.values())}
-    return {video: splits[groups[identities[0]]] for video, identities in people.items()}
+def _same_bytes(content: str | None) -> tuple[str, ...]:
+    """What ties copies of one file together, as if a person of that name were in them."""
+    return (BYTES + content,) if content else ()
+
+
+def _of_person(item: Splittable, official: Mapping[str, str]) -> str:
+    return next((official[identity] for identity in item.identities if identity in official), "")
 
 
 def _groups(together: Iterable[tuple[str, ...]]) -> dict[str, frozenset[str]]:
@@ -72,35 +77,65 @@ def _reached_from(identity: str, tied: Mapping[str, set[str]]) -> set[str]:
     return reached
 
 
-def _split_of(group: frozenset[str], official: Mapping[str, str]) -> str:
-    listed = {identity: official[identity] for identity in sorted(group) if identity in official}
-    if len(set(listed.values())) > 1:
-        where = ", ".join(f"'{identity}' in {split}" for identity, split in listed.items())
-        raise UserError(f"fakes between people outside of the official splits join people inside of them: {where}")
+def _split_of(
+    group: frozenset[str], official: Mapping[str, str], said: list[tuple[str, str]], open_splits: tuple[str, ...]
+) -> str:
+    listed = [official[identity] for identity in sorted(group) if identity in official] or [split for _, split in sorted(said)]
     if listed:
-        return next(iter(listed.values()))
-    drawn = int(hashlib.sha256(min(group).encode()).hexdigest()[:8], 16) / 16**8
-    for split in SPLITS:
+        return listed[0]
+    first = min(identity for identity in group if not identity.startswith(BYTES))
+    drawn = int(hashlib.sha256(first.encode()).hexdigest()[:8], 16) / 16**8 * sum(SHARES[split] for split in open_splits)
+    for split in open_splits:
         drawn -= SHARES[split]
         if drawn < 0:
             return split
-    return SPLITS[-1]
+    return open_splits[-1]
 
 
-def check_leaks(videos: Iterable[Video]) -> None:
-    """No person and no file may stand in two splits."""
-    leaks = sorted(_leaks(list(videos)))
-    if leaks:
-        more = f"; and {len(leaks) - SHOWN} more" if len(leaks) > SHOWN else ""
-        raise UserError(f"the splits leak: {'; '.join(leaks[:SHOWN])}{more}")
+@dataclass(frozen=True)
+class Leak:
+    """Something of one split that is in another too."""
+
+    what: str
+    videos: tuple[tuple[str, tuple[str, ...]], ...]  # of each split
+
+    def text(self, most: int | None) -> str:
+        """With the names of so many videos of each split, or of all."""
+        return f"{self.what} is in " + ", ".join(f"{split} ({_some(names, most)})" for split, names in self.videos)
 
 
-def _leaks(videos: list[Video]) -> Iterator[str]:
-    seen: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for video in videos:
-        for trait in (*(("identity", identity) for identity in video.identities), ("content", video.content)):
-            seen[trait].setdefault(video.split, video.video)
-    for (kind, value), places in seen.items():
-        if len(places) > 1:
-            where = ", ".join(f"{split} ({video})" for split, video in sorted(places.items()))
-            yield f"identity '{value}' is in {where}" if kind == "identity" else f"the same file is in {where}"
+def _some(names: Sequence[str], most: int | None) -> str:
+    more = f" and {len(names) - most} more" if most is not None and len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def find_leaks(videos: Sequence[Video], contents: Mapping[str, str], made_from: Mapping[str, Iterable[str]]) -> list[Leak]:
+    """Each person, each file and each fake's original that is in another split too.
+
+    By the names of videos, `contents` has the hashes of their bytes, and `made_from` the originals of fakes.
+    """
+    people = ((f"identity '{identity}'", video) for video in videos for identity in video.identities)
+    first: dict[str, str] = {}
+    copies = ((contents[video.video], video) for video in videos if video.video in contents)
+    files = ((f"the file {first.setdefault(content, video.video)}", video) for content, video in copies)
+    return [*_in_several_splits(people), *_in_several_splits(files), *_in_several_splits(_footage(videos, made_from))]
+
+
+def _footage(videos: Sequence[Video], made_from: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, Video]]:
+    by_name = {video.video: video for video in videos}
+    for fake in videos:
+        for original in made_from.get(fake.video, ()):
+            if original in by_name:
+                yield f"the footage of {original}", by_name[original]
+                yield f"the footage of {original}", fake
+
+
+def _in_several_splits(traits: Iterable[tuple[str, Video]]) -> list[Leak]:
+    places: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for what, video in traits:
+        places[what][video.split].add(video.video)
+    return [
+        Leak(what, tuple((split, tuple(sorted(names))) for split, names in sorted(splits.items())))
+        for what, splits in sorted(places.items())
+        if len(splits) > 1
+    ]
