@@ -10,7 +10,9 @@ import av
 import cv2
 import numpy as np
 
+from pipeline.params import load_params
 from pipeline.project import CODE
+from preprocessing.video import Reading
 
 WIDTH, HEIGHT = 160, 120
 SKIN, DARK, LIPS = (205, 165, 140), (60, 40, 35), (170, 80, 85)
@@ -64,6 +66,11 @@ def face_video(path: Path, seed: int, frames: int = 6) -> Path:
     pictures = (draw_face(plain(wall), x + index, y) for index in range(frames))
     noise = rng.normal(0, 3, (HEIGHT, WIDTH, 3))
     return write_video(path, ((picture + noise).clip(0, 255).astype(np.uint8) for picture in pictures))
+
+
+def reading(**changes: object) -> Reading:
+    """As `params.yaml` has it, but for the changes."""
+    return load_params("read_video", Reading, changes)
 
 
 def original(data: Path, name: str, compression: str = "c23") -> Path:

@@ -1,0 +1,35 @@
+"""In the place of the real decoder: it gives two frames of a video that promises five, then fails as the path says."""
+
+import os
+import signal
+import time
+from mmap import mmap
+from multiprocessing.connection import Connection
+from typing import Any
+
+from preprocessing.child import receive, receive_handle, send
+
+FACTS = {"width": 4, "height": 2, "frame_rate": 25.0, "frames_promised": 5, "frames_present": 5}
+
+
+def work(connection: Connection) -> None:
+    path = receive(connection)["path"]
+    send(connection, {"facts": FACTS, "clean": True})
+    receive(connection)
+    mmap(receive_handle(connection), 0)
+    for index in range(2):
+        send(connection, {"frame": index, "slot": index})
+    fail: dict[str, Any] = {"sleeps": sleep, "crashes": crash, "is_killed": be_killed}
+    fail[path.rpartition("/")[2]]()
+
+
+def sleep() -> None:
+    time.sleep(600)
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
