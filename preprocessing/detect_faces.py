@@ -9,22 +9,22 @@ from pathlib import Path
 
 from pipeline.errors import run
 from pipeline.ledger import key_of
-from pipeline.params import PathFlag, read_command_line
+from pipeline.params import PathFlag, Section, read_command_line
 from pipeline.project import from_root
 from preprocessing.boxes import write_boxes
 from preprocessing.detection import Params, find_boxes
 from preprocessing.source import FLAGS, videos_of
-from preprocessing.upkeep import Job, Outcome, failure, keep_up
-from preprocessing.video import UnreadableVideo
+from preprocessing.upkeep import SCOPE_FLAGS, Job, Outcome, failure, keep_up, scope_of
+from preprocessing.video import Reading, UnreadableVideo
 
 
-def detect_in_video(job: Job, output: Path, params: Params) -> Outcome:
+def detect_in_video(job: Job, output: Path, params: Params, reading: Reading) -> Outcome:
     path = from_root(job.video.path)
     try:
-        boxes = find_boxes(path, job.video.video, params)
+        boxes = find_boxes(path, job.video.video, params, reading)
     except UnreadableVideo as error:
         return failure(job, error.reason, error.remedy)
-    place = f"{job.video.video}.json"
+    (place,) = job.outputs
     write_boxes(output / place, boxes)
     if not boxes.frames:
         looked = f"no face found in the {len(boxes.looked_at)} frames looked at"
@@ -35,12 +35,24 @@ def detect_in_video(job: Job, output: Path, params: Params) -> Outcome:
 
 def main() -> None:
     where = "where the boxes go (default: data/boxes, or boxes below --data_path)"
-    params, given = read_command_line(__doc__, "detect_faces", Params, **FLAGS, output_path=PathFlag(None, where))
+    params, given = read_command_line(
+        __doc__,
+        "detect_faces",
+        Params,
+        **FLAGS,
+        **SCOPE_FLAGS,
+        output_path=PathFlag(None, where),
+        reading=Section("read_video", Reading),
+    )
     below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")
     output = given.output_path or below
-    jobs = [Job(video, key_of(video.content, params.that_matter())) for video in videos_of(given)]
-    work = partial(detect_in_video, output=output, params=params)
-    keep_up(output, jobs, work, "detect_faces", params.workers, params.max_failed_fraction)
+    scope = scope_of(given)
+    jobs = [
+        Job(video, key_of(video.content, params.that_matter(), given.reading.that_matter()), (f"{video.video}.json",))
+        for video in scope.videos(videos_of(given))
+    ]
+    work = partial(detect_in_video, output=output, params=params, reading=given.reading)
+    keep_up(output, jobs, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
 
 
 if __name__ == "__main__":

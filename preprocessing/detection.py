@@ -1,52 +1,54 @@
 """Detection in one video: its frames -> the boxes of the faces in them, and who of them is who."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pipeline.params import setting
 from preprocessing.boxes import Boxes
-from preprocessing.face_detector import DETECTORS, DetectorSettings, Face, FaceDetector
+from preprocessing.face_detector import DETECTORS, DetectorSettings, FaceDetector, scaled
+from preprocessing.following import FollowSettings, follow
 from preprocessing.tracks import TrackSettings, track_faces
-from preprocessing.video import READERS, evenly_spaced, read_frames, survey
+from preprocessing.video import Reading, UnreadableVideo, VideoFacts, evenly_spaced, open_video, shrunk_size
 
-CODE_VERSION = 1  # raised with a change of this stage's code that changes its results: all boxes are then made anew
+CODE_VERSION = 2  # raised with a change of this stage's code that changes its results: all boxes are then made anew
 
 
 @dataclass(frozen=True)
 class Params:
     detector: str = setting("finds the faces", choices=tuple(DETECTORS), flags=("--detector-type",))
-    reader: str = setting("decodes the videos", choices=tuple(READERS))
     frames: int = setting("how many to look at in each video, equidistant", low=1)
-    scale_to: int = setting("px of the longer side that larger frames are shrunk to", low=64)
+    every_frame: bool = setting("look at every frame instead")
+    search_every: int = setting("of every frame, how many apart whole ones are searched; faces are followed between", low=1)
+    search_every_spaced: int = setting("the same, of equidistant frames", low=1)
+    least_span: int = setting("where people come and go, whole searches are at least so many frames apart", low=1)
+    min_face_size: int = setting("px of the video's own picture; smaller faces are not looked for", low=12)
+    scale_to: int = setting("px of the longer side that larger pictures are shrunk to, whatever is lost by it", low=64)
     thresholds: tuple[float, ...] = setting("MTCNN's, as [a,b,c]; lower ones find more", low=0, high=1)
-    min_face_size: int = setting("px, in the frame as shrunk", low=12)
-    batch_size: int = setting("frames the detector sees at once", low=1)
     min_track_share: float = setting("a face in fewer of the frames looked at is no person", low=0, high=1)
     max_track_gap: int = setting("frames looked at that a person may be missed in and still be the same", low=0)
     workers: int = setting("videos worked on side by side", low=1)
+    threads: int = setting("pictures of a video searched side by side; what is found does not depend on it", low=1)
     device: str = setting("where the detector runs", choices=("auto", "cpu", "cuda"))
     max_failed_fraction: float = setting("of the videos; more end the stage with an error", low=0, high=1)
 
     def detector_settings(self) -> DetectorSettings:
-        return DetectorSettings(self.detector, self.scale_to, self.thresholds, self.min_face_size)
+        return DetectorSettings(self.detector, self.min_face_size, self.scale_to, self.thresholds)
 
-    def track_settings(self) -> TrackSettings:
-        return TrackSettings(self.min_track_share, self.max_track_gap)
+    def follow_settings(self) -> FollowSettings:
+        return FollowSettings(
+            self.search_every if self.every_frame else self.search_every_spaced, self.least_span, self.threads
+        )
+
+    def track_settings(self, facts: VideoFacts) -> TrackSettings:
+        half_a_second = round((facts.frame_rate or 0) / 2) if self.every_frame else 0
+        return TrackSettings(self.min_track_share, max(self.max_track_gap, half_a_second))
 
     def that_matter(self) -> dict[str, Any]:
         """What the boxes depend on, and are stale without."""
-        return {
-            "code": CODE_VERSION,
-            "reader": self.reader,
-            "frames": self.frames,
-            "batch_size": self.batch_size,
-            **self.detector_settings().as_facts(),
-            **asdict(self.track_settings()),
-        }
+        without = ("workers", "threads", "device", "max_failed_fraction")
+        return {"code": CODE_VERSION, **{name: value for name, value in asdict(self).items() if name not in without}}
 
 
 @cache
@@ -55,23 +57,25 @@ def load_detector(settings: DetectorSettings, device: str) -> FaceDetector:
     return DETECTORS[settings.detector](settings, device)
 
 
-def find_boxes(path: Path, name: str, params: Params) -> Boxes:
-    facts = survey(path, params.reader)
-    looked_at, faces = [], []
-    wanted = evenly_spaced(facts.frames_decoded, params.frames)
+def find_boxes(path: Path, name: str, params: Params, reading: Reading) -> Boxes:
     detector = load_detector(params.detector_settings(), params.device)
-    for index, found in detect_in_frames(path, wanted, detector, params):
-        looked_at.append(index)
-        faces.append(found)
-    tracked = track_faces(looked_at, faces, params.track_settings())
-    frames = {index: here for index, here in zip(looked_at, tracked, strict=True) if here}
-    return Boxes(frames, name, facts, looked_at, params.detector_settings().as_facts())
+    looked_at, faces = [], []
+    with open_video(path, reading) as video:
+        facts = video.facts
+        wanted = None if params.every_frame else evenly_spaced(facts.frames_present, params.frames)
+        side = longest_side(facts, detector, params)
+        width, height = shrunk_size(facts.width, facts.height, side)
+        for index, found in follow(video.frames(wanted, side), detector, params.follow_settings()):
+            looked_at.append(index)
+            faces.append([scaled(face, facts.width / width, facts.height / height) for face in found])
+    if not looked_at:
+        raise UnreadableVideo("no frame of it decodes", "fetch the file again, or take it out of the data")
+    tracked = track_faces(looked_at, faces, params.track_settings(facts))
+    people = {index: here for index, here in zip(looked_at, tracked, strict=True) if here}
+    return Boxes(people, name, facts, looked_at, params.detector_settings().as_facts(), video.account)
 
 
-def detect_in_frames(
-    path: Path, indices: Sequence[int], detector: FaceDetector, params: Params
-) -> Iterator[tuple[int, list[Face]]]:
-    frames = read_frames(path, indices, params.reader)
-    while batch := list(islice(frames, params.batch_size)):
-        found = detector.detect([picture for _, picture in batch])
-        yield from ((index, faces) for (index, _), faces in zip(batch, found, strict=True))
+def longest_side(facts: VideoFacts, detector: FaceDetector, params: Params) -> int:
+    """Of the pictures that the detector sees: no more pixels than the smallest face asks for."""
+    side = max(facts.width, facts.height)
+    return min(side, params.scale_to, max(1, round(side * detector.smallest_px / params.min_face_size)))

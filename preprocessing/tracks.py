@@ -18,16 +18,17 @@ REACH = 1.5  # how far from where it is expected a face may turn up, in its own 
 MORE_REACH = 0.4  # and how much farther for each further frame it was missed in
 LARGEST_GROWTH = log(2.0)  # between two sightings
 GROWTH_WEIGHT = 0.5  # what a change of size by the factor e counts, against a shift by one size
+LONG_ENOUGH = 5.0  # sightings that make a person, however many frames are looked at: who passes by in a second is one
 FORBIDDEN = 1e6
 
 
 @dataclass(frozen=True)
 class TrackSettings:
-    min_track_share: float  # of the frames looked at; a sighting counts as much as its score
+    min_track_share: float  # of the frames looked at; a sighting counts as much as its score. LONG_ENOUGH is enough
     max_track_gap: int  # frames looked at in a row that a person may be missed in
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrackedFace:
     face: Face
     track: int  # 0 is the main person
@@ -66,7 +67,8 @@ def track_faces(looked_at: Sequence[int], faces: Sequence[Sequence[Face]], setti
     Numbers go by importance: the largest sum of box areas is 0.
     """
     tracks = _linked(looked_at, faces, settings.max_track_gap)
-    lasting = [track for track in tracks if track.weight() >= settings.min_track_share * len(looked_at)]
+    least = min(settings.min_track_share * len(looked_at), LONG_ENOUGH)
+    lasting = [track for track in tracks if track.weight() >= least]
     lasting.sort(key=lambda track: (-track.importance(), track.sightings[0][1], track.sightings[0][2].box))
     found: list[list[TrackedFace]] = [[] for _ in looked_at]
     for number, track in enumerate(lasting):

@@ -1,0 +1,122 @@
+"""Faces followed between whole searches: nobody lost, nobody made up, and few searches."""
+
+import weakref
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from preprocessing.face_detector import Box, Face, overlap
+from preprocessing.following import FollowSettings, follow
+from preprocessing.video import Picture
+
+SIDE = 100.0
+EVERY = 16
+
+
+class Numbered(np.ndarray):
+    """A picture that can be told apart and watched; its one pixel is its index."""
+
+
+def picture(index: int) -> Picture:
+    return np.array([[index]], np.uint8).view(Numbered)
+
+
+class Scripted:
+    """A detector that sees what a script says is in each picture, and counts how often it looks."""
+
+    smallest_px = 20
+
+    def __init__(self, *paths: dict[int, tuple[float, float]]) -> None:
+        self.paths = paths  # of each person: frame -> corner of the face
+        self.searched: list[int] = []
+
+    def there(self, index: int) -> list[Face]:
+        corners = [path[index] for path in self.paths if index in path]
+        return [Face((x, y, x + SIDE, y + SIDE), 0.99 - 0.001 * x / SIDE, ()) for x, y in corners]
+
+    def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
+        indices = [int(one[0, 0]) for one in pictures]
+        self.searched += indices
+        return [self.there(index) for index in indices]
+
+    def find_again(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
+        return [self.nearest(int(one[0, 0]), box) for one, box in zip(pictures, boxes, strict=True)]
+
+    def nearest(self, index: int, box: Box) -> Face | None:
+        best = max(self.there(index), key=lambda face: overlap(face.box, box), default=None)
+        return best if best is not None and overlap(best.box, box) >= 0.3 else None
+
+
+def walk(frames: range, start: float, step: float, height: float = 0.0) -> dict[int, tuple[float, float]]:
+    return {index: (start + step * (index - frames.start), height) for index in frames}
+
+
+def followed(detector: Scripted, count: int, threads: int = 2, search_every: int = EVERY) -> dict[int, list[Face]]:
+    frames = ((index, picture(index)) for index in range(count))
+    found = list(follow(frames, detector, FollowSettings(search_every, 2, threads)))
+    assert [index for index, _ in found] == list(range(count))
+    return dict(found)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, EVERY, EVERY + 1, 2 * EVERY + 1, 50])
+def test_every_frame_comes_once_and_in_order_whatever_their_number(count):
+    detector = Scripted(walk(range(count), 0, 4))
+    found = followed(detector, count)
+    assert all(found[index] == detector.there(index) for index in range(count))
+
+
+def test_a_person_who_walks_is_met_in_every_frame_and_whole_pictures_are_searched_seldom():
+    detector = Scripted(walk(range(160), 0, 5))
+    assert all(len(faces) == 1 for faces in followed(detector, 160).values())
+    assert len(detector.searched) <= 160 / EVERY + 2
+
+
+def test_who_comes_and_goes_between_two_searches_is_met_but_for_a_frame_or_two():
+    detector = Scripted(walk(range(64), 0, 1), walk(range(19, 44), 400, 2))
+    found = followed(detector, 64)
+    seen = [index for index, faces in found.items() if len(faces) == 2]
+    assert set(seen) <= set(range(19, 44))
+    assert len(seen) >= 25 - 2
+
+
+def test_two_people_who_cross_are_both_met_whenever_both_can_be_seen():
+    detector = Scripted(walk(range(64), 0, 8), walk(range(64), 504, -8, height=60))
+    assert all(len(faces) == 2 for faces in followed(detector, 64).values())
+
+
+def test_one_face_that_two_searches_lead_to_is_counted_once():
+    detector = Scripted(walk(range(33), 0, 0), {0: (40.0, 0.0), 32: (40.0, 0.0)})
+    assert all(len(faces) == 1 for index, faces in followed(detector, 33).items() if 2 < index < 30)
+
+
+def test_nobody_is_made_up_in_an_empty_room():
+    detector = Scripted()
+    assert not any(followed(detector, 70).values())
+    assert len(detector.searched) <= 70 / EVERY + 2
+
+
+def test_threads_change_nothing_but_time():
+    def found(threads: int) -> dict[int, list[Face]]:
+        return followed(Scripted(walk(range(90), 0, 3), walk(range(20, 71), 500, -4)), 90, threads)
+
+    assert found(1) == found(2) == found(5)
+
+
+def test_only_a_few_frames_are_held_however_long_the_video_is():
+    alive: weakref.WeakValueDictionary[int, Picture] = weakref.WeakValueDictionary()
+    most = 0
+
+    def frames() -> Iterator[tuple[int, Picture]]:
+        nonlocal most
+        for index in range(600):
+            one = picture(index % 256)
+            alive[index] = one
+            most = max(most, len(alive))
+            yield index, one
+            del one
+
+    threads = 2
+    for _ in follow(frames(), Scripted(), FollowSettings(EVERY, 2, threads)):
+        pass
+    assert most <= (threads + 3) * (EVERY + 1)
