@@ -8,14 +8,17 @@ hash of all that the item's result depends on: the video's content, the settings
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.outputs import write_csv, write_text
 
 FAILURE_COLUMNS = ("file", "reason", "remedy")
+Entry = dict[str, Any]
 
 
 def key_of(*parts: Any) -> str:
@@ -37,19 +40,19 @@ def _digest(file: Any) -> str:  # Python 3.10 has no file_digest
 
 
 class Ledger:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.entries: dict[str, dict[str, Any]] = {}
-        for line in path.read_text().splitlines() if path.is_file() else []:
-            try:
-                entry = json.loads(line)
-                self.entries[entry["name"]] = entry
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue  # the line that was being written when the run was killed: that item is done again
+    """`known` is what another ledger says of the items that this one is silent about."""
+
+    def __init__(self, path: Path, known: Mapping[str, Entry] = MappingProxyType({})) -> None:
+        self.path, self.known = path, known
+        self.entries: dict[str, Entry] = {entry["name"]: entry for entry in _read_entries(path)}
+
+    def entry(self, name: str) -> Entry:
+        """What is known of the item; empty if nothing is."""
+        return self.entries.get(name) or self.known.get(name) or {}
 
     def is_current(self, name: str, key: str) -> bool:
         """Whether the item was done, or failed, under this very key."""
-        return self.entries.get(name, {}).get("key") == key
+        return self.entry(name).get("key") == key
 
     def record(self, name: str, key: str, **facts: Any) -> None:
         """The item's result is on disk: remember it. A failure is recorded with `reason` and `remedy` among the facts."""
@@ -66,21 +69,37 @@ class Ledger:
         gone = sorted(set(self.entries) - set(kept))
         self.entries = kept
         text = "".join(json.dumps(entry) + "\n" for entry in kept.values())
-        if not self.path.is_file() or self.path.read_text() != text:
+        if not self.path.is_file() or self.path.read_text(errors="replace") != text:
             write_text(self.path, text)
         return gone
 
-    def failures(self) -> list[dict[str, Any]]:
-        return [entry for entry in self.entries.values() if "reason" in entry]
 
-    def report_failures(self, path: Path, max_failed_fraction: float) -> None:
-        """Write the failures as a table; too many of them end the stage."""
-        failed = [{"file": entry["file"], "reason": entry["reason"], "remedy": entry["remedy"]} for entry in self.failures()]
-        write_csv(path, FAILURE_COLUMNS, failed)
-        if failed:
-            print(f"{len(failed)} of {len(self.entries)} videos failed; the reasons are in {path}")
-        if len(failed) > max_failed_fraction * len(self.entries):
-            raise UserError(
-                f"{len(failed)} of {len(self.entries)} videos failed, more than max_failed_fraction "
-                f"({max_failed_fraction:g}) allows; the first: {failed[0]['file']}: {failed[0]['reason']}"
-            )
+def _read_entries(path: Path) -> list[Entry]:
+    """Lines that cannot be read are left out: what they told of is done again."""
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    entries = [_read_entry(line) for line in lines if line]
+    if damaged := entries.count(None):
+        print(f"{path}: {damaged} of its lines cannot be read; what they told of is done again", file=sys.stderr)
+    return [entry for entry in entries if entry]
+
+
+def _read_entry(line: str) -> Entry | None:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    keyed = isinstance(entry, dict) and all(isinstance(entry.get(field), str) for field in ("name", "key"))
+    return entry if keyed and isinstance(entry.get("outputs", []), list) else None
+
+
+def report_failures(entries: Sequence[Entry], path: Path, max_failed_fraction: float) -> None:
+    """Write the failures among the entries as a table; too many of them end the stage."""
+    failed = [{column: entry[column] for column in FAILURE_COLUMNS} for entry in entries if "reason" in entry]
+    write_csv(path, FAILURE_COLUMNS, failed)
+    if failed:
+        print(f"{len(failed)} of {len(entries)} videos failed; the reasons are in {path}")
+    if len(failed) > max_failed_fraction * len(entries):
+        raise UserError(
+            f"{len(failed)} of {len(entries)} videos failed, more than max_failed_fraction "
+            f"({max_failed_fraction:g}) allows; the first: {failed[0]['file']}: {failed[0]['reason']}"
+        )

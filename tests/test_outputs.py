@@ -1,12 +1,14 @@
 """All or nothing on disk; a ledger that survives being killed."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.ledger import Ledger
-from pipeline.outputs import aside, sweep, write_text
+from pipeline.ledger import Ledger, report_failures
+from pipeline.outputs import aside, remove_empty_folders, sweep, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -28,13 +30,29 @@ def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "v").iterdir()] == ["fresh.png"]
 
 
-def test_sweep_removes_what_a_killed_run_left_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "m" / ".v.77.part").mkdir(parents=True)
-    (tmp_path / "m" / ".v.77.part" / "0_0.png").touch()
-    (tmp_path / "m" / ".a.77.part.json").touch()
-    (tmp_path / "m" / "a.json").touch()
-    sweep(tmp_path)
-    assert [path.name for path in (tmp_path / "m").iterdir()] == ["a.json"]
+def test_sweep_removes_what_a_killed_run_left_of_these_and_nothing_else(tmp_path: Path) -> None:
+    for target in (tmp_path / "m/a.json", tmp_path / "m/v.1"):
+        with aside(target) as unfinished:
+            unfinished.mkdir()
+            (unfinished / "0_0.png").touch()
+            shutil.copytree(unfinished, unfinished.with_name(unfinished.name.replace(str(os.getpid()), "77")))
+    of_others = {".v.77.part.1.json", ".b.77.part.json", ".part", "mine.part"}
+    for name in of_others:
+        (tmp_path / "m" / name).touch()
+    assert len(list((tmp_path / "m").iterdir())) == 8
+    sweep([tmp_path / "m/a.json", tmp_path / "m/v.1", tmp_path / "m/gone.json", tmp_path / "no such folder/a.json"])
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {"a.json", "v.1", *of_others}
+
+
+def test_empty_folders_go_up_to_the_top_and_full_ones_stay(tmp_path: Path) -> None:
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / "a/full").touch()
+    remove_empty_folders(tmp_path / "a/b/c", tmp_path)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["full"]
+    (tmp_path / "a/full").unlink()
+    remove_empty_folders(tmp_path / "a/gone before", tmp_path)
+    assert tmp_path.is_dir()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_ledger_forgets_only_the_line_that_was_cut(tmp_path: Path) -> None:
@@ -50,6 +68,18 @@ def test_a_ledger_forgets_only_the_line_that_was_cut(tmp_path: Path) -> None:
     assert final.is_current("c", "k3")
 
 
+@pytest.mark.parametrize(
+    "damage", [b'{"name": 3, "key": "k"}', b"[]", b"\xff\xfe\x00", b'{"name": "x", "key": "k", "outputs": 1}']
+)
+def test_a_ledger_with_a_damaged_line_says_so_and_keeps_the_others(
+    tmp_path: Path, damage: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(damage + b'\n{"name": "a", "key": "k"}\n')
+    assert set(Ledger(path).entries) == {"a"}
+    assert capsys.readouterr().err == f"{path}: 1 of its lines cannot be read; what they told of is done again\n"
+
+
 def test_a_settled_ledger_has_the_same_bytes_in_whatever_order_the_work_was_done(tmp_path: Path) -> None:
     for name, order in (("one", "abc"), ("two", "cab")):
         ledger = Ledger(tmp_path / name)
@@ -63,7 +93,8 @@ def test_too_many_failures_end_the_stage_and_name_the_first(tmp_path: Path) -> N
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.record("a", "k")
     ledger.record("b", "k", file="b.mp4", reason="it is empty", remedy="fetch it again")
-    ledger.report_failures(tmp_path / "failures.csv", max_failed_fraction=0.5)
+    entries = list(ledger.entries.values())
+    report_failures(entries, tmp_path / "failures.csv", max_failed_fraction=0.5)
     assert (tmp_path / "failures.csv").read_text() == "file,reason,remedy\nb.mp4,it is empty,fetch it again\n"
     with pytest.raises(UserError, match=r"1 of 2 videos failed.*b\.mp4: it is empty"):
-        ledger.report_failures(tmp_path / "failures.csv", max_failed_fraction=0.4)
+        report_failures(entries, tmp_path / "failures.csv", max_failed_fraction=0.4)

@@ -1,0 +1,67 @@
+"""A stage whose work takes no time, for tests of what keeps its outputs up to date; and a command: PLACE '{"names": ...}'."""
+
+import json
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from pipeline.errors import run
+from pipeline.index import Video
+from pipeline.ledger import key_of
+from pipeline.outputs import aside, write_text
+from preprocessing.upkeep import Job, Outcome, Scope, Shard, failure, keep_up
+
+NAMES = tuple(f"{method}/{number:03d}" for method in ("Deepfakes", "Original") for number in range(6))
+ALL = Scope()
+FAILING, KILLING = "Original/002", "Deepfakes/004"
+
+
+def video(name: str, split: str = "test_set") -> Video:
+    return Video(name, name.split("/")[0], 0, split, ("p",), f"{name}.mp4", "", name, "DEMO")
+
+
+def job(name: str, setting: str, split: str = "test_set") -> Job:
+    return Job(video(name), key_of(name, setting, split), (f"{split}/{name}", f"../beside/{name}"))
+
+
+def make(job: Job, folder: Path, setting: str, log: Path, slowly: float = 0, fail: bool = True, kill: bool = False) -> Outcome:
+    """A folder of two files, and a file beside; some videos fail."""
+    name = job.video.video
+    with log.open("a") as file:
+        file.write(name + "\n")
+    if fail and name == FAILING:
+        return failure(job, "it is broken", "mend it")
+    if kill and name == KILLING:
+        os.kill(os.getpid(), signal.SIGKILL)
+    pictures, beside = job.outputs
+    with aside(folder / pictures) as unfinished:
+        unfinished.mkdir()
+        for picture in ("0_0.png", "1_0.png"):
+            (unfinished / picture).write_text(f"{name} {setting} {picture}")
+            time.sleep(slowly)
+    write_text(folder / beside, setting)
+    return Outcome(job, job.outputs, {"crops": 2})
+
+
+def keep(place: Path, names=NAMES, setting="a", split="test_set", scope=ALL, allowed=0.5, workers=1, **how) -> list[str]:
+    """Runs the stage, and returns what was worked on."""
+    log = place.parent / f"{place.name}.log"
+    log.write_text("")
+    folder = place / "stage"
+    jobs = [job(name, setting, split) for name in names if not scope.shard or scope.shard.holds(name)]
+    work = partial(make, folder=folder, setting=setting, log=log, **how)
+    keep_up(folder, jobs, work, "testing", workers, allowed, scope)
+    return sorted(log.read_text().split())
+
+
+def main() -> None:
+    how = json.loads(sys.argv[2])
+    shard = how.pop("shard", None)
+    keep(Path(sys.argv[1]), scope=Scope(Shard(*shard)) if shard else ALL, **how)
+
+
+if __name__ == "__main__":
+    run(main)
