@@ -19,7 +19,6 @@ from explain_model.heatmaps import confidence, heatmaps, peak
 from explain_model.pointing import Pointing, measure_pointing
 from explain_model.samples import ExplainedSample, read_samples, true_mask
 from model_test_train.checkpoint import load_checkpoint
-from model_test_train.inputs import read_crop
 from model_test_train.networks.network import Network
 from model_test_train.verdicts import FAKE_VERDICT
 from pipeline.errors import UserError, run
@@ -28,6 +27,7 @@ from pipeline.outputs import aside, write_csv, write_json
 from pipeline.params import PathFlag, read_command_line, setting
 from pipeline.progress import track
 from pipeline.reproducible import DEVICES, choose_device, seed_everything
+from preprocessing.crop_stores import read_crop
 from preprocessing.crops import read_crops
 
 COLUMNS = (

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model_test_train.inputs import read_mask
 from pipeline.errors import UserError
 from pipeline.index import Video
 from pipeline.project import relative
+from preprocessing.crop_stores import read_mask
 from preprocessing.crops import Crop
 
 

@@ -12,9 +12,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from model_test_train.augmentation import Augmentation, Look
-from model_test_train.inputs import InputContract, read_crop, read_mask, resized
+from model_test_train.inputs import InputContract, resized
 from pipeline.errors import UserError
 from pipeline.index import FAKE, REAL, Video
+from preprocessing.crop_stores import read_crop, read_mask
 from preprocessing.crops import Crop
 from preprocessing.video import evenly_spaced
 
@@ -28,18 +29,22 @@ class Sample:
 
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # pictures, labels, masks
-Group = tuple[Sample, ...]  # samples that stay together in a batch: a fake and its original, or one sample alone
+Group = tuple[Sample, ...]  # samples that stay together in a batch: a fake and its original's, or one sample alone
 
 
 def samples_by_video(
-    videos: Sequence[Video], crops: Sequence[Crop], frames_per_video: int, only_main: bool
+    videos: Sequence[Video], crops: Sequence[Crop], frames_per_video: int, everybody: bool
 ) -> dict[str, list[Sample]]:
-    """For each video, its crops at equidistant frames: of the main person, or of each person."""
+    """For each video, its crops at equidistant frames: of each person; or of a fake only those of the main person.
+
+    Only he or she is sure to be manipulated in a fake; in a real video everybody is real.
+    """
     known = {video.video: video for video in videos}
     tracks: dict[tuple[str, int], list[Sample]] = {}
     for crop in sorted(crops, key=lambda crop: (crop.video, crop.track, crop.frame)):
-        if crop.video in known and not (only_main and crop.track):
-            tracks.setdefault((crop.video, crop.track), []).append(Sample(crop, known[crop.video]))
+        video = known.get(crop.video)
+        if video and (everybody or video.label == REAL or not crop.track):
+            tracks.setdefault((crop.video, crop.track), []).append(Sample(crop, video))
     chosen: dict[str, list[Sample]] = {}
     for (name, _), samples in tracks.items():
         places = evenly_spaced(len(samples), frames_per_video)
@@ -48,16 +53,27 @@ def samples_by_video(
 
 
 def pairs(chosen: dict[str, list[Sample]]) -> list[Group]:
-    """Each crop of a fake beside the crop of its original nearest in time, so that only the manipulation tells them apart."""
+    """Each crop of a fake beside that of its original nearest in time, so that only the manipulation tells them apart.
+
+    Whoever else is in that frame of the original joins them: small or at the side is no sign of a fake.
+    """
     originals = {samples[0].video.identities[0]: samples for samples in chosen.values() if samples[0].video.label == REAL}
     groups: list[Group] = []
     for samples in chosen.values():
         original = originals.get(samples[0].video.identities[0])
         if samples[0].video.label == FAKE and original:
-            groups += [(sample, min(original, key=lambda o: abs(o.crop.frame - sample.crop.frame))) for sample in samples]
+            groups += [(sample, *_beside(sample, original)) for sample in samples]
     if not groups:
         raise UserError("training.paired: no fake has its original among the training videos; say 'paired: false'")
     return groups
+
+
+def _beside(fake: Sample, original: list[Sample]) -> list[Sample]:
+    """The crop of the original's main person nearest in time, and the other people's of that frame."""
+    first = original[0].crop.track  # 0, unless the main person's crops are too small
+    nearest = min((o for o in original if o.crop.track == first), key=lambda o: abs(o.crop.frame - fake.crop.frame))
+    others = [o for o in original if o.crop.frame == nearest.crop.frame and o.crop.track != first]
+    return [nearest, *others]
 
 
 def singles(chosen: dict[str, list[Sample]], share_of_real: float, share_of_fake: float) -> list[Group]:

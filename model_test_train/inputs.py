@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 
-from pipeline.errors import UserError
 from pipeline.params import setting
 
 Image = np.ndarray  # (height, width, 3), uint8, RGB
@@ -66,23 +65,3 @@ def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
         return picture
     shrinks = height < picture.shape[0]
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-
-
-def read_crop(path: object) -> Image:
-    """A crop from disk."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise UnreadableCrop(f"{path} is not a readable picture; extract it again")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-
-
-def read_mask(path: object) -> np.ndarray:
-    """The truth that lies beside a crop: which of its pixels were manipulated, as bool."""
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise UnreadableCrop(f"{path} is not a readable mask; extract it again")
-    return mask > 127
-
-
-class UnreadableCrop(UserError):
-    """A crop that is missing or broken on disk."""

@@ -104,7 +104,7 @@ def main() -> None:
     if paths.config and read_description(paths.config) != checkpoint.description:
         raise UserError(f"{paths.model_path} was not trained with {paths.config}; leave --config out, the checkpoint knows")
     videos = [video for video in of_dataset(read_index(paths.index), params.dataset) if video.split == params.split]
-    chosen = samples_by_video(videos, read_crops(paths.crops), params.frames_per_video, only_main=False)
+    chosen = samples_by_video(videos, read_crops(paths.crops), params.frames_per_video, everybody=True)
     samples = [sample for name in sorted(chosen) for sample in chosen[name]]
     if not samples:
         raise UserError(f"no crops of {params.split} videos in {paths.crops}; `dvc repro extract_crops` makes them")

@@ -72,8 +72,8 @@ def train_model(data: TrainingData, description: dict[str, Any], params: Params,
     recipe = build(Recipe, description["training"], f"{params.config}: training")
     network = build_network(description).to(choose_device(params.device), memory_format=torch.channels_last)  # type: ignore[call-overload]
     augmentation = Augmentation(recipe.flip, recipe.shift, recipe.brightness, recipe.contrast, recipe.noise)
-    if recipe.mask_weight and not network.detector.places:
-        raise UserError("training.mask_weight: this detector's tokens are no places; it must be 0")
+    if (recipe.mask_weight or recipe.gaze_weight) and not network.detector.places:
+        raise UserError("training.mask_weight and gaze_weight must be 0: this detector's tokens are no places")
     places = network.detector.places or (1, 1)
     dataset = TrainingGroups(data.groups, network.input, places, augmentation, params.seed)
     steps = len(training_batches(dataset, recipe.batch_size, 0, params.seed, 0))
@@ -127,19 +127,19 @@ def save_state(path: Path, training: Run) -> None:
 
 
 def load_data(index: list[Video], crops_path: Path, params: Params, recipe: Recipe) -> TrainingData:
-    """Training groups and validation samples; of each video only the main person, since a label is about that one."""
+    """Training groups and validation samples; of a fake only the main person, whom its label is about."""
     videos = of_dataset(index, params.dataset)
     crops = read_crops(crops_path)
     training = [video for video in videos if video.split == "training_set"]
     if params.max_videos >= 0:
         training = training[: params.max_videos]
-    chosen = samples_by_video(training, crops, recipe.frames_per_video, only_main=True)
+    chosen = samples_by_video(training, crops, recipe.frames_per_video, everybody=False)
     if not chosen:
         raise UserError(f"no crops of training videos in {crops_path}; `dvc repro extract_crops` makes them")
     shares = recipe.rebalancing_real, recipe.rebalancing_fake
     groups = pairs(chosen) if recipe.paired else singles(chosen, *shares)
     validation_videos = [video for video in videos if video.split == "validation_set"]
-    validation = samples_by_video(validation_videos, crops, recipe.frames_per_video, only_main=True)
+    validation = samples_by_video(validation_videos, crops, recipe.frames_per_video, everybody=False)
     if len({video.label for video in validation_videos if video.video in validation}) < 2:
         raise UserError("validation_set needs crops of real and of fake videos; see data/index/videos.csv")
     return TrainingData(groups, [s for samples in validation.values() for s in samples], validation_videos)
@@ -156,7 +156,7 @@ def checkpoint_of(
         description=description,
         preprocessing={
             "detect_faces": asdict(load_params("detect_faces", detection.Params)),
-            "extract_crops": asdict(load_params("extract_crops", extraction.Params)),
+            "extract_crops": asdict(load_params("extract_crops", extraction.Params).crop_settings()),
         },
         threshold=best_threshold(*labels_and_probabilities(verdicts)),
         calibration=None,

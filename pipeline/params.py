@@ -26,12 +26,15 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     flags: tuple[str, ...] = (),
+    implies: dict[str, Any] | None = None,
 ) -> Any:
     """A knob: what it does, and what it may be. `flags` are further names of its flag.
 
-    It has no default here: that is `params.yaml`'s to say.
+    It has no default here: that is `params.yaml`'s to say. What its flag `implies` for other knobs holds unless they
+    are given too.
     """
-    return dataclasses.field(metadata={"help": help, "choices": choices, "low": low, "high": high, "flags": flags})
+    rules = {"help": help, "choices": choices, "low": low, "high": high, "flags": flags, "implies": implies or {}}
+    return dataclasses.field(metadata=rules)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,14 @@ class PathFlag:
 
 
 @dataclasses.dataclass(frozen=True)
+class Section:
+    """A further section of `params.yaml` that the command's work depends on, with a flag for each of its settings."""
+
+    name: str
+    settings: type
+
+
+@dataclasses.dataclass(frozen=True)
 class TextFlag:
     """A word that only the command line can say; None if it is not given."""
 
@@ -55,22 +66,38 @@ class TextFlag:
     default = None
 
 
+@dataclasses.dataclass(frozen=True)
+class SwitchFlag:
+    """A yes that only the command line can say; None if it does not."""
+
+    help: str
+    default = None
+
+
 def read_command_line(
-    description: str | None, section: str, settings: type[Settings], **extra: PathFlag | TextFlag
+    description: str | None, section: str, settings: type[Settings], **extra: PathFlag | TextFlag | SwitchFlag | Section
 ) -> tuple[Settings, argparse.Namespace]:
-    """The command's settings, and what else it is given, by name.
+    """The command's settings, and what else it is given or reads from further sections, by name.
 
     Unknown flags, keys and values end in one line that names them.
     """
+    sections = {name: flag for name, flag in extra.items() if isinstance(flag, Section)}
+    flags = {name: flag for name, flag in extra.items() if not isinstance(flag, Section)}
+    homes = ", ".join([section, *(shared.name for shared in sections.values())])
     parser = argparse.ArgumentParser(
-        description=(description or "").split("\n\n")[0], epilog=f"Defaults: params.yaml, section {section}."
+        description=(description or "").split("\n\n")[0], epilog=f"Defaults: params.yaml, section {homes}."
     )
-    for name, flag in extra.items():
+    for name, flag in flags.items():
         default = f" (default: {flag.default})" if flag.default else ""
-        parser.add_argument(*spellings(name), dest=name, type=flag.kind, help=flag.help + default)
-    add_flags(parser, settings)
+        kind: dict[str, Any] = {"action": "store_true"} if isinstance(flag, SwitchFlag) else {"type": flag.kind}
+        parser.add_argument(*spellings(name), dest=name, help=flag.help + default, **kind)
+    for knobs in (settings, *(shared.settings for shared in sections.values())):
+        add_flags(parser, knobs)
     given = vars(parser.parse_args())
-    found = {name: given.pop(name) or flag.default and from_root(flag.default) for name, flag in extra.items()}
+    found = {name: given.pop(name) or flag.default and from_root(flag.default) for name, flag in flags.items()}
+    for name, shared in sections.items():
+        overrides = {field.name: given.pop(field.name) for field in dataclasses.fields(shared.settings)}
+        found[name] = load_params(shared.name, shared.settings, overrides)
     return load_params(section, settings, given), argparse.Namespace(**found)
 
 
@@ -95,6 +122,9 @@ def load_params(section: str, settings: type[Settings], overrides: dict[str, Any
     if not isinstance(values, dict):
         raise UserError(f"{path.name} has no section '{section}'")
     given = {name: yaml_value(value) for name, value in (overrides or {}).items() if value is not None}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        if field.name in given:
+            given = {**field.metadata.get("implies", {}), **given}
     return build(settings, {**values, **given}, where=f"{path.name}: {section}")
 
 

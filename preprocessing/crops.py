@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.index import SPLITS
 from pipeline.ledger import Ledger
+from preprocessing.crop_stores import mask_name
 from preprocessing.face_detector import Box
-from preprocessing.upkeep import LEDGER
+from preprocessing.upkeep import LEDGER, shard_ledgers
 
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1; the last column and row are not in it
+LARGEST = 2  # a box, or its window, in sizes of the picture
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,28 @@ class Crop:
     video: str
     frame: int
     track: int
-    path: Path
+    path: Path  # in an archive …/000_003.zip, a picture's is …/000_003.zip/9_0.png
     window: Window
     mask: Path | None = None  # picture of which of its pixels were manipulated, where that is known
+
+
+def is_within_reason(box: Box, width: int, height: int) -> bool:
+    """Whether it may be a face's in such a picture: some of it is inside, and it is not many times as large."""
+    x0, y0, x1, y1 = box
+    meets = x0 <= width - 1 and y0 <= height - 1 and x1 >= 1 and y1 >= 1
+    return meets and x1 - x0 <= LARGEST * width and y1 - y0 <= LARGEST * height
 
 
 def window_of(box: Box, margin: float, square: bool, width: int, height: int) -> Window:
     """The box with a margin on each side, a share of its width and height.
 
-    Either a square around its middle, wherever that reaches, or as much of it as lies in the frame.
+    Either a square around its middle, wherever that reaches (but not much larger than the frame), or as much of it as
+    lies in the frame.
     """
     x0, y0, x1, y1 = box
     wide, high = (x1 - x0) * (1 + 2 * margin), (y1 - y0) * (1 + 2 * margin)
     if square:
-        side = max(1, round(max(wide, high)))
+        side = min(max(1, round(max(wide, high))), LARGEST * max(width, height))
         left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
         return left, top, left + side, top + side
     left, top = round((x0 + x1 - wide) / 2), round((y0 + y1 - high) / 2)
@@ -72,6 +82,8 @@ def read_crops(output: Path) -> list[Crop]:
 
 def ledgers_in(output: Path) -> list[Path]:
     """The ledger of all crops below a folder, or those of its splits."""
+    if any(shard_ledgers(place) for place in (output, *(output / split for split in SPLITS))):
+        raise UserError(f"{output} holds crops of shards that are not merged; run extract_crops once more, without --shard")
     found = [place / LEDGER for place in (output, *(output / split for split in SPLITS)) if (place / LEDGER).is_file()]
     if not found:
         raise UserError(f"{output} holds no crops; `dvc repro extract_crops` or preprocessing/extract_crops.py makes them")
@@ -79,7 +91,7 @@ def ledgers_in(output: Path) -> list[Path]:
 
 
 def _crops_of(ledger: Path, entry: dict[str, Any]) -> Iterator[Crop]:
-    folders = [Path(os.path.normpath(ledger.parent / output)) for output in entry["outputs"]]
+    places = [Path(os.path.normpath(ledger.parent / output)) for output in entry["outputs"]]
     for name, frame, track, *window in entry.get("crops", ()):
-        mask = folders[1] / name if len(folders) > 1 else None
-        yield Crop(entry["name"], frame, track, folders[0] / name, tuple(window), mask)
+        mask = places[1] / mask_name(name) if len(places) > 1 else None
+        yield Crop(entry["name"], frame, track, places[0] / name, tuple(window), mask)

@@ -1,12 +1,13 @@
 """Stage extract_crops: videos and the boxes of their faces -> a picture of each face, and the truth about it.
 
-Reads the videos of the index, or of the folder at `--data_path`, and the boxes that detect_faces wrote. Writes
-<split>/<Method>/<stem>/<frame>_<track>.png for each face, the stage's ledger and failures.csv to data/crops; and where a
-video's mask is known, <Method>/<stem>/<frame>_<track>.png to the folder masks beside: which of the crop's pixels were
-manipulated. An `--output_path` that ends in training_set, validation_set or test_set gets the videos of that split alone.
+Reads the videos of the index, or of the folder at `--data_path`, and the boxes that detect_faces, or the published
+script, wrote. Writes <split>/<Method>/<stem>/<frame>_<track>.png for each face, the stage's ledger and failures.csv to
+data/crops; and where a video's mask is known, <Method>/<stem>/<frame>_<track>.png to the folder masks beside: which of the
+crop's pixels were manipulated. With `--store archives`, <stem>.zip with the same files in it is in each folder's place. An
+`--output_path` that ends in training_set, validation_set or test_set gets the videos of that split alone.
 """
 
-import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,39 +15,48 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError, run
-from pipeline.index import SPLITS, Video
-from pipeline.ledger import key_of
-from pipeline.outputs import aside, remove_empty_folders, sweep
-from pipeline.params import PathFlag, read_command_line
-from pipeline.project import from_root
+from pipeline.index import ORIGINAL, SPLITS, Video
+from pipeline.ledger import content_hash, key_of
+from pipeline.params import PathFlag, Section, read_command_line
+from pipeline.project import from_root, relative
 from preprocessing.boxes import BadBoxes, read_boxes
+from preprocessing.crop_stores import fill, in_store
 from preprocessing.extraction import Params, chosen_faces, write_crops, write_masks
 from preprocessing.source import FLAGS, videos_of
-from preprocessing.upkeep import Job, Outcome, failure, keep_up
-from preprocessing.video import UnreadableVideo
+from preprocessing.upkeep import SCOPE_FLAGS, Job, Outcome, failure, keep_up, scope_of
+from preprocessing.video import Reading, UnreadableVideo
 
 DETECT_AGAIN = "run detect_faces, and see its failures.csv"
+PUBLISHED_ORIGINALS = ("youtube", "actors")  # folders that the published script files the boxes of originals in
 
 
 @dataclass(frozen=True)
 class Places:
     boxes: Path
     crops: Path
-    with_split: bool  # whether a video's folder lies below its split's
+    with_split: bool  # whether a video's crops lie below its split's folder
+    store: str
 
     def boxes_of(self, video: Video) -> Path:
-        return self.boxes / f"{video.video}.json"
+        """Where ours lie; else, if they are there, those of the published script, which files some corpora without a method."""
+        ours, published = self.boxes / f"{video.video}.json", f"{Path(video.path).stem}.json"
+        folders = PUBLISHED_ORIGINALS if video.method == ORIGINAL else ()
+        places = (ours, *(self.boxes / folder / published for folder in folders), self.boxes / published)
+        return next((place for place in places if place.is_file()), ours)
 
     @property
     def masks(self) -> Path:
         return self.crops.parent / "masks"
 
-    def crops_of(self, video: Video) -> str:
-        return f"{video.split}/{video.video}" if self.with_split else video.video
+    def outputs_of(self, video: Video) -> tuple[str, ...]:
+        """That of the crops and, where the video has a mask, that of their masks; relative to the crops' folder."""
+        crops = f"{video.split}/{video.video}" if self.with_split else video.video
+        names = (crops, f"../{self.masks.name}/{video.video}") if video.mask else (crops,)
+        return tuple(in_store(name, self.store) for name in names)
 
 
-def extract_video(job: Job, places: Places, params: Params) -> Outcome:
-    video, boxes_path = job.video, places.boxes_of(job.video)
+def extract_video(job: Job, places: Places, params: Params, reading: Reading) -> Outcome:
+    boxes_path = places.boxes_of(job.video)
     if not boxes_path.is_file():
         return failure(job, "it has no boxes", DETECT_AGAIN)
     try:
@@ -54,38 +64,57 @@ def extract_video(job: Job, places: Places, params: Params) -> Outcome:
         if not faces:
             reason = f"no face of at least {params.min_size} px in its boxes"
             return failure(job, reason, f"{DETECT_AGAIN}, or lower extract_crops.min_size")
-        with aside(places.crops / places.crops_of(video)) as folder:
-            folder.mkdir()
-            crops = write_crops(from_root(video.path), faces, folder, params)
+        with fill(places.crops / job.outputs[0], places.store) as put:
+            crops = write_crops(from_root(job.video.path), faces, put, params, reading)
             if not crops:
                 raise UnreadableVideo("none of the frames that have boxes decodes", DETECT_AGAIN)
     except BadBoxes as error:
-        return failure(job, str(error), f"delete that file, and {DETECT_AGAIN}")
+        return failure(job, str(error), f"delete {relative(boxes_path)}, and {DETECT_AGAIN}")
     except UnreadableVideo as error:
         return failure(job, error.reason, error.remedy)
-    return with_truth(job, places, params, crops)
+    undecoded = sorted(set(faces) - {frame for _, frame, *_ in crops})
+    facts = {"crops": crops, "undecoded": undecoded} if undecoded else {"crops": crops}
+    return with_truth(job, places, reading, facts)
 
 
-def with_truth(job: Job, places: Places, params: Params, crops: list[list[Any]]) -> Outcome:
+def with_truth(job: Job, places: Places, reading: Reading, facts: dict[str, Any]) -> Outcome:
     """The crops are on disk: their masks too, where the video has any."""
-    outputs, facts = (places.crops_of(job.video),), {"crops": crops}
     if not job.video.mask:
-        return Outcome(job, outputs, facts)
+        return Outcome(job, job.outputs, facts)
     try:
-        with aside(places.masks / job.video.video) as folder:
-            folder.mkdir()
-            write_masks(from_root(job.video.mask), crops, folder, params)
+        with fill(Path(os.path.normpath(places.crops / job.outputs[1])), places.store) as put:
+            write_masks(from_root(job.video.mask), facts["crops"], put, reading)
     except UnreadableVideo as error:
         missing = {"reason": f"its mask {job.video.mask}: {error.reason}", "remedy": error.remedy}
-        return Outcome(job, outputs, facts | missing)
-    return Outcome(job, (*outputs, f"../{places.masks.name}/{job.video.video}"), facts)
+        return Outcome(job, job.outputs[:1], facts | missing)
+    return Outcome(job, job.outputs, facts)
 
 
-def jobs_of(videos: Sequence[Video], places: Places, params: Params) -> Iterator[Job]:
-    for video in videos:
+def refuse_ambiguous_boxes(videos: Sequence[Video], places: Places) -> None:
+    """Boxes without a method, of a stem that two videos have."""
+    claimed: dict[Path, Video] = {}
+    for video in videos if any(places.boxes.glob("*.json")) else ():
         boxes = places.boxes_of(video)
-        seen = hashlib.sha256(boxes.read_bytes()).hexdigest() if boxes.is_file() else None
-        yield Job(video, key_of(video.content, video.split, video.mask, seen, params.that_matter()))
+        other = claimed.setdefault(boxes, video)
+        if other != video:
+            raise UserError(
+                f"{boxes} may be the boxes of {other.video} or of {video.video}; move it into the folder of its method"
+            )
+
+
+def jobs_of(videos: Sequence[Video], places: Places, params: Params, reading: Reading) -> Iterator[Job]:
+    for video in videos:
+        boxes = _hash_if_readable(places.boxes_of(video))
+        key = key_of(video.content, video.split, video.mask, boxes, params.that_matter(), reading.that_matter())
+        yield Job(video, key, places.outputs_of(video))
+
+
+def _hash_if_readable(boxes: Path) -> str | None:
+    """Why it is not is said when the video's turn comes."""
+    try:
+        return content_hash(boxes)
+    except OSError:
+        return None
 
 
 def main() -> None:
@@ -95,20 +124,24 @@ def main() -> None:
         "extract_crops",
         Params,
         **FLAGS,
+        **SCOPE_FLAGS,
         boxes_path=PathFlag(None, where),
         output_path=PathFlag("data/crops", "where the crops go"),
+        reading=Section("read_video", Reading),
     )
     below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")
     of_one_split = given.output_path.name in SPLITS
-    places = Places(given.boxes_path or below, given.output_path, not of_one_split)
+    places = Places(given.boxes_path or below, given.output_path, not of_one_split, params.store)
     if not places.boxes.is_dir():
         raise UserError(f"there are no boxes at {places.boxes}; preprocessing/detect_faces.py makes them")
-    videos = [video for video in videos_of(given) if not of_one_split or video.split == given.output_path.name]
-    work = partial(extract_video, places=places, params=params)
-    jobs = list(jobs_of(videos, places, params))
-    sweep(places.masks)
-    keep_up(places.crops, jobs, work, "extract_crops", params.workers, params.max_failed_fraction)
-    remove_empty_folders(places.masks)
+    scope = scope_of(given)
+    known = videos_of(given)
+    refuse_ambiguous_boxes(known, places)
+    videos = [video for video in scope.videos(known) if not of_one_split or video.split == given.output_path.name]
+    work = partial(extract_video, places=places, params=params, reading=given.reading)
+    jobs = list(jobs_of(videos, places, params, given.reading))
+    keep_up(places.crops, jobs, work, "extract_crops", params.workers, params.max_failed_fraction, scope)
+    places.masks.mkdir(exist_ok=True)  # an output of the stage also where no video has a mask
 
 
 if __name__ == "__main__":

@@ -1,77 +1,91 @@
 """Extraction from one video: its frames and the boxes of the faces in them -> a picture of each face."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from pipeline.params import setting
-from preprocessing.crops import crop_image, window_of
+from preprocessing.boxes import BadBoxes
+from preprocessing.crop_stores import LOSSLESS, STORES, SUFFIXES, WHITE, Put, encode_picture, mask_name
+from preprocessing.crops import crop_image, is_within_reason, window_of
 from preprocessing.tracks import TrackedFace
-from preprocessing.video import READERS, Picture, UnreadableVideo, read_frames
+from preprocessing.video import Reading, UnreadableVideo, evenly_spaced, read_frames
 
-WHITE = 127  # above it, a mask video says: manipulated
-CODE_VERSION = 1  # raised with a change of this stage's code that changes its results: all crops are then made anew
+CODE_VERSION = 2  # raised with a change of this stage's code that changes its results: all crops are then made anew
 
 
 @dataclass(frozen=True)
-class Params:
+class CropSettings:
+    """All that decides which faces are cut out of a video and what their pictures show; a checkpoint carries it."""
+
     margin: float = setting("added on each side, as a share of the face's box", low=0)
     square: bool = setting("cut squares; else the box as it is")
     min_size: int = setting("px; faces whose box has a shorter side are left out", low=1)
     people: str = setting("whose crops to make: everybody's, or those of the main person", choices=("all", "main"))
-    reader: str = setting("decodes the videos", choices=tuple(READERS))
+    frames: int | None = setting("of a video at most, equidistant among those with faces; null: all of those", low=1)
+    format: str = setting("of the pictures; jpeg and webp are lossy, at `quality`", choices=tuple(SUFFIXES))
+    quality: int = setting("of jpeg and webp", low=1, high=100)
+
+
+@dataclass(frozen=True)
+class Params(CropSettings):
+    store: str = setting("a folder of pictures for each video, or one uncompressed zip", choices=STORES)
     workers: int = setting("videos worked on side by side", low=1)
     max_failed_fraction: float = setting("of the videos; more end the stage with an error", low=0, high=1)
 
+    def crop_settings(self) -> CropSettings:
+        return CropSettings(**{field.name: getattr(self, field.name) for field in fields(CropSettings)})
+
     def that_matter(self) -> dict[str, Any]:
         """What the crops depend on, and are stale without."""
-        return {
-            **{name: value for name, value in asdict(self).items() if name not in ("workers", "max_failed_fraction")},
-            "code": CODE_VERSION,
-        }
+        settings = asdict(self.crop_settings())
+        if self.format == LOSSLESS:
+            del settings["quality"]
+        return {**settings, "store": self.store, "code": CODE_VERSION}
 
 
-def chosen_faces(frames: dict[int, list[TrackedFace]], params: Params) -> dict[int, list[TrackedFace]]:
-    chosen = {index: [face for face in faces if _is_wanted(face, params)] for index, faces in frames.items()}
-    return {index: faces for index, faces in chosen.items() if faces}
+def chosen_faces(frames: dict[int, list[TrackedFace]], settings: CropSettings) -> dict[int, list[TrackedFace]]:
+    chosen = {index: [face for face in faces if _is_wanted(face, settings)] for index, faces in sorted(frames.items())}
+    with_faces = [index for index, faces in chosen.items() if faces]
+    places = evenly_spaced(len(with_faces), settings.frames or len(with_faces))
+    return {with_faces[place]: chosen[with_faces[place]] for place in places}
 
 
-def _is_wanted(tracked: TrackedFace, params: Params) -> bool:
+def _is_wanted(tracked: TrackedFace, settings: CropSettings) -> bool:
     x0, y0, x1, y1 = tracked.face.box
-    return min(x1 - x0, y1 - y0) >= params.min_size and (params.people == "all" or tracked.track == 0)
+    return min(x1 - x0, y1 - y0) >= settings.min_size and (settings.people == "all" or tracked.track == 0)
 
 
-def write_crops(path: Path, faces: dict[int, list[TrackedFace]], folder: Path, params: Params) -> list[list[Any]]:
+def write_crops(
+    path: Path, faces: dict[int, list[TrackedFace]], put: Put, settings: CropSettings, reading: Reading
+) -> list[list[Any]]:
     """What the ledger remembers of each crop: its file, frame, track and window."""
     crops = []
-    for index, picture in read_frames(path, faces, params.reader):
+    for index, picture in read_frames(path, faces, reading):
         height, width = picture.shape[:2]
-        for tracked in faces[index]:
-            window = window_of(tracked.face.box, params.margin, params.square, width, height)
-            name = f"{index}_{tracked.track}.png"
-            write_png(folder / name, crop_image(picture, window))
+        for tracked in sorted(faces[index], key=lambda tracked: tracked.track):
+            box = tracked.face.box
+            if not is_within_reason(box, width, height):
+                raise BadBoxes(f"frame {index} has a box {list(box)} that can be no face's in a picture of {width} by {height}")
+            window = window_of(box, settings.margin, settings.square, width, height)
+            name = f"{index}_{tracked.track}{SUFFIXES[settings.format]}"
+            put(name, encode_picture(crop_image(picture, window), settings.format, settings.quality))
             crops.append([name, index, tracked.track, *window])
     return crops
 
 
-def write_masks(path: Path, crops: list[list[Any]], folder: Path, params: Params) -> None:
+def write_masks(path: Path, crops: list[list[Any]], put: Put, reading: Reading) -> None:
     """The same windows, cut out of the video that is white where the other one was manipulated."""
     by_frame: dict[int, list[list[Any]]] = {}
     for crop in crops:
         by_frame.setdefault(crop[1], []).append(crop)
     written = 0
-    for index, picture in read_frames(path, by_frame, params.reader):
+    for index, picture in read_frames(path, by_frame, reading):
         for name, _, _, *window in by_frame[index]:
             changed = crop_image(picture, (window[0], window[1], window[2], window[3]))[..., 0] > WHITE
-            write_png(folder / name, 255 * changed.astype(np.uint8))
+            put(mask_name(name), encode_picture(255 * changed.astype(np.uint8), LOSSLESS, quality=100))
             written += 1
     if written < len(crops):
         raise UnreadableVideo(f"it shows only {written} of the {len(crops)} crops", "fetch the mask again, or delete it")
-
-
-def write_png(path: Path, picture: Picture) -> None:
-    if not cv2.imwrite(str(path), picture[..., ::-1] if picture.ndim == 3 else picture):
-        raise OSError(f"{path} cannot be written")

@@ -222,7 +222,7 @@ def paint_all(sequence: Sequence, cast: Cast, takes: Iterator[tuple], params: Pa
 def forge(identity: int, number: int, cast: Cast, params: Params) -> Forgery:
     rng = np.random.default_rng([params.seed, identity, 2, number])
     part = part_for(METHODS[number], identity + 3 * number)
-    return Forgery(METHODS[number], part, cast.scene.camera, params.strength, rng)
+    return Forgery(METHODS[number], part, cast.scene.camera, params.height, params.strength, rng)
 
 
 def make_task(task: tuple[Sequence, list[str], Path, Params]) -> Sequence:
@@ -232,8 +232,9 @@ def make_task(task: tuple[Sequence, list[str], Path, Params]) -> Sequence:
 
 def make_demo_videos(out: Path, params: Params) -> None:
     sequences, splits = plan(params)
-    sweep(out)
     ledger = Ledger(out / LEDGER)
+    tables = (LEDGER, *(f"splits/{split}.json" for split in SPLITS))
+    sweep(out / name for name in (*tables, *(name for entry in ledger.entries.values() for name in entry.get("files", ()))))
     keys = {sequence.name: sequence_key(sequence, params) for sequence in sequences}
     tasks = [(s, wanted, out, params) for s in sequences if (wanted := unfinished(s, keys[s.name], out, ledger))]
     claim(tasks, out, ledger)
@@ -279,7 +280,8 @@ def forget_others(sequences: list[Sequence], out: Path, ledger: Ledger) -> None:
     for sequence in sequences:
         ledger.entries[sequence.name]["files"] = sequence.files
     ledger.settle(sequence.name for sequence in sequences)
-    remove_empty_folders(out)
+    for folder in {(out / name).parent for name in set().union(*made.values())}:
+        remove_empty_folders(folder, out)
 
 
 def write_json_if_new(path: Path, content: list[list[str]]) -> None:

@@ -22,10 +22,11 @@ from pipeline.params import build, load_params, spellings
 from pipeline.project import from_root
 from pipeline.reproducible import DEVICES, choose_device
 from preprocessing import detection, extraction
+from preprocessing.crop_stores import as_stored
 from preprocessing.crops import crop_image, window_of
 from preprocessing.detection import find_boxes
 from preprocessing.extraction import chosen_faces
-from preprocessing.video import UnreadableVideo, read_frames
+from preprocessing.video import Reading, UnreadableVideo, read_frames
 
 COLOURS = {FAKE_VERDICT: "bold red", "real": "bold green", NO_VERDICT: "bold yellow"}
 
@@ -38,7 +39,8 @@ class Examiner:
     checkpoint: Checkpoint
     aggregation: str
     detection: detection.Params
-    extraction: extraction.Params
+    extraction: extraction.CropSettings
+    reading: Reading
 
     @classmethod
     def load(cls, model_path: Path, device: str) -> "Examiner":
@@ -50,7 +52,8 @@ class Examiner:
             checkpoint,
             load_params("test", testing.Params).aggregation,
             build(detection.Params, found_with, "detect_faces"),
-            build(extraction.Params, preprocessing["extract_crops"], "extract_crops"),
+            build(extraction.CropSettings, preprocessing["extract_crops"], "extract_crops"),
+            load_params("read_video", Reading),
         )
 
     def examine(self, path: Path) -> dict[str, Any]:
@@ -79,14 +82,15 @@ class Examiner:
 
     def score(self, path: Path) -> list[FrameScore]:
         """Every face that the pipeline would have cut out of the video, judged; one frame in memory at a time."""
-        faces = chosen_faces(find_boxes(path, path.stem, self.detection).frames, self.extraction)
+        faces = chosen_faces(find_boxes(path, path.stem, self.detection, self.reading).frames, self.extraction)
         places, pictures = [], []
-        for index, frame in read_frames(path, faces, self.extraction.reader):
+        for index, frame in read_frames(path, faces, self.reading):
             height, width = frame.shape[:2]
             for tracked in faces[index]:
-                margin, square = self.extraction.margin, self.extraction.square
-                window = window_of(tracked.face.box, margin, square, width, height)
-                pictures.append(torch.from_numpy(self.network.input.fit(crop_image(frame, window))))
+                settings = self.extraction
+                window = window_of(tracked.face.box, settings.margin, settings.square, width, height)
+                crop = as_stored(crop_image(frame, window), settings.format, settings.quality)
+                pictures.append(torch.from_numpy(self.network.input.fit(crop)))
                 places.append((index, tracked.track))
         batches = torch.stack(pictures).split(64) if pictures else ()
         probabilities = fake_probabilities(self.network, self.network.input, batches)

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from preprocessing.boxes import BadBoxes, Boxes, read_boxes, write_boxes
-from preprocessing.crops import crop_image, window_of
-from preprocessing.extraction import Params, chosen_faces
+from preprocessing.crops import crop_image, is_within_reason, window_of
+from preprocessing.extraction import CropSettings, chosen_faces
 from preprocessing.face_detector import Face
 from preprocessing.tracks import TrackedFace
 from preprocessing.video import VideoFacts
 
 FACE = Face((10.126, 20.0, 60.0, 90.5), 0.99876, ((20.111, 30.0),) * 5)
+OURS = {"video": "v", "width": 9, "height": 9, "frame_rate": 9, "frames_promised": 9, "frames_present": 9, "looked_at": [0]}
+SOMEBODY = {"box": [1, 2, 30, 40], "score": 1.0, "landmarks": [], "track": 0}
+ONE_PERSON_TWICE = json.dumps({**OURS, "detector": {}, "frames": {"0": [SOMEBODY, SOMEBODY]}})
 PICTURE = np.arange(80 * 100 * 3, dtype=np.uint32).reshape(80, 100, 3).astype(np.uint8)
 
 
@@ -25,7 +28,7 @@ def test_boxes_are_read_as_they_were_written(tmp_path):
     assert read == Boxes({3: [TrackedFace(rounded, 0)]}, boxes.video, facts, [3, 11], boxes.detector)
     plain = json.loads((tmp_path / "Deepfakes/000_003.json").read_text())
     assert plain["frames"]["3"][0]["box"] == [10.13, 20.0, 60.0, 90.5]
-    assert (plain["width"], plain["height"], plain["frames_promised"], plain["frames_decoded"]) == (640, 480, None, 31)
+    assert (plain["width"], plain["height"], plain["frames_promised"], plain["frames_present"]) == (640, 480, None, 31)
 
 
 def test_boxes_of_the_published_scripts_are_read_at_full_size(tmp_path):
@@ -37,6 +40,28 @@ def test_boxes_of_the_published_scripts_are_read_at_full_size(tmp_path):
         0: [((10, 20, 50, 80), 0), ((101, 20, 140, 80), 1)],
         7: [((12, 20, 52, 80), 0)],
     }
+
+
+def test_a_person_keeps_one_number_through_published_boxes_whatever_their_order(tmp_path):
+    """Two people side by side, the left one a little larger; who is first in the list changes, and one is missed once."""
+    path = tmp_path / "000.json"
+    left, right = [[5 + i, 10, 30 + i, 42] for i in range(6)], [[70 - i, 10, 92 - i, 40] for i in range(6)]
+    frames = {i: [left[i], right[i]][:: 1 if i % 2 else -1] for i in range(6)}
+    frames[3] = [left[3]]
+    path.write_text(json.dumps(frames))
+    boxes = read_boxes(path)
+    assert len(boxes.frames) == 6
+    for index, faces in boxes.frames.items():
+        found = {one.track: one.face.box[0] for one in faces}
+        assert found == ({0: 10 + 2 * index} if index == 3 else {0: 10 + 2 * index, 1: 140 - 2 * index})
+
+
+def test_published_boxes_one_list_deeper_are_the_same_boxes(tmp_path):
+    plain, deeper = tmp_path / "000.json", tmp_path / "001.json"
+    plain.write_text('{"0": [[5, 10, 25, 40], [50, 10, 70, 40]], "1": null, "2": []}')
+    deeper.write_text('{"0": [[[5, 10, 25, 40], [50, 10, 70, 40]]], "1": null, "2": []}')
+    assert read_boxes(deeper) == read_boxes(plain)
+    assert len(read_boxes(plain).frames[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -52,6 +77,12 @@ def test_boxes_of_the_published_scripts_are_read_at_full_size(tmp_path):
         '{"0": [["a", 2, 3, 4]]}',
         '{"0": [[1, 2, NaN, 4]]}',
         '{"0": 5}',
+        '{"0": [[]]}',
+        '{"0": [[1, 2, 1, 4]]}',
+        '{"0": [[0, 0, 1e300, 1e300]]}',
+        '{"0": [[1, 2, 3, 1' + 400 * "0" + "]]}",
+        "[" * 100_000,
+        ONE_PERSON_TWICE,
     ],
 )
 def test_a_file_without_proper_boxes_is_named(tmp_path, content):
@@ -91,13 +122,39 @@ def test_the_same_window_cuts_a_mask_of_one_channel():
     assert (crop_image(PICTURE[..., 0], (-2, 5, 10, 17)) == crop_image(PICTURE, (-2, 5, 10, 17))[..., 0]).all()
 
 
+@pytest.mark.parametrize("box", [(-900, 5, -1, 45), (100, 5, 130, 45), (5, 80, 20, 99), (5, 5, 206, 40), (5, -90, 20, 71)])
+def test_what_lies_beside_the_picture_or_is_many_times_as_large_is_no_face(box):
+    assert not is_within_reason(box, 100, 80)
+
+
+@pytest.mark.parametrize("square", [True, False])
+@pytest.mark.parametrize("box", [(-8, 5, 20, 45), (99, 79, 130, 120), (-30, -30, 1, 1), (-40, -40, 160, 120)])
+def test_what_reaches_over_the_edge_is_cut_and_no_margin_makes_it_huge(box, square):
+    assert is_within_reason(box, 100, 80)
+    for margin in (0.0, 0.15, 900.0):
+        crop = crop_image(PICTURE, window_of(box, margin, square, 100, 80))
+        assert crop.size
+        assert max(crop.shape) <= 200
+
+
+def settings(**changes):
+    known = {"margin": 0.0, "square": True, "min_size": 32, "people": "all", "frames": None, "format": "png", "quality": 95}
+    return CropSettings(**{**known, **changes})
+
+
 def test_small_faces_and_on_demand_all_but_the_main_person_are_left_out():
     large, small = Face((0, 0, 40, 50), 1.0, ()), Face((0, 0, 40, 31.9), 1.0, ())
     frames = {1: [TrackedFace(large, 0), TrackedFace(large, 1), TrackedFace(small, 2)], 2: [TrackedFace(large, 1)]}
-    everybody = Params(0.0, True, 32, "all", "pyav", 1, 0.0)
-    assert {index: [one.track for one in faces] for index, faces in chosen_faces(frames, everybody).items()} == {
+    assert {index: [one.track for one in faces] for index, faces in chosen_faces(frames, settings()).items()} == {
         1: [0, 1],
         2: [1],
     }
-    main = Params(0.0, True, 32, "main", "pyav", 1, 0.0)
-    assert chosen_faces(frames, main) == {1: [TrackedFace(large, 0)]}
+    assert chosen_faces(frames, settings(people="main")) == {1: [TrackedFace(large, 0)]}
+
+
+def test_of_many_frames_with_faces_as_many_as_wanted_are_taken_from_all_over_the_video():
+    large, small = Face((0, 0, 40, 50), 1.0, ()), Face((0, 0, 40, 31.9), 1.0, ())
+    frames = {index: [TrackedFace(large if index % 2 else small, 0)] for index in range(200)}
+    assert list(chosen_faces(frames, settings(frames=4))) == [25, 75, 125, 175]
+    assert len(chosen_faces(frames, settings(frames=101))) == len(chosen_faces(frames, settings())) == 100
+    assert chosen_faces({}, settings(frames=4)) == {}

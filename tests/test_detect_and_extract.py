@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from little_videos import face_video, fake, files_of, original, plain, project, run_script, write_video
+from little_videos import face_video, fake, files_of, original, plain, project, reading, run_script, write_video
 
 from preprocessing.boxes import read_boxes
 from preprocessing.crops import crop_image, read_crops
@@ -43,10 +43,17 @@ def preprocess(folder, *flags, extract=()):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A project whose videos were preprocessed once."""
-    folder = project(tmp_path_factory.mktemp("finished"))
+def filmed(tmp_path_factory):
+    """A project with videos, and nothing done to them."""
+    folder = project(tmp_path_factory.mktemp("filmed"))
     lay_out(folder / "data/videos")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(filmed, tmp_path_factory):
+    """A project whose videos were preprocessed once."""
+    folder = shutil.copytree(filmed, tmp_path_factory.mktemp("finished") / "project")
     preprocess(folder)
     return folder
 
@@ -97,7 +104,7 @@ def test_two_fakes_of_one_stem_are_two_videos(finished):
 def test_a_crop_is_its_window_of_its_frame(finished):
     for crop in read_crops(finished / "data/crops"):
         if crop.video == "Original/003":
-            _, frame = next(read_frames(original(finished / "data/videos", "003"), [crop.frame]))
+            _, frame = next(read_frames(original(finished / "data/videos", "003"), [crop.frame], reading()))
             saved = cv2.cvtColor(cv2.imread(str(crop.path)), cv2.COLOR_BGR2RGB)
             assert np.array_equal(saved, crop_image(frame, crop.window))
 
@@ -105,7 +112,7 @@ def test_a_crop_is_its_window_of_its_frame(finished):
 def test_boxes_say_what_was_looked_at(finished):
     boxes = read_boxes(finished / "data/boxes/Original/003.json")
     assert boxes.looked_at == [0, 2, 3, 5]
-    assert (boxes.facts.width, boxes.facts.height, boxes.facts.frames_decoded) == (160, 120, 6)
+    assert (boxes.facts.width, boxes.facts.height, boxes.facts.frames_present) == (160, 120, 6)
     for faces in boxes.frames.values():
         x0, y0, x1, y1 = faces[0].face.box
         assert 30 < x1 - x0 < 80
@@ -169,7 +176,7 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(finished, copy):
         lines = ledger.read_text().splitlines()
         ledger.write_text("\n".join([lines[3], lines[0], lines[1][:40]]))
         (copy / "data" / stage / "failures.csv").unlink()
-    (copy / "data/boxes/Original/.003.123.part.json").write_text('{"vid')
+    (copy / "data/boxes/Original/.000.123.part.json").write_text('{"vid')
     unfinished = copy / "data/crops/test_set/Original/.003.123.part"
     unfinished.mkdir()
     (unfinished / "0_0.png").touch()
@@ -225,25 +232,86 @@ def test_the_published_commands_work_on_a_folder_of_videos(finished, tmp_path):
         assert done.returncode == 0, done.stderr
         assert len({crop.video for crop in read_crops(data / split)}) == count
     assert list((data / "test_set/FaceSwap/000_003").glob("*_0.png"))
-    assert not (here / "data").exists()
+    assert list(files_of(here / "data")) == ["index-cache.jsonl"]
 
 
-def test_crops_come_from_boxes_of_the_published_scripts_too(finished, tmp_path):
-    here = project(tmp_path / "project")
-    shutil.copytree(finished / "data/videos", here / "data/videos")
-    for name in ("Original/000", "Original/003", "Deepfakes/000_003", "FaceSwap/000_003"):
-        path = here / f"old/{name}.json"
+FROM_PUBLISHED = ("--data_path", "data/videos", "--boxes_path", "old", "--margin", "0", "--no-square", "--workers", "1")
+
+
+def with_boxes(filmed, folder, boxes):
+    """A project with the filmed videos, and boxes files of this content in the folder `old`."""
+    here = project(folder / "project")
+    shutil.copytree(filmed / "data/videos", here / "data/videos")
+    for name, content in boxes.items():
+        path = here / "old" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text('{"0": [[20, 10, 50, 50]], "1": null, "4": [[20, 10, 50, 50], [2, 2, 30, 30]]}')
-    flags = ("--data_path", "data/videos", "--boxes_path", "old", "--margin", "0", "--no-square", "--workers", "1")
-    done = run_script(here, "extract_crops", *flags)
+        path.write_text(content)
+    return here
+
+
+def windows(folder):
+    """video -> of each of its crops frame, person and window"""
+    found = {}
+    for crop in read_crops(folder / "data/crops"):
+        found.setdefault(crop.video, []).append((crop.frame, crop.track, crop.window))
+    return found
+
+
+def test_crops_come_from_boxes_of_the_published_scripts_wherever_those_laid_them(filmed, tmp_path):
+    boxes = '{"0": [[20, 10, 50, 50]], "1": null, "4": [[2, 2, 30, 30], [20, 10, 50, 50]]}'
+    deeper = '{"0": [[[20, 10, 50, 50]]], "1": null, "4": [[[2, 2, 30, 30], [20, 10, 50, 50]]]}'
+    files = {"Deepfakes/000_003.json": boxes, "FaceSwap/000_003.json": deeper, "youtube/000.json": boxes, "003.json": boxes}
+    here = with_boxes(filmed, tmp_path, files)
+    done = run_script(here, "extract_crops", *FROM_PUBLISHED)
     assert done.returncode == 0, done.stderr
-    crops = [crop for crop in read_crops(here / "data/crops") if crop.video == "Original/000"]
-    assert [(crop.frame, crop.track, crop.window) for crop in crops] == [
-        (0, 0, (40, 20, 100, 100)),
-        (4, 0, (40, 20, 100, 100)),
-        (4, 1, (4, 4, 60, 60)),
-    ]
+    expected = [(0, 0, (40, 20, 100, 100)), (4, 0, (40, 20, 100, 100)), (4, 1, (4, 4, 60, 60))]
+    videos = ("Deepfakes/000_003", "FaceSwap/000_003", "Original/000", "Original/003")
+    assert windows(here) == dict.fromkeys(videos, expected)
+
+
+def test_boxes_that_may_be_of_two_videos_are_refused(filmed, tmp_path):
+    here = with_boxes(filmed, tmp_path, {"000_003.json": "{}", "000.json": "{}"})
+    done = run_script(here, "extract_crops", *FROM_PUBLISHED)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "Deepfakes/000_003 or of FaceSwap/000_003" in done.stderr
+    assert "folder of its method" in done.stderr
+    assert not (here / "data/crops").exists()
+
+
+def test_boxes_of_every_frame_may_be_thinned_out(filmed, tmp_path):
+    every = json.dumps({str(index): [[20, 10, 50, 50]] for index in range(6)})
+    names = ("Deepfakes/000_003", "FaceSwap/000_003", "Original/000", "Original/003")
+    here = with_boxes(filmed, tmp_path, {f"{name}.json": every for name in names})
+    for flags, frames in (((), [0, 1, 2, 3, 4, 5]), (("--frames", "2"), [1, 4]), (("--frames", "null"), [0, 1, 2, 3, 4, 5])):
+        done = run_script(here, "extract_crops", *FROM_PUBLISHED, *flags)
+        assert done.returncode == 0, done.stderr
+        assert {name: [frame for frame, _, _ in crops] for name, crops in windows(here).items()} == dict.fromkeys(names, frames)
+        on_disk = (here / "data/crops/test_set/Original/000").iterdir()
+        assert {path.name for path in on_disk} == {f"{frame}_0.png" for frame in frames}
+
+
+def test_boxes_that_are_no_faces_are_rows_and_a_frame_that_is_no_more_is_noted(filmed, tmp_path):
+    boxes = {
+        "Original/000.json": '{"0": [[20, 10, 50, 50]], "2": [[200, 10, 250, 50]]}',
+        "Original/003.json": '{"5": [[20, 10, 50, 50]], "6": [[20, 10, 50, 50]], "300": [[20, 10, 50, 50]]}',
+        "Deepfakes/000_003.json": '{"0": [[-30000, -30000, 30000, 30000]]}',
+        "FaceSwap/000_003.json": '{"40": [[20, 10, 50, 50]]}',
+    }
+    here = with_boxes(filmed, tmp_path, boxes)
+    done = run_script(here, "extract_crops", *FROM_PUBLISHED, "--max_failed_fraction", "0.8")
+    assert done.returncode == 0, done.stderr
+    assert windows(here) == {"Original/003": [(5, 0, (40, 20, 100, 100))]}
+    ledger = map(json.loads, (here / "data/crops/ledger.jsonl").read_text().splitlines())
+    assert {entry["name"]: entry.get("undecoded") for entry in ledger}["Original/003"] == [6, 300]
+    failed = {path.split("/")[-1]: row for path, row in failures(here, "crops").items()}
+    assert len(failed) == 2  # two fakes have one file name
+    assert "frame 2 has a box [400.0, 20.0, 500.0, 100.0] that can be no face's" in failed["000.mp4"]["reason"]
+    assert "delete old/Original/000.json" in failed["000.mp4"]["remedy"]
+    reasons = {path: row["reason"] for path, row in failures(here, "crops").items()}
+    assert "60000.0] that can be no face's" in reasons[fake(Path("data/videos"), "Deepfakes", "000_003").as_posix()]
+    assert "none of the frames" in reasons[fake(Path("data/videos"), "FaceSwap", "000_003").as_posix()]
+    assert not list((here / "data").rglob("Deepfakes/000_003/*.png"))
 
 
 def test_without_boxes_the_command_says_who_makes_them(copy):

@@ -16,8 +16,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from model_test_train.inputs import read_crop
 from pipeline.index import SPLITS, Video, read_index, write_index
+from preprocessing.crop_stores import read_crop
 from preprocessing.crops import read_crops
 
 TESTS = Path("results/tests")
@@ -175,7 +175,12 @@ def test_a_network_trained_on_shuffled_labels_knows_nothing(finished: Project, t
     (project.folder / "data").symlink_to(finished.folder / "data")
     write_index(project.folder / "shuffled.csv", shuffled(index_of(finished), seed=0))
     config = project.folder / "model_test_train/configs/places.yaml"
-    unpaired = config.read_text().replace("paired: true", "paired: false").replace("mask_weight: 1.0", "mask_weight: 0.0")
+    unpaired = (
+        config.read_text()
+        .replace("paired: true", "paired: false")
+        .replace("mask_weight: 1.0", "mask_weight: 0.0")
+        .replace("gaze_weight: 0.2", "gaze_weight: 0.0")
+    )
     config.write_text(unpaired.replace("rebalancing_fake: 1.0", "rebalancing_fake: 0.25"))
     models = tmp_path / "models"
     project.stage("model_test_train/train_model.py", "--index", "shuffled.csv", "--output_path", models)

@@ -21,7 +21,7 @@ from preprocessing.demo_corpus.portraits import Take, redraw_head
 from preprocessing.demo_corpus.scenery import Camera, camera_falloff, sensor_noise
 
 LEAST_ALPHA = 0.1  # what is fainter is not laid over at all, so the mask is exactly where pixels can change
-GRAIN_PX = (240, 240)  # of noise that a forgery's frames take theirs from; more than any part of a face
+LEAST_GRAIN_PX = 240  # side of the square of noise that a forgery's frames take theirs from
 # The grain of what a method puts out: its share of the camera's noise, and its blur (sigma in pixels).
 GRAIN = {
     "Deepfakes": (0.5, 0.9),
@@ -45,11 +45,12 @@ class Shot:
 class Forgery:
     """One fake video: its method, the part of the face it changes, and what stays the same from frame to frame."""
 
-    def __init__(self, method: str, part: str, camera: Camera, strength: float, rng: Generator) -> None:
+    def __init__(self, method: str, part: str, camera: Camera, height: int, strength: float, rng: Generator) -> None:
         self.method, self.part, self.strength, self.rng = method, part, strength, rng
         self.camera = camera
         share, blur = GRAIN[method]
-        self.grain = sensor_noise(rng, GRAIN_PX, share * camera.noise, blur)
+        side = max(height, LEAST_GRAIN_PX)  # no face is larger than the picture is high
+        self.grain = sensor_noise(rng, (side, side), share * camera.noise, blur)
         self.tint = rng.uniform(-1, 1, 3).astype(np.float32)
 
     def apply(self, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +72,7 @@ class Forgery:
         return fake, mask
 
     def take_grain(self, size: tuple[int, ...]) -> Array:
-        spare = [whole - extent + 1 for whole, extent in zip(GRAIN_PX, size, strict=True)]
+        spare = [whole - extent + 1 for whole, extent in zip(self.grain.shape[:2], size, strict=True)]
         top, left = (int(self.rng.integers(0, room)) for room in spare)
         return self.grain[top : top + size[0], left : left + size[1]]
 
