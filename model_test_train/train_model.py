@@ -155,7 +155,7 @@ def checkpoint_of(
         name=name,
         description=description,
         preprocessing={
-            "detect_faces": asdict(load_params("detect_faces", detection.Params)),
+            "detect_faces": asdict(load_params("detect_faces", detection.Params).settings()),
             "extract_crops": asdict(load_params("extract_crops", extraction.Params).crop_settings()),
         },
         threshold=best_threshold(*labels_and_probabilities(verdicts)),

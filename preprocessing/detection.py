@@ -1,6 +1,6 @@
 """Detection in one video: its frames -> the boxes of the faces in them, and who of them is who."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ CODE_VERSION = 2  # raised with a change of this stage's code that changes its r
 
 
 @dataclass(frozen=True)
-class Params:
+class DetectionSettings:
+    """All that decides which faces are found in a video and who of them is who; a checkpoint carries it."""
+
     detector: str = setting("finds the faces", choices=tuple(DETECTORS), flags=("--detector-type",))
     frames: int = setting("how many to look at in each video, equidistant", low=1)
     every_frame: bool = setting("look at every frame instead")
@@ -28,27 +30,31 @@ class Params:
     thresholds: tuple[float, ...] = setting("MTCNN's, as [a,b,c]; lower ones find more", low=0, high=1)
     min_track_share: float = setting("a face in fewer of the frames looked at is no person", low=0, high=1)
     max_track_gap: int = setting("frames looked at that a person may be missed in and still be the same", low=0)
-    workers: int = setting("videos worked on side by side", low=1)
-    threads: int = setting("pictures of a video searched side by side; what is found does not depend on it", low=1)
-    device: str = setting("where the detector runs", choices=("auto", "cpu", "cuda"))
-    max_failed_fraction: float = setting("of the videos; more end the stage with an error", low=0, high=1)
 
     def detector_settings(self) -> DetectorSettings:
         return DetectorSettings(self.detector, self.min_face_size, self.scale_to, self.thresholds)
 
-    def follow_settings(self) -> FollowSettings:
-        return FollowSettings(
-            self.search_every if self.every_frame else self.search_every_spaced, self.least_span, self.threads
-        )
+    def follow_settings(self, threads: int) -> FollowSettings:
+        return FollowSettings(self.search_every if self.every_frame else self.search_every_spaced, self.least_span, threads)
 
     def track_settings(self, facts: VideoFacts) -> TrackSettings:
         half_a_second = round((facts.frame_rate or 0) / 2) if self.every_frame else 0
         return TrackSettings(self.min_track_share, max(self.max_track_gap, half_a_second))
 
+
+@dataclass(frozen=True)
+class Params(DetectionSettings):
+    workers: int = setting("videos worked on side by side", low=1)
+    threads: int = setting("pictures of a video searched side by side; what is found does not depend on it", low=1)
+    device: str = setting("where the detector runs", choices=("auto", "cpu", "cuda"))
+    max_failed_fraction: float = setting("of the videos; more end the stage with an error", low=0, high=1)
+
+    def settings(self) -> DetectionSettings:
+        return DetectionSettings(**{field.name: getattr(self, field.name) for field in fields(DetectionSettings)})
+
     def that_matter(self) -> dict[str, Any]:
         """What the boxes depend on, and are stale without."""
-        without = ("workers", "threads", "device", "max_failed_fraction")
-        return {"code": CODE_VERSION, **{name: value for name, value in asdict(self).items() if name not in without}}
+        return {**asdict(self.settings()), "code": CODE_VERSION}
 
 
 @cache
@@ -65,7 +71,7 @@ def find_boxes(path: Path, name: str, params: Params, reading: Reading) -> Boxes
         wanted = None if params.every_frame else evenly_spaced(facts.frames_present, params.frames)
         side = longest_side(facts, detector, params)
         width, height = shrunk_size(facts.width, facts.height, side)
-        for index, found in follow(video.frames(wanted, side), detector, params.follow_settings()):
+        for index, found in follow(video.frames(wanted, side), detector, params.follow_settings(params.threads)):
             looked_at.append(index)
             faces.append([scaled(face, facts.width / width, facts.height / height) for face in found])
     if not looked_at:
@@ -75,7 +81,7 @@ def find_boxes(path: Path, name: str, params: Params, reading: Reading) -> Boxes
     return Boxes(people, name, facts, looked_at, params.detector_settings().as_facts(), video.account)
 
 
-def longest_side(facts: VideoFacts, detector: FaceDetector, params: Params) -> int:
+def longest_side(facts: VideoFacts, detector: FaceDetector, settings: DetectionSettings) -> int:
     """Of the pictures that the detector sees: no more pixels than the smallest face asks for."""
     side = max(facts.width, facts.height)
-    return min(side, params.scale_to, max(1, round(side * detector.smallest_px / params.min_face_size)))
+    return min(side, settings.scale_to, max(1, round(side * detector.smallest_px / settings.min_face_size)))

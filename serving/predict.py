@@ -46,12 +46,11 @@ class Examiner:
     def load(cls, model_path: Path, device: str) -> "Examiner":
         network, checkpoint = load_checkpoint(model_path, choose_device(device))
         preprocessing = checkpoint.preprocessing
-        found_with = {**preprocessing["detect_faces"], "device": device}
         return cls(
             network,
             checkpoint,
             load_params("test", testing.Params).aggregation,
-            build(detection.Params, found_with, "detect_faces"),
+            load_params("detect_faces", detection.Params, {**preprocessing["detect_faces"], "device": device}),
             build(extraction.CropSettings, preprocessing["extract_crops"], "extract_crops"),
             load_params("read_video", Reading),
         )

@@ -1,11 +1,15 @@
 """A wrong setting ends at once, in one line that names the key and what it allows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pytest
+import yaml
 
 from pipeline.errors import UserError
 from pipeline.params import build, setting
+from pipeline.project import CODE
+from preprocessing.detection import DetectionSettings
+from preprocessing.extraction import CropSettings
 
 
 @dataclass(frozen=True)
@@ -50,3 +54,9 @@ def test_a_wrong_value_is_named_with_what_is_allowed(change: dict, told: str) ->
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(UserError, match=r"here\.margin is missing"):
         build(Knobs, {name: value for name, value in GOOD.items() if name != "margin"}, "here")
+
+
+def test_a_network_is_trained_anew_for_what_changes_its_crops_and_not_for_another_number_of_workers() -> None:
+    listed = yaml.safe_load((CODE / "dvc.yaml").read_text())["stages"]["train"]["params"]
+    for section, settings in (("detect_faces", DetectionSettings), ("extract_crops", CropSettings)):
+        assert [key for key in listed if key.startswith(section)] == [f"{section}.{field.name}" for field in fields(settings)]
