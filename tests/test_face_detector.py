@@ -1,0 +1,76 @@
+"""The detector finds what facenet-pytorch's own MTCNN finds, and finds a known face again without a search."""
+
+import numpy as np
+import pytest
+from facenet_pytorch import MTCNN
+from little_videos import draw_face
+from PIL import Image
+
+from preprocessing.face_detector import DETECTORS, Box, DetectorSettings, Face, FaceDetector, overlap
+from preprocessing.video import Picture
+
+THRESHOLDS = (0.85, 0.95, 0.95)
+SIZE = (240, 320, 3)
+PLACES = ([(160, 120, 40)], [(90, 100, 40), (240, 140, 50)], [(70, 60, 24), (250, 170, 34), (160, 100, 45)], [])
+
+
+@pytest.fixture(scope="module")
+def detector() -> FaceDetector:
+    return DETECTORS["mtcnn"](DetectorSettings("mtcnn", 20, 960, THRESHOLDS), "cpu")
+
+
+def picture_of(places: list[tuple[int, int, int]]) -> Picture:
+    picture = np.random.default_rng(0).normal(110, 6, SIZE).clip(0, 255).astype(np.uint8)
+    for x, y, half in places:
+        picture = draw_face(picture, x, y, half)
+    return picture
+
+
+@pytest.mark.parametrize("places", PLACES, ids=len)
+def test_it_finds_the_faces_that_facenet_pytorch_finds_and_no_others(detector: FaceDetector, places: list) -> None:
+    picture = picture_of(places)
+    theirs = MTCNN(thresholds=list(THRESHOLDS), keep_all=True).detect(Image.fromarray(picture))[0]
+    boxes: list[Box] = [] if theirs is None else [(x0, y0, x1, y1) for x0, y0, x1, y1 in theirs.tolist()]
+    (ours,) = detector.detect([picture])
+    assert len(ours) == len(boxes) == len(places)
+    assert all(max(overlap(face.box, box) for face in ours) > 0.85 for box in boxes)
+
+
+def test_landmarks_lie_in_the_face_with_the_eyes_above_the_mouth(detector: FaceDetector) -> None:
+    ((face,),) = detector.detect([picture_of(PLACES[0])])
+    x0, y0, x1, y1 = face.box
+    assert all(x0 < x < x1 and y0 < y < y1 for x, y in face.landmarks)
+    left_eye, right_eye, nose, *mouth = face.landmarks
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert max(left_eye[1], right_eye[1]) < nose[1] < min(corner[1] for corner in mouth)
+
+
+@pytest.mark.parametrize(("right", "larger"), [(0, 1.0), (12, 1.0), (-15, 1.15), (0, 0.8)])
+def test_a_face_is_found_again_where_the_search_finds_it(detector: FaceDetector, right: float, larger: float) -> None:
+    picture = picture_of(PLACES[1])
+    for face in detector.detect([picture])[0]:
+        (again,) = detector.find_again([picture], [moved(face, right, larger)])
+        assert again is not None
+        assert overlap(again.box, face.box) > 0.8
+
+
+def test_where_nobody_is_nobody_is_found_again(detector: FaceDetector) -> None:
+    empty, one = picture_of([]), picture_of(PLACES[0])
+    assert detector.find_again([empty, one], [(130.0, 90.0, 190.0, 150.0), (2.0, 180.0, 42.0, 230.0)]) == [None, None]
+
+
+def test_many_pictures_give_what_each_gives_alone(detector: FaceDetector) -> None:
+    pictures = [picture_of(places) for places in PLACES]
+    assert detector.detect(pictures) == [detector.detect([picture])[0] for picture in pictures]
+
+
+def test_a_picture_too_small_for_any_face_is_no_trouble(detector: FaceDetector) -> None:
+    tiny = np.zeros((9, 30, 3), np.uint8)
+    assert detector.detect([tiny]) == [[]]
+    assert detector.find_again([tiny], [(1.0, 1.0, 8.0, 8.0)]) == [None]
+
+
+def moved(face: Face, right: float, larger: float) -> Box:
+    x0, y0, x1, y1 = face.box
+    more_x, more_y = (larger - 1) / 2 * (x1 - x0), (larger - 1) / 2 * (y1 - y0)
+    return x0 + right - more_x, y0 - more_y, x1 + right + more_x, y1 + more_y
