@@ -63,9 +63,7 @@ def map_unordered(
             elif died:
                 yield died(item, result.how)
             else:
-                raise UserError(
-                    f"a worker process ended twice over the same work ({result.how}); if memory ran short, lower workers"
-                )
+                raise UserError(f"a worker process ended twice over the same work ({result.how}); {MEND}")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ bare map of every frame to its boxes (or null), at half size: who of them is who
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,7 @@ def write_boxes(path: Path, boxes: Boxes) -> None:
 
 
 def _plain(tracked: TrackedFace) -> dict[str, Any]:
-    face = tracked.face
-    return {
-        "box": [round(side, 2) for side in face.box],
-        "score": round(face.score, 4),
-        "landmarks": [[round(x, 2), round(y, 2)] for x, y in face.landmarks],
-        "track": tracked.track,
-    }
+    return {**asdict(tracked.face), "track": tracked.track}
 
 
 def read_boxes(path: Path) -> Boxes:

@@ -1,18 +1,18 @@
 """Detection in one video: its frames -> the boxes of the faces in them, and who of them is who."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.params import setting
 from preprocessing.boxes import Boxes
-from preprocessing.face_detector import DETECTORS, DetectorSettings, FaceDetector, scaled
+from preprocessing.face_detector import DETECTORS, DetectorSettings, Face, FaceDetector
 from preprocessing.following import FollowSettings, follow
 from preprocessing.tracks import TrackSettings, track_faces
-from preprocessing.video import Reading, UnreadableVideo, VideoFacts, evenly_spaced, open_video, shrunk_size
+from preprocessing.video import FETCH_AGAIN, Reading, UnreadableVideo, VideoFacts, evenly_spaced, open_video, shrunk_size
 
-CODE_VERSION = 2  # raised with a change of this stage's code that changes its results: all boxes are then made anew
+CODE_VERSION = 3  # raised with a change of this stage's code that changes its results: all boxes are then made anew
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,18 @@ def find_boxes(path: Path, name: str, params: Params, reading: Reading) -> Boxes
         width, height = shrunk_size(facts.width, facts.height, side)
         for index, found in follow(video.frames(wanted, side), detector, params.follow_settings(params.threads)):
             looked_at.append(index)
-            faces.append([scaled(face, facts.width / width, facts.height / height) for face in found])
+            faces.append([in_full_picture(face, facts.width / width, facts.height / height) for face in found])
     if not looked_at:
-        raise UnreadableVideo("no frame of it decodes", "fetch the file again, or take it out of the data")
+        raise UnreadableVideo("no frame of it decodes", FETCH_AGAIN)
     tracked = track_faces(looked_at, faces, params.track_settings(facts))
     people = {index: here for index, here in zip(looked_at, tracked, strict=True) if here}
     return Boxes(people, name, facts, looked_at, params.detector_settings().as_facts(), video.account)
+
+
+def in_full_picture(face: Face, across: float, down: float) -> Face:
+    """Rounded here, so that a box is the same to who takes it from here and to who reads it from a file."""
+    full = face.mapped(lambda x: round(x * across, 2), lambda y: round(y * down, 2))
+    return replace(full, score=round(face.score, 4))
 
 
 def longest_side(facts: VideoFacts, detector: FaceDetector, settings: DetectionSettings) -> int:

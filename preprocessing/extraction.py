@@ -13,7 +13,7 @@ from preprocessing.crops import crop_image, is_within_reason, window_of
 from preprocessing.tracks import TrackedFace
 from preprocessing.video import Reading, UnreadableVideo, evenly_spaced, read_frames
 
-CODE_VERSION = 2  # raised with a change of this stage's code that changes its results: all crops are then made anew
+CODE_VERSION = 3  # raised with a change of this stage's code that changes its results: all crops are then made anew
 
 
 @dataclass(frozen=True)

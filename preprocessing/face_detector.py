@@ -4,7 +4,7 @@ Pictures are RGB, uint8, (height, width, 3), all of one size within a call, and 
 finding is `smallest_px` in them. Calls may come from several threads. A detector is imported when it is made, not before.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,11 @@ class Face:
     box: Box  # may reach over the picture's edge
     score: float
     landmarks: tuple[tuple[float, float], ...]  # eyes (left of the picture first), nose, mouth corners; or none
+
+    def mapped(self, x: Callable[[float], float], y: Callable[[float], float]) -> "Face":
+        """The face where these functions of its coordinates put it."""
+        x0, y0, x1, y1 = self.box
+        return Face((x(x0), y(y0), x(x1), y(y1)), self.score, tuple((x(right), y(down)) for right, down in self.landmarks))
 
 
 @dataclass(frozen=True)
@@ -45,18 +50,32 @@ class FaceDetector(Protocol):
 
 def overlap(one: Box, other: Box) -> float:
     """Intersection over union."""
+    shared = _shared(one, other)
+    return shared / (_area(one) + _area(other) - shared)
+
+
+def share_within(one: Box, other: Box) -> float:
+    """How much of the smaller box lies in the larger one."""
+    return _shared(one, other) / min(_area(one), _area(other))
+
+
+def each_once(faces: Iterable[Face], likeness: Callable[[Box, Box], float], most: float) -> list[Face]:
+    """The surest first; one that is more like a surer one than that is the same."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: (-face.score, face.box)):
+        if all(likeness(face.box, other.box) <= most for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _shared(one: Box, other: Box) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = (one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1])
-    return width * height / (areas - width * height)
+    return max(width, 0.0) * max(height, 0.0)
 
 
-def scaled(face: Face, x: float, y: float) -> Face:
-    """The face in a picture that is so many times as wide and as high."""
-    x0, y0, x1, y1 = face.box
-    return Face((x0 * x, y0 * y, x1 * x, y1 * y), face.score, tuple((px * x, py * y) for px, py in face.landmarks))
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _mtcnn(settings: DetectorSettings, device: str) -> FaceDetector:

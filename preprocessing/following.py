@@ -1,9 +1,9 @@
 """Following: the pictures of a video, in order -> the faces in each, most of them without a search of the whole picture.
 
 Every so often a picture is searched whole. Faces of two such pictures that can be one person's are looked for in between
-where that person must have been on the way; where people came or went, the picture in the middle is searched whole too,
-and so on down; and so is a picture where somebody is lost. The pictures between two searches are worked on side by side
-with the next ones.
+where that person must have been on the way. Where people came or went, the picture in the middle is searched whole too,
+and so on down to a few pictures, in which they are followed from one to the next; and so is a picture where somebody is
+lost. The pictures between two searches are worked on side by side with the next ones.
 """
 
 from collections import deque
@@ -15,10 +15,10 @@ from math import hypot, log
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from preprocessing.face_detector import Box, Face, FaceDetector, overlap
+from preprocessing.face_detector import Box, Face, FaceDetector, each_once, overlap
 from preprocessing.video import Picture
 
-SAME_PLACE = 0.5  # overlap from which two faces of one picture are one
+SAME_PLACE = 0.5  # overlap above which two faces of one picture are one
 FARTHEST = 1.0  # that a person may move between two searches, in sides of the face
 LARGEST_GROWTH = log(1.5)
 FORBIDDEN = 1e6
@@ -72,7 +72,7 @@ def _search(detector: FaceDetector, picture: Picture) -> list[Face]:
     return detector.detect([picture])[0]
 
 
-def _fill(span: Span, start: "Future[list[Face]]", end: "Future[list[Face]]", detector: FaceDetector, least_span: int) -> Found:
+def _fill(span: Span, start: Future[list[Face]], end: Future[list[Face]], detector: FaceDetector, least_span: int) -> Found:
     """The faces of the span's frames after its first. Those of its ends were asked for before, so they come."""
     indices, pictures = zip(*span, strict=True)
     last = end.result()
@@ -83,39 +83,49 @@ def _between(
     pictures: Sequence[Picture], first: list[Face], last: list[Face], detector: FaceDetector, least_span: int
 ) -> list[list[Face]]:
     """The faces of the pictures between the first and the last, whose faces are known."""
-    if len(pictures) <= 2:
+    between = pictures[1:-1]
+    if not between:
         return []
-    pairs, lone = _pair_up(first, last)
-    if lone and len(pictures) - 1 > least_span:
+    pairs, gone, come = _pair_up(first, last)
+    if (gone or come) and len(pictures) - 1 > least_span:
         middle = len(pictures) // 2
-        here = detector.detect([pictures[middle]])[0]
+        here = _search(detector, pictures[middle])
         before = _between(pictures[: middle + 1], first, here, detector, least_span)
         return [*before, here, *_between(pictures[middle:], here, last, detector, least_span)]
-    found: list[list[Face]] = [[] for _ in pictures[1:-1]]
-    lost: set[int] = set()
-    for one, other in [*pairs, *((face, face) for face in lone)]:
-        way = [tuple(box) for box in np.linspace(one.box, other.box, len(pictures))[1:-1].tolist()]
-        for place, face in enumerate(detector.find_again(pictures[1:-1], way)):
-            if face is not None:
-                found[place].append(face)
-            elif one is not other:
-                lost.add(place)  # who is there before and after must be somewhere
-    for place in lost:
-        found[place] = detector.detect([pictures[1 + place]])[0]
-    return [_each_once(faces) for faces in found]
+    on_their_way = [_on_the_way(one, other, between, detector) for one, other in pairs]
+    forwards = [_as_long_as_seen(face, between, detector) for face in gone]
+    backwards = [_as_long_as_seen(face, between[::-1], detector)[::-1] for face in come]
+    found = []
+    for picture, *faces in zip(between, *on_their_way, *forwards, *backwards, strict=True):
+        if None in faces[: len(pairs)]:  # who is there before and after must be somewhere
+            found.append(_search(detector, picture))
+        else:  # two people who were looked for may have led to one face
+            found.append(each_once((face for face in faces if face), overlap, SAME_PLACE))
+    return found
 
 
-def _pair_up(first: list[Face], last: list[Face]) -> tuple[list[tuple[Face, Face]], list[Face]]:
-    """Faces of two pictures that can be one person's, and those left over."""
-    if not first or not last:
-        return [], [*first, *last]
-    costs = np.array([[_distance(one.box, other.box) for other in last] for one in first])
+def _on_the_way(one: Face, other: Face, between: Sequence[Picture], detector: FaceDetector) -> list[Face | None]:
+    """Somebody who is there before and after, where they must have been."""
+    way = [tuple(box) for box in np.linspace(one.box, other.box, len(between) + 2)[1:-1].tolist()]
+    return detector.find_again(between, way)
+
+
+def _as_long_as_seen(face: Face, pictures: Sequence[Picture], detector: FaceDetector) -> list[Face | None]:
+    """Somebody who leaves, or who came if the pictures run backwards: in each picture near where they were last."""
+    found: list[Face | None] = []
+    for picture in pictures:
+        found += detector.find_again([picture], [face.box])
+        face = found[-1] or face
+    return found
+
+
+def _pair_up(first: list[Face], last: list[Face]) -> tuple[list[tuple[Face, Face]], list[Face], list[Face]]:
+    """Faces of two pictures that can be one person's; those of the first alone, and of the last alone."""
+    costs = np.array([[_distance(one.box, other.box) for other in last] for one in first]).reshape(len(first), len(last))
     rows, columns = linear_sum_assignment(costs)
-    matched = [(row, column) for row, column in zip(rows, columns, strict=True) if costs[row, column] < FORBIDDEN]
-    lone_first = set(range(len(first))) - {row for row, _ in matched}
-    lone_last = set(range(len(last))) - {column for _, column in matched}
-    lone = [*(first[row] for row in sorted(lone_first)), *(last[column] for column in sorted(lone_last))]
-    return [(first[row], last[column]) for row, column in matched], lone
+    pairs = [(first[row], last[column]) for row, column in zip(rows, columns, strict=True) if costs[row, column] < FORBIDDEN]
+    paired = [face for pair in pairs for face in pair]
+    return pairs, [face for face in first if face not in paired], [face for face in last if face not in paired]
 
 
 def _distance(one: Box, other: Box) -> float:
@@ -123,12 +133,3 @@ def _distance(one: Box, other: Box) -> float:
     sides = [max(box[2] - box[0], box[3] - box[1]) for box in (one, other)]
     shift = hypot(one[0] + one[2] - other[0] - other[2], one[1] + one[3] - other[1] - other[3]) / sum(sides)
     return shift if shift <= FARTHEST and abs(log(sides[0] / sides[1])) <= LARGEST_GROWTH else FORBIDDEN
-
-
-def _each_once(faces: list[Face]) -> list[Face]:
-    """Two people who were looked for may have led to one face; the surest first."""
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: (-face.score, face.box)):
-        if all(overlap(face.box, other.box) < SAME_PLACE for other in kept):
-            kept.append(face)
-    return kept

@@ -21,9 +21,8 @@ from av.stream import Disposition
 
 from preprocessing.child import open_memory
 from preprocessing.upright import Converter, Turn
-from preprocessing.video import Account, Picture, Reading, UnreadableVideo, VideoFacts, shrunk_size
+from preprocessing.video import FETCH_AGAIN, Account, Picture, Reading, UnreadableVideo, VideoFacts, shrunk_size
 
-FETCH_AGAIN = "fetch the file again, or take it out of the data"
 PACKETS_TRIED = 4  # before it is believed that each packet of the file holds a frame
 PACKETS_WORTH_A_SEEK = 16
 SEEKABLE_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}

@@ -32,7 +32,7 @@ READERS = ("pyav", "decord")
 DECODER = "preprocessing.decoding"
 VIDEOS_A_DECODER = 200  # after which its memory is given back
 MAX_BYTES_WAITING, MAX_FRAMES_WAITING = 48 << 20, 16  # decoded ahead of whoever takes the pictures
-TAKE_OUT = "fetch the file again, or take it out of the data"
+FETCH_AGAIN = "fetch the file again, or take it out of the data"
 
 
 class UnreadableVideo(Exception):
@@ -159,11 +159,11 @@ class OpenVideo:
     def _unreadable(self, error: ChildEnded) -> UnreadableVideo:
         if error.stuck:
             reason = f"its decoder gave nothing for {self.reading.max_seconds_stuck:g} seconds"
-            remedy = f"raise read_video.max_seconds_stuck, or {TAKE_OUT}"
+            remedy = f"raise read_video.max_seconds_stuck, or {FETCH_AGAIN}"
         elif error.signal_number:
-            reason, remedy = f"its decoder was ended by {signal.Signals(error.signal_number).name}", TAKE_OUT
+            reason, remedy = f"its decoder was ended by {signal.Signals(error.signal_number).name}", FETCH_AGAIN
         else:
-            reason, remedy = "its decoder failed, as told above", TAKE_OUT
+            reason, remedy = "its decoder failed, as told above", FETCH_AGAIN
         self.account.ended_early = reason
         return UnreadableVideo(reason, remedy)
 

@@ -7,7 +7,6 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,7 +22,6 @@ from pipeline.params import build, load_params, spellings
 from pipeline.project import from_root
 from pipeline.reproducible import DEVICES, choose_device
 from preprocessing import detection, extraction
-from preprocessing.boxes import Boxes, read_boxes, write_boxes
 from preprocessing.crop_stores import as_stored
 from preprocessing.crops import crop_image, window_of
 from preprocessing.detection import find_boxes
@@ -81,17 +79,9 @@ class Examiner:
             "warning": self.checkpoint.warning,
         }
 
-    def boxes(self, path: Path) -> Boxes:
-        """As extraction gets them, out of a file, where they are rounded: else a crop may lie a pixel beside the pipeline's."""
-        found = find_boxes(path, path.stem, self.detection, self.reading)
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / "boxes.json"
-            write_boxes(file, found)
-            return read_boxes(file)
-
     def score(self, path: Path) -> list[FrameScore]:
         """Every face that the pipeline would have cut out of the video, judged; one frame in memory at a time."""
-        faces = chosen_faces(self.boxes(path).frames, self.extraction)
+        faces = chosen_faces(find_boxes(path, path.stem, self.detection, self.reading).frames, self.extraction)
         places, pictures = [], []
         for index, frame in read_frames(path, faces, self.reading):
             height, width = frame.shape[:2]

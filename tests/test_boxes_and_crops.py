@@ -12,7 +12,7 @@ from preprocessing.face_detector import Face
 from preprocessing.tracks import TrackedFace
 from preprocessing.video import VideoFacts
 
-FACE = Face((10.126, 20.0, 60.0, 90.5), 0.99876, ((20.111, 30.0),) * 5)
+FACE = Face((10.13, 20.0, 60.0, 90.5), 0.9988, ((20.11, 30.0),) * 5)
 OURS = {"video": "v", "width": 9, "height": 9, "frame_rate": 9, "frames_promised": 9, "frames_present": 9, "looked_at": [0]}
 SOMEBODY = {"box": [1, 2, 30, 40], "score": 1.0, "landmarks": [], "track": 0}
 ONE_PERSON_TWICE = json.dumps({**OURS, "detector": {}, "frames": {"0": [SOMEBODY, SOMEBODY]}})
@@ -24,8 +24,7 @@ def test_boxes_are_read_as_they_were_written(tmp_path):
     boxes = Boxes({3: [TrackedFace(FACE, 0)], 11: []}, "Deepfakes/000_003", facts, [3, 11], {"detector": "mtcnn"})
     write_boxes(tmp_path / "Deepfakes/000_003.json", boxes)
     read = read_boxes(tmp_path / "Deepfakes/000_003.json")
-    rounded = Face((10.13, 20.0, 60.0, 90.5), 0.9988, ((20.11, 30.0),) * 5)
-    assert read == Boxes({3: [TrackedFace(rounded, 0)]}, boxes.video, facts, [3, 11], boxes.detector)
+    assert read == Boxes({3: [TrackedFace(FACE, 0)]}, boxes.video, facts, [3, 11], boxes.detector)
     plain = json.loads((tmp_path / "Deepfakes/000_003.json").read_text())
     assert plain["frames"]["3"][0]["box"] == [10.13, 20.0, 60.0, 90.5]
     assert (plain["width"], plain["height"], plain["frames_promised"], plain["frames_present"]) == (640, 480, None, 31)

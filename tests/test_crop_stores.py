@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import pytest
 import torch
 from conftest import Project
 from little_videos import draw_face, fake, files_of, original, plain, project, run_script, write_video
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from model_test_train.augmentation import Augmentation
@@ -187,6 +189,16 @@ def test_shards_that_nobody_merged_are_not_read_as_if_they_were_all(in_archives:
     (crops / "ledger.jsonl").rename(crops / "ledger.1-of-2.jsonl")
     with pytest.raises(UserError, match="without --shard"):
         ledgers_in(crops)
+
+
+@pytest.mark.parametrize("shape", [(9, 7, 3), (1, 1, 3), (120, 80)])
+def test_png_files_are_lossless_to_every_reader(shape):
+    picture = noise(0, *shape)
+    content = encode_picture(picture[:, ::-1], "png", 95)  # a view, as a crop is
+    with Image.open(BytesIO(content)) as read:
+        assert np.array_equal(np.asarray(read), picture[:, ::-1])
+    by_opencv = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(by_opencv[..., ::-1] if picture.ndim == 3 else by_opencv, picture[:, ::-1])
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])

@@ -179,6 +179,13 @@ def test_whoever_leaves_is_out_of_the_picture_for_the_last_third() -> None:
         assert (take.view.cover.any() and take.view.cover.sum() > 100) == (index < 15) or index == 15
 
 
+def test_large_pictures_are_drawn_too() -> None:
+    large = dataclasses.replace(SMALL, frames=1, height=720, width=1280)
+    sequence = next(sequence for sequence in plan(large) if sequence.source is not None)
+    (pictures,) = frames_of(sequence, large)
+    assert {picture.shape[:2] for picture in pictures.values()} == {(720, 1280)}
+
+
 def test_splits_are_closed_under_swapping_and_hold_every_hard_case() -> None:
     params = dataclasses.replace(SMALL, train_identities=50, val_identities=14, test_identities=26)
     sequences, splits = plan(params)

@@ -175,6 +175,16 @@ def test_shrunk_pictures_have_the_size_that_is_said(tmp_path, longest_side, size
     assert picture.shape == (size[1], size[0], 3)
 
 
+@pytest.mark.parametrize("longest_side", [80, 70, 40])
+def test_a_shrunk_picture_shows_what_the_whole_one_shows(tmp_path, longest_side):
+    """Also where its colours are shrunk as the codec keeps them, which is where it shrinks a whole number of times."""
+    encode(tmp_path / "clip.mp4", "libx264", list(face(2, 160, 120)))
+    _, whole = next(read_frames(tmp_path / "clip.mp4", None, reading()))
+    _, shrunk = next(read_frames(tmp_path / "clip.mp4", None, reading(), longest_side))
+    expected = cv2.resize(whole, shrunk_size(160, 120, longest_side), interpolation=cv2.INTER_AREA)
+    assert np.abs(shrunk.astype(int) - expected).mean() < 3
+
+
 def test_shrinking_averages(tmp_path):
     stripes = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     stripes[:, ::2] = 240
