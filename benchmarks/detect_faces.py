@@ -33,7 +33,7 @@ from preprocessing import detection, extraction
 from preprocessing.boxes import read_boxes, write_boxes
 from preprocessing.crop_stores import fill
 from preprocessing.face_detector import Box, overlap
-from preprocessing.video import Reading
+from preprocessing.video import Reading, open_video
 
 PUBLISHED_BATCH, PUBLISHED_SCALE = 32, 2
 CROPS, COPIES = 20, 30
@@ -64,17 +64,18 @@ def detect_as_published(path: Path) -> Boxes:
 
 
 def detect_every_frame(path: Path, params: detection.Params, reading: Reading) -> Boxes:
-    boxes = detection.find_boxes(path, path.stem, params, reading)
+    with open_video(path, reading) as video:
+        boxes = detection.find_boxes(video, path.stem, params)
     return {index: [tracked.face.box for tracked in boxes.frames.get(index, ())] for index in boxes.looked_at}
 
 
 def make_crops(path: Path, params: detection.Params, cutting: extraction.Params, reading: Reading) -> int:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, open_video(path, reading) as video:
         file = Path(folder) / "boxes.json"
-        write_boxes(file, detection.find_boxes(path, path.stem, params, reading))
+        write_boxes(file, detection.find_boxes(video, path.stem, params))
         faces = extraction.chosen_faces(read_boxes(file).frames, cutting)
         with fill(Path(folder) / "crops", cutting.store) as put:
-            return len(extraction.write_crops(path, faces, put, cutting, reading))
+            return len(extraction.write_crops(video, faces, put, cutting))
 
 
 def make_crops_in_pool(path: Path, params: detection.Params, cutting: extraction.Params, reading: Reading) -> float:

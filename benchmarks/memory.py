@@ -29,7 +29,8 @@ def play_over_and_over(source: Path, target: Path, frames: int) -> None:
         packets = [
             (bytes(packet), packet.pts, packet.dts, packet.is_keyframe) for packet in opened.demux(stream) if packet.size
         ]
-        tick = min(b - a for (_, _, a, _), (_, _, b, _) in zip(packets, packets[1:], strict=False))
+        times = sorted(pts for _, pts, _, _ in packets)
+        tick = min(b - a for a, b in zip(times, times[1:], strict=False))
         with av.open(str(target), "w") as made:
             copy = made.add_stream_from_template(stream)
             for number in range(frames):
@@ -75,7 +76,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             videos = Path(folder) / "real"
             videos.mkdir()
-            play_over_and_over(given.video, videos / "long.mp4", frames)
+            play_over_and_over(given.video, videos / "long.mkv", frames)
             mode = ["--every-frame"] if given.every_frame else []
             command = [
                 sys.executable,

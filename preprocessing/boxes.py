@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.outputs import write_text
+from pipeline.outputs import aside
 from pipeline.project import relative
 from preprocessing.face_detector import Box, Face
 from preprocessing.tracks import TrackedFace, TrackSettings, track_faces
@@ -54,8 +54,19 @@ def write_boxes(path: Path, boxes: Boxes) -> None:
         "detector": boxes.detector,
         "looked_at": boxes.looked_at,
     }
-    frames = {str(index): [_plain(face) for face in faces] for index, faces in sorted(boxes.frames.items()) if faces}
-    write_text(path, json.dumps({**head, "frames": frames}, allow_nan=False) + "\n")
+    # Piece by piece: of an hour, the whole text and what it is made of would take more memory than detection does.
+    with aside(path) as unfinished, unfinished.open("w") as file:
+        file.write(_json(head)[:-1] + ', "frames": {')
+        comma = ""
+        for index, faces in sorted(boxes.frames.items()):
+            if faces:
+                file.write(f'{comma}"{index}": {_json([_plain(face) for face in faces])}')
+                comma = ", "
+        file.write("}}\n")
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, allow_nan=False)
 
 
 def _plain(tracked: TrackedFace) -> dict[str, Any]:

@@ -55,14 +55,16 @@ def _opened(path: str, reading: Reading, complaints: Complaints, signs: "SignsOf
     return DecordVideo(video)
 
 
-def give_frames(connection: Connection, video: Any, indices: list[int] | None, longest_side: int | None, slots: int) -> Account:
+def give_frames(
+    connection: Connection, video: Any, indices: list[int] | None, longest_side: int | None, again: bool, slots: int
+) -> Account:
     """The frames at the indices, each put into a slot of the shared memory that is free."""
     width, height = shrunk_size(video.facts.width, video.facts.height, longest_side)
     handle = receive_handle(connection)
     pictures = np.frombuffer(mmap(handle, 0), np.uint8).reshape(slots, height, width, 3)
     os.close(handle)
     free, account = list(range(slots)), Account()
-    for index, picture in video.frames(indices, longest_side, account):
+    for index, picture in video.frames(indices, longest_side, account, again):
         while not free or connection.poll():
             free.append(receive(connection))
         slot = free.pop()

@@ -28,8 +28,9 @@ class DecordVideo:
         self._check_first_frame()
 
     def frames(
-        self, indices: Collection[int] | None, longest_side: int | None, account: Account
+        self, indices: Collection[int] | None, longest_side: int | None, account: Account, again: bool = False
     ) -> Iterator[tuple[int, Picture]]:
+        """`again` changes nothing: decord gives pictures of which each would take twice a decoded frame's memory."""
         size = shrunk_size(self.facts.width, self.facts.height, longest_side)
         wanted = range(self.facts.frames_present) if indices is None else sorted(indices)
         asked, given = set(wanted), 0

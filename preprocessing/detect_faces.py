@@ -4,10 +4,12 @@ Reads the videos of the index, or of the folder at `--data_path`; writes <Method
 stage's ledger and failures.csv to data/boxes, or to boxes/ below `--data_path`.
 """
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 from pipeline.errors import run
+from pipeline.index import Video
 from pipeline.ledger import key_of
 from pipeline.params import PathFlag, Section, read_command_line
 from pipeline.project import from_root
@@ -15,13 +17,14 @@ from preprocessing.boxes import write_boxes
 from preprocessing.detection import Params, find_boxes
 from preprocessing.source import FLAGS, videos_of
 from preprocessing.upkeep import SCOPE_FLAGS, Job, Outcome, failure, keep_up, scope_of
-from preprocessing.video import Reading, UnreadableVideo
+from preprocessing.video import OpenVideo, Reading, UnreadableVideo, open_video
 
 
-def detect_in_video(job: Job, output: Path, params: Params, reading: Reading) -> Outcome:
-    path = from_root(job.video.path)
+def detect_in_video(job: Job, output: Path, params: Params, reading: Reading, opened: OpenVideo | None = None) -> Outcome:
+    """`opened` is the job's video, if it is open already."""
     try:
-        boxes = find_boxes(path, job.video.video, params, reading)
+        with nullcontext(opened) if opened else open_video(from_root(job.video.path), reading) as video:
+            boxes = find_boxes(video, job.video.video, params)
     except UnreadableVideo as error:
         return failure(job, error.reason, error.remedy)
     (place,) = job.outputs
@@ -31,6 +34,11 @@ def detect_in_video(job: Job, output: Path, params: Params, reading: Reading) ->
         remedy = f"lower detect_faces.thresholds ({list(params.thresholds)}) or min_face_size, or look at more frames"
         return failure(job, looked, remedy, (place,))
     return Outcome(job, (place,), {})
+
+
+def job_of(video: Video, params: Params, reading: Reading) -> Job:
+    key = key_of(video.content, params.that_matter(), reading.that_matter())
+    return Job(video, key, (f"{video.video}.json",))
 
 
 def main() -> None:
@@ -47,10 +55,7 @@ def main() -> None:
     below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")
     output = given.output_path or below
     scope = scope_of(given)
-    jobs = [
-        Job(video, key_of(video.content, params.that_matter(), given.reading.that_matter()), (f"{video.video}.json",))
-        for video in scope.videos(videos_of(given))
-    ]
+    jobs = [job_of(video, params, given.reading) for video in scope.videos(videos_of(given))]
     work = partial(detect_in_video, output=output, params=params, reading=given.reading)
     keep_up(output, jobs, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
 

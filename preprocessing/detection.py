@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pipeline.params import setting
@@ -10,7 +9,7 @@ from preprocessing.boxes import Boxes
 from preprocessing.face_detector import DETECTORS, DetectorSettings, Face, FaceDetector
 from preprocessing.following import FollowSettings, follow
 from preprocessing.tracks import TrackSettings, track_faces
-from preprocessing.video import FETCH_AGAIN, Reading, UnreadableVideo, VideoFacts, evenly_spaced, open_video, shrunk_size
+from preprocessing.video import FETCH_AGAIN, OpenVideo, UnreadableVideo, VideoFacts, evenly_spaced, shrunk_size
 
 CODE_VERSION = 3  # raised with a change of this stage's code that changes its results: all boxes are then made anew
 
@@ -63,17 +62,17 @@ def load_detector(settings: DetectorSettings, device: str) -> FaceDetector:
     return DETECTORS[settings.detector](settings, device)
 
 
-def find_boxes(path: Path, name: str, params: Params, reading: Reading) -> Boxes:
-    detector = load_detector(params.detector_settings(), params.device)
+def find_boxes(video: OpenVideo, name: str, params: Params) -> Boxes:
+    """The frames that are looked at may be had of the video again, as crops are, without decoding them once more."""
+    detector, facts = load_detector(params.detector_settings(), params.device), video.facts
     looked_at, faces = [], []
-    with open_video(path, reading) as video:
-        facts = video.facts
-        wanted = None if params.every_frame else evenly_spaced(facts.frames_present, params.frames)
-        side = longest_side(facts, detector, params)
-        width, height = shrunk_size(facts.width, facts.height, side)
-        for index, found in follow(video.frames(wanted, side), detector, params.follow_settings(params.threads)):
-            looked_at.append(index)
-            faces.append([in_full_picture(face, facts.width / width, facts.height / height) for face in found])
+    wanted = None if params.every_frame else evenly_spaced(facts.frames_present, params.frames)
+    side = longest_side(facts, detector, params)
+    width, height = shrunk_size(facts.width, facts.height, side)
+    frames = video.frames(wanted, side, again=not params.every_frame)
+    for index, found in follow(frames, detector, params.follow_settings(params.threads)):
+        looked_at.append(index)
+        faces.append([in_full_picture(face, facts.width / width, facts.height / height) for face in found])
     if not looked_at:
         raise UnreadableVideo("no frame of it decodes", FETCH_AGAIN)
     tracked = track_faces(looked_at, faces, params.track_settings(facts))

@@ -8,7 +8,8 @@ crop's pixels were manipulated. With `--store archives`, <stem>.zip with the sam
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from preprocessing.crop_stores import fill, in_store
 from preprocessing.extraction import Params, chosen_faces, write_crops, write_masks
 from preprocessing.source import FLAGS, videos_of
 from preprocessing.upkeep import SCOPE_FLAGS, Job, Outcome, failure, keep_up, scope_of
-from preprocessing.video import Reading, UnreadableVideo
+from preprocessing.video import OpenVideo, Reading, UnreadableVideo, open_video
 
 DETECT_AGAIN = "run detect_faces, and see its failures.csv"
 PUBLISHED_ORIGINALS = ("youtube", "actors")  # folders that the published script files the boxes of originals in
@@ -55,7 +56,8 @@ class Places:
         return tuple(in_store(name, self.store) for name in names)
 
 
-def extract_video(job: Job, places: Places, params: Params, reading: Reading) -> Outcome:
+def extract_video(job: Job, places: Places, params: Params, reading: Reading, opened: OpenVideo | None = None) -> Outcome:
+    """`opened` is the job's video, if it is open already."""
     boxes_path = places.boxes_of(job.video)
     if not boxes_path.is_file():
         return failure(job, "it has no boxes", DETECT_AGAIN)
@@ -64,8 +66,11 @@ def extract_video(job: Job, places: Places, params: Params, reading: Reading) ->
         if not faces:
             reason = f"no face of at least {params.min_size} px in its boxes"
             return failure(job, reason, f"{DETECT_AGAIN}, or lower extract_crops.min_size")
-        with fill(places.crops / job.outputs[0], places.store) as put:
-            crops = write_crops(from_root(job.video.path), faces, put, params, reading)
+        with (
+            nullcontext(opened) if opened else open_video(from_root(job.video.path), reading) as video,
+            fill(places.crops / job.outputs[0], places.store) as put,
+        ):
+            crops = write_crops(video, faces, put, params)
             if not crops:
                 raise UnreadableVideo("none of the frames that have boxes decodes", DETECT_AGAIN)
     except BadBoxes as error:
@@ -102,11 +107,10 @@ def refuse_ambiguous_boxes(videos: Sequence[Video], places: Places) -> None:
             )
 
 
-def jobs_of(videos: Sequence[Video], places: Places, params: Params, reading: Reading) -> Iterator[Job]:
-    for video in videos:
-        boxes = _hash_if_readable(places.boxes_of(video))
-        key = key_of(video.content, video.split, video.mask, boxes, params.that_matter(), reading.that_matter())
-        yield Job(video, key, places.outputs_of(video))
+def job_of(video: Video, places: Places, params: Params, reading: Reading) -> Job:
+    boxes = _hash_if_readable(places.boxes_of(video))
+    key = key_of(video.content, video.split, video.mask, boxes, params.that_matter(), reading.that_matter())
+    return Job(video, key, places.outputs_of(video))
 
 
 def _hash_if_readable(boxes: Path) -> str | None:
@@ -139,7 +143,7 @@ def main() -> None:
     refuse_ambiguous_boxes(known, places)
     videos = [video for video in scope.videos(known) if not of_one_split or video.split == given.output_path.name]
     work = partial(extract_video, places=places, params=params, reading=given.reading)
-    jobs = list(jobs_of(videos, places, params, given.reading))
+    jobs = [job_of(video, places, params, given.reading) for video in videos]
     keep_up(places.crops, jobs, work, "extract_crops", params.workers, params.max_failed_fraction, scope)
     places.masks.mkdir(exist_ok=True)  # an output of the stage also where no video has a mask
 

@@ -1,5 +1,8 @@
 """Extraction from one video: its frames and the boxes of the faces in them -> a picture of each face."""
 
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,12 @@ import numpy as np
 from pipeline.params import setting
 from preprocessing.boxes import BadBoxes
 from preprocessing.crop_stores import LOSSLESS, STORES, SUFFIXES, WHITE, Put, encode_picture, mask_name
-from preprocessing.crops import crop_image, is_within_reason, window_of
+from preprocessing.crops import Window, crop_image, is_within_reason, window_of
 from preprocessing.tracks import TrackedFace
-from preprocessing.video import Reading, UnreadableVideo, evenly_spaced, read_frames
+from preprocessing.video import OpenVideo, Picture, Reading, UnreadableVideo, evenly_spaced, read_frames
 
 CODE_VERSION = 3  # raised with a change of this stage's code that changes its results: all crops are then made anew
+ENCODERS = 2  # crops that are encoded side by side
 
 
 @dataclass(frozen=True)
@@ -58,22 +62,38 @@ def _is_wanted(tracked: TrackedFace, settings: CropSettings) -> bool:
     return min(x1 - x0, y1 - y0) >= settings.min_size and (settings.people == "all" or tracked.track == 0)
 
 
-def write_crops(
-    path: Path, faces: dict[int, list[TrackedFace]], put: Put, settings: CropSettings, reading: Reading
-) -> list[list[Any]]:
+def write_crops(video: OpenVideo, faces: dict[int, list[TrackedFace]], put: Put, settings: CropSettings) -> list[list[Any]]:
     """What the ledger remembers of each crop: its file, frame, track and window."""
-    crops = []
-    for index, picture in read_frames(path, faces, reading):
-        height, width = picture.shape[:2]
-        for tracked in sorted(faces[index], key=lambda tracked: tracked.track):
-            box = tracked.face.box
-            if not is_within_reason(box, width, height):
-                raise BadBoxes(f"frame {index} has a box {list(box)} that can be no face's in a picture of {width} by {height}")
-            window = window_of(box, settings.margin, settings.square, width, height)
-            name = f"{index}_{tracked.track}{SUFFIXES[settings.format]}"
-            put(name, encode_picture(crop_image(picture, window), settings.format, settings.quality))
-            crops.append([name, index, tracked.track, *window])
+    crops: list[list[Any]] = []
+    encoding: deque[tuple[str, Future[bytes]]] = deque()
+    with ThreadPoolExecutor(ENCODERS) as pool:
+        for index, picture in video.frames(faces):
+            for tracked, window in _windows(index, picture, faces[index], settings):
+                name = f"{index}_{tracked.track}{SUFFIXES[settings.format]}"
+                crop = crop_image(picture, window)
+                encoding.append((name, pool.submit(encode_picture, crop, settings.format, settings.quality)))
+                crops.append([name, index, tracked.track, *window])
+            while len(encoding) > 2 * ENCODERS:
+                _put_first(encoding, put)
+        while encoding:
+            _put_first(encoding, put)
     return crops
+
+
+def _windows(
+    index: int, picture: Picture, faces: list[TrackedFace], settings: CropSettings
+) -> Iterator[tuple[TrackedFace, Window]]:
+    height, width = picture.shape[:2]
+    for tracked in sorted(faces, key=lambda tracked: tracked.track):
+        box = tracked.face.box
+        if not is_within_reason(box, width, height):
+            raise BadBoxes(f"frame {index} has a box {list(box)} that can be no face's in a picture of {width} by {height}")
+        yield tracked, window_of(box, settings.margin, settings.square, width, height)
+
+
+def _put_first(encoding: deque[tuple[str, Future[bytes]]], put: Put) -> None:
+    name, content = encoding.popleft()
+    put(name, content.result())
 
 
 def write_masks(path: Path, crops: list[list[Any]], put: Put, reading: Reading) -> None:

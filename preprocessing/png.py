@@ -1,4 +1,4 @@
-"""Pictures -> the content of PNG files, in a quarter of the time that OpenCV takes, and a tenth smaller.
+"""Pictures -> the content of PNG files, in a third of the time that OpenCV takes, and smaller.
 
 Each row is stored as what differs from the row above, which suits pictures out of compressed video, and packed by
 libdeflate, whose bytes are the same on every machine.
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ROW_ABOVE = 2  # PNG's number of the filter
 COLOUR_TYPES = {2: 0, 3: 2}  # dimensions of the array -> PNG's number for grey, or RGB
-# 20 crops of 500 px: 1: 0.06 s, 203 kB each; 2: 0.08 s, 182 kB; 3: 0.09 s, 180 kB; OpenCV's choice: 0.17 s, 282 kB.
-LEVEL = 2
+# A crop of 500 px: 1: 3 ms, 203 kB; 2: 4 ms, 182 kB; 3: 5 ms, 180 kB. OpenCV's own choice: 8 ms, 282 kB.
+LEVEL = 1
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
@@ -26,7 +26,7 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[picture.ndim], 0, 0, 0)
-    content = deflate.zlib_compress(filtered.tobytes(), LEVEL)
+    content = deflate.zlib_compress(filtered, LEVEL)
     return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", content) + _chunk(b"IEND", b"")
 
 

@@ -25,6 +25,7 @@ from preprocessing.video import FETCH_AGAIN, Account, Picture, Reading, Unreadab
 
 PACKETS_TRIED = 4  # before it is believed that each packet of the file holds a frame
 PACKETS_WORTH_A_SEEK = 16
+MAX_BYTES_KEPT = 256 << 20  # decoded frames that may be asked for again
 SEEKABLE_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 TIMED_CONTAINERS = SEEKABLE_CONTAINERS | {"mpegts", "gif"}  # packets say when their frame is shown
 # With these, what is skipped may change from packet to packet, and NONREF skips just what no other frame refers to.
@@ -66,6 +67,7 @@ class PyavVideo:
         """`alive` is called between any two packets."""
         self.path, self.reading, self.complaints, self.alive = path, reading, complaints, alive
         self.converter = Converter()
+        self.kept: dict[int, Any] = {}  # frames by index
         self.may_seek = True
         with self._opened() as (container, stream):
             rate, promised = stream.average_rate, stream.frames
@@ -82,17 +84,28 @@ class PyavVideo:
         self.facts = VideoFacts(width, height, float(rate) if rate else None, promised or None, min(count, reading.max_frames))
 
     def frames(
-        self, indices: Collection[int] | None, longest_side: int | None, account: Account
+        self, indices: Collection[int] | None, longest_side: int | None, account: Account, again: bool = False
     ) -> Iterator[tuple[int, Picture]]:
         size = shrunk_size(self.facts.width, self.facts.height, longest_side)
         wanted = range(self.facts.frames_present) if indices is None else sorted(indices)
         given = 0
-        for index, frame in self._found(wanted, account):
+        for index, frame in self._kept(wanted) or self._found(wanted, account):
+            if again:
+                self._keep(index, frame)
             yield index, self.converter.convert(frame, self.turn, size)
             given += 1
         account.frames_missing = len(wanted) - given
         if self.packets.more:
             account.ended_early = f"it has more than {self.reading.max_frames} frames (read_video.max_frames)"
+
+    def _keep(self, index: int, frame: Any) -> None:
+        size = sum(plane.buffer_size for plane in frame.planes)
+        if (len(self.kept) + 1) * size <= MAX_BYTES_KEPT:
+            self.kept[index] = frame
+
+    def _kept(self, wanted: Collection[int]) -> list[tuple[int, Any]]:
+        """All that are wanted, or none."""
+        return [(index, self.kept[index]) for index in wanted] if self.kept.keys() >= set(wanted) else []
 
     def _found(self, wanted: Collection[int], account: Account) -> Iterator[tuple[int, Any]]:
         """Decoded anew by one thread as soon as there is damage, for then only one thread gives the same each time."""

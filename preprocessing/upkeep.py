@@ -14,6 +14,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,9 @@ class Job:
     outputs: tuple[str, ...]  # what may be written: files and folders, relative to the stage's folder
 
 
+Due = tuple[Job | None, ...]  # a video's jobs, one for each folder that is kept up; None where there is nothing to do
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a video. `reason` and `remedy` tell of a failure, which may leave an output all the same."""
@@ -90,6 +94,14 @@ def failure(job: Job, reason: str, remedy: str, outputs: tuple[str, ...] = ()) -
     return Outcome(job, outputs, {"reason": reason, "remedy": remedy})
 
 
+@dataclass(frozen=True)
+class Part:
+    """A folder, and what is to be in it: a job for each video."""
+
+    folder: Path
+    jobs: Sequence[Job]
+
+
 def keep_up(
     folder: Path,
     jobs: Sequence[Job],
@@ -100,18 +112,53 @@ def keep_up(
     scope: Scope,
 ) -> None:
     """Does the jobs that are due. `work` writes a job's output before it returns, and runs in other processes."""
-    upkeep = _Upkeep(folder, scope.shard)
-    due = [job for job in jobs if not upkeep.is_done(job, scope.retry_failed)]
+    keep_all_up([Part(folder, jobs)], partial(_alone, work), what, workers, max_failed_fraction, scope)
+
+
+def keep_all_up(
+    parts: Sequence[Part],
+    work: Callable[[Due], Sequence[Outcome | None]],
+    what: str,
+    workers: int,
+    max_failed_fraction: float,
+    scope: Scope,
+) -> None:
+    """Several folders at once: `work` does a video's jobs for all of them. One that is due makes those behind it due."""
+    upkeeps = [_Upkeep(part.folder, scope.shard) for part in parts]
+    by_video = zip(*(part.jobs for part in parts), strict=True)
+    due = [todo for jobs in by_video if any(todo := _due(jobs, upkeeps, scope.retry_failed))]
     try:
-        with closing(map_unordered(work, upkeep.claimed(due), workers, died=_lost)) as outcomes:
+        with closing(map_unordered(work, _claimed(due, upkeeps), workers, died=_lost)) as outcomes:
             for outcome in track(outcomes, len(due), what, "videos"):
-                upkeep.record(outcome)
+                for upkeep, done in zip(upkeeps, outcome, strict=True):
+                    if done:
+                        upkeep.record(done)
     finally:  # what a process that died, or was stopped, had not finished
-        sweep(folder / output for job in due for output in job.outputs)
-    names = sorted(job.video.video for job in jobs)
-    upkeep.settle(names)
-    entries = [upkeep.ledger.entry(name) for name in names]
-    report_failures(entries, folder / _named(FAILURES, scope.shard), max_failed_fraction)
+        for upkeep, jobs in zip(upkeeps, zip(*due, strict=True), strict=False):
+            sweep(upkeep.folder / output for job in jobs if job for output in job.outputs)
+    for part, upkeep in zip(parts, upkeeps, strict=True):
+        upkeep.settle(job.video.video for job in part.jobs)
+    for part, upkeep in zip(parts, upkeeps, strict=True):
+        entries = [upkeep.ledger.entry(name) for name in sorted(job.video.video for job in part.jobs)]
+        report_failures(entries, part.folder / _named(FAILURES, scope.shard), max_failed_fraction)
+
+
+def _alone(work: Callable[[Job], Outcome], due: Due) -> Sequence[Outcome]:
+    return [work(job) for job in due if job]
+
+
+def _due(jobs: Sequence[Job], upkeeps: Sequence["_Upkeep"], retry_failed: bool) -> Due:
+    """The video's jobs from the first that is not done; None in the place of those before."""
+    done = [upkeep.is_done(job, retry_failed) for job, upkeep in zip(jobs, upkeeps, strict=True)]
+    return tuple(None if all(done[: place + 1]) else job for place, job in enumerate(jobs))
+
+
+def _claimed(due: Iterable[Due], upkeeps: Sequence["_Upkeep"]) -> Iterator[Due]:
+    for jobs in due:
+        for job, upkeep in zip(jobs, upkeeps, strict=True):
+            if job:
+                upkeep.claim(job)
+        yield jobs
 
 
 def shard_ledgers(folder: Path) -> list[Path]:
@@ -156,25 +203,24 @@ class _Upkeep:
             return False
         return all((self.folder / output).exists() for output in _outputs(self.ledger.entry(name)))
 
-    def claimed(self, due: Iterable[Job]) -> Iterator[Job]:
-        """Each job as it is asked for, its outputs claimed, old ones of the video among them."""
-        for job in due:
-            name = job.video.video
-            before = _outputs(self.ledger.entry(name))
-            self.ledger.record(**_begun(name, job.video.path, (*before, *job.outputs)))
-            yield job
+    def claim(self, job: Job) -> None:
+        """Its outputs, old ones of the video among them."""
+        name = job.video.video
+        before = _outputs(self.ledger.entry(name))
+        self.ledger.record(**_begun(name, job.video.path, (*before, *job.outputs)))
 
     def record(self, outcome: Outcome) -> None:
         video = outcome.job.video
         self._remove_others(video.video, outcome.outputs)
         self.ledger.record(video.video, outcome.job.key, file=video.path, outputs=outcome.outputs, **outcome.facts)
 
-    def settle(self, names: Iterable[str]) -> None:
+    def settle(self, videos: Iterable[str]) -> None:
         """Forgets all other videos, with their outputs. A shard does not: they may be another's."""
+        names = set(videos)
         if self.shard:
             self.ledger.settle(self.ledger.entries)
             return
-        for name in set(self.ledger.entries).difference(names):
+        for name in set(self.ledger.entries) - names:
             self._remove_others(name, ())
         self._remove_emptied()
         self.ledger.settle(names)
@@ -211,9 +257,10 @@ def _begun(name: str, file: str, outputs: Iterable[str]) -> Entry:
     return {"name": name, "key": BEGUN, "file": file, "outputs": sorted(set(outputs))}
 
 
-def _lost(job: Job, how: str) -> Outcome:
+def _lost(due: Due, how: str) -> Sequence[Outcome | None]:
+    reason = f"the process that worked on it ended both times it was tried ({how})"
     remedy = "if memory ran short, lower workers and add --retry-failed; else take the video out of the data"
-    return failure(job, f"the process that worked on it ended both times it was tried ({how})", remedy)
+    return [failure(job, reason, remedy) if job else None for job in due]
 
 
 def _named(file: str, shard: Shard | None) -> str:

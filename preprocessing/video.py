@@ -92,10 +92,13 @@ class OpenVideo:
         self.child: Child
         self.facts = self._begin()
 
-    def frames(self, indices: Collection[int] | None = None, longest_side: int | None = None) -> Iterator[tuple[int, Picture]]:
+    def frames(
+        self, indices: Collection[int] | None = None, longest_side: int | None = None, again: bool = False
+    ) -> Iterator[tuple[int, Picture]]:
         """The frames at these indices (None: all) with their index, in order; those that cannot be had are left out.
 
-        Their size is `shrunk_size`. Only what they need is decoded, in the background, a few frames ahead.
+        Their size is `shrunk_size`. Only what they need is decoded, in the background, a few frames ahead. With `again`, they
+        are kept, within bounds, so that they are not decoded once more when they are asked for in another size.
         """
         self.account = Account()
         if self.child.has_ended:
@@ -106,7 +109,7 @@ class OpenVideo:
         self.is_idle = False
         try:
             try:
-                self._send({"indices": asked, "longest_side": longest_side, "slots": len(slots)}, handle)
+                self._send({"indices": asked, "longest_side": longest_side, "again": again, "slots": len(slots)}, handle)
             finally:
                 os.close(handle)
             while "account" not in (told := self._receive()):

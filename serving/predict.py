@@ -26,7 +26,7 @@ from preprocessing.crop_stores import as_stored
 from preprocessing.crops import crop_image, window_of
 from preprocessing.detection import find_boxes
 from preprocessing.extraction import chosen_faces
-from preprocessing.video import Reading, UnreadableVideo, read_frames
+from preprocessing.video import Reading, UnreadableVideo, open_video
 
 COLOURS = {FAKE_VERDICT: "bold red", "real": "bold green", NO_VERDICT: "bold yellow"}
 
@@ -81,16 +81,17 @@ class Examiner:
 
     def score(self, path: Path) -> list[FrameScore]:
         """Every face that the pipeline would have cut out of the video, judged; one frame in memory at a time."""
-        faces = chosen_faces(find_boxes(path, path.stem, self.detection, self.reading).frames, self.extraction)
         places, pictures = [], []
-        for index, frame in read_frames(path, faces, self.reading):
-            height, width = frame.shape[:2]
-            for tracked in faces[index]:
-                settings = self.extraction
-                window = window_of(tracked.face.box, settings.margin, settings.square, width, height)
-                crop = as_stored(crop_image(frame, window), settings.format, settings.quality)
-                pictures.append(torch.from_numpy(self.network.input.fit(crop)))
-                places.append((index, tracked.track))
+        with open_video(path, self.reading) as video:
+            faces = chosen_faces(find_boxes(video, path.stem, self.detection).frames, self.extraction)
+            for index, frame in video.frames(faces):
+                height, width = frame.shape[:2]
+                for tracked in faces[index]:
+                    settings = self.extraction
+                    window = window_of(tracked.face.box, settings.margin, settings.square, width, height)
+                    crop = as_stored(crop_image(frame, window), settings.format, settings.quality)
+                    pictures.append(torch.from_numpy(self.network.input.fit(crop)))
+                    places.append((index, tracked.track))
         batches = torch.stack(pictures).split(64) if pictures else ()
         probabilities = fake_probabilities(self.network, self.network.input, batches)
         return [

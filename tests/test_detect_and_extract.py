@@ -314,6 +314,56 @@ def test_boxes_that_are_no_faces_are_rows_and_a_frame_that_is_no_more_is_noted(f
     assert not list((here / "data").rglob("Deepfakes/000_003/*.png"))
 
 
+def in_one_go(folder, *flags):
+    for script, script_flags in (("index_videos", ()), ("preprocess", (*QUICK, *TOLERANT, *flags))):
+        done = run_script(folder, script, *script_flags)
+        assert done.returncode == 0, done.stderr
+
+
+def one_by_one(folder):
+    preprocess(folder, *TOLERANT, extract=TOLERANT)
+
+
+@pytest.fixture
+def twins(copy, tmp_path):
+    """Two projects with the same videos, two of them bad, that were preprocessed before things were changed."""
+    videos = copy / "data/videos"
+    write_video(original(videos, "101"), [plain(90)] * 6)
+    face_video(original(videos, "000"), 30)
+    original(videos, "003").write_text("its boxes and crops are there, and stale")
+    shutil.rmtree(copy / "data/crops/test_set/FaceSwap/000_003")
+    return copy, shutil.copytree(copy, tmp_path / "twin")
+
+
+def test_both_stages_in_one_go_leave_what_they_leave_one_after_the_other(twins):
+    one, other = twins
+    one_by_one(one)
+    in_one_go(other)
+    assert results(one) == results(other)
+    assert set(failures(other, "boxes")) == set(failures(other, "crops")) == {as_filed("003"), as_filed("101")}
+    before = written_when(other)
+    one_by_one(other)
+    after = written_when(other)
+    assert {name for name in after if after[name] != before[name]} == {"data/boxes/failures.csv", "data/crops/failures.csv"}
+
+
+def test_shards_of_both_stages_merge_to_the_same_bytes(twins):
+    one, other = twins
+    one_by_one(one)
+    for shard in (("--shard", "1/2"), ("--shard", "2/2"), ()):
+        in_one_go(other, *shard)
+    assert results(one) == results(other)
+
+
+def test_boxes_that_are_right_are_not_made_again_for_crops_that_are_not(copy):
+    boxes = copy / "data/boxes/Original/003.json"
+    before = boxes.stat().st_mtime_ns
+    shutil.rmtree(copy / "data/crops/test_set/Original/003")
+    in_one_go(copy)
+    assert (copy / "data/crops/test_set/Original/003/2_0.png").is_file()
+    assert boxes.stat().st_mtime_ns == before
+
+
 def test_without_boxes_the_command_says_who_makes_them(copy):
     shutil.rmtree(copy / "data/boxes")
     done = run_script(copy, "extract_crops")

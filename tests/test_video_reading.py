@@ -175,6 +175,18 @@ def test_shrunk_pictures_have_the_size_that_is_said(tmp_path, longest_side, size
     assert picture.shape == (size[1], size[0], 3)
 
 
+@pytest.mark.parametrize("name", ["h264.mp4", "hevc.mp4", "vp9.webm", "h264.ts"])
+def test_frames_asked_for_again_are_the_same(kinds, name):
+    """Others too, which have to be decoded for that."""
+    whole = dict(read_frames(kinds / name, None, reading()))
+    with open_video(kinds / name, reading()) as video:
+        assert [index for index, _ in video.frames(SPARSE, 40, again=True)] == SPARSE
+        for indices in (SPARSE, SPARSE[1:], [0, *SPARSE]):
+            again = dict(video.frames(indices))
+            assert list(again) == indices
+            assert all(np.array_equal(again[index], whole[index]) for index in indices)
+
+
 @pytest.mark.parametrize("longest_side", [80, 70, 40])
 def test_a_shrunk_picture_shows_what_the_whole_one_shows(tmp_path, longest_side):
     """Also where its colours are shrunk as the codec keeps them, which is where it shrinks a whole number of times."""

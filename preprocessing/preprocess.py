@@ -1,0 +1,73 @@
+"""The stages detect_faces and extract_crops in one go: each video is decoded once for both, which large corpora feel.
+
+Leaves what the two would leave, one after the other, and what they take as done: boxes in data/boxes, or in boxes/ below
+`--data_path`; crops in data/crops, and masks beside them. Flags are detect_faces'; crops are cut as params.yaml says.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from pipeline.errors import run
+from pipeline.outputs import remove
+from pipeline.params import PathFlag, Section, load_params, read_command_line
+from pipeline.project import from_root
+from preprocessing import detect_faces, detection, extract_crops, extraction
+from preprocessing.extract_crops import Places
+from preprocessing.source import FLAGS, videos_of
+from preprocessing.upkeep import SCOPE_FLAGS, Due, Outcome, Part, keep_all_up, scope_of
+from preprocessing.video import OpenVideo, Reading, UnreadableVideo, open_video
+
+
+def preprocess_video(
+    due: Due, places: Places, finding: detection.Params, cutting: extraction.Params, reading: Reading
+) -> Sequence[Outcome | None]:
+    video = next(job.video for job in due if job)
+    work = partial(detect_and_extract, due, places, finding, cutting, reading)
+    try:
+        with open_video(from_root(video.path), reading) as opened:
+            return work(opened)
+    except UnreadableVideo:  # each of the two says so of its own
+        return work(None)
+
+
+def detect_and_extract(
+    due: Due, places: Places, finding: detection.Params, cutting: extraction.Params, reading: Reading, opened: OpenVideo | None
+) -> Sequence[Outcome | None]:
+    to_detect, to_extract = due
+    found = cut = None
+    if to_detect:
+        found = detect_faces.detect_in_video(to_detect, places.boxes, finding, reading, opened)
+        for stale in set(to_detect.outputs).difference(found.outputs):
+            remove(places.boxes / stale)
+    if to_extract:
+        job = extract_crops.job_of(to_extract.video, places, cutting, reading)  # of the boxes that are there now
+        cut = extract_crops.extract_video(job, places, cutting, reading, opened)
+    return found, cut
+
+
+def main() -> None:
+    finding, given = read_command_line(
+        __doc__,
+        "detect_faces",
+        detection.Params,
+        **FLAGS,
+        **SCOPE_FLAGS,
+        boxes_path=PathFlag(None, "where the boxes go (default: data/boxes, or boxes below --data_path)"),
+        output_path=PathFlag("data/crops", "where the crops go"),
+        reading=Section("read_video", Reading),
+    )
+    cutting = load_params("extract_crops", extraction.Params)
+    below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")
+    places = Places(given.boxes_path or below, given.output_path, with_split=True, store=cutting.store)
+    scope, known = scope_of(given), videos_of(given)
+    extract_crops.refuse_ambiguous_boxes(known, places)
+    videos = scope.videos(known)
+    boxes = Part(places.boxes, [detect_faces.job_of(video, finding, given.reading) for video in videos])
+    crops = Part(places.crops, [extract_crops.job_of(video, places, cutting, given.reading) for video in videos])
+    work = partial(preprocess_video, places=places, finding=finding, cutting=cutting, reading=given.reading)
+    keep_all_up([boxes, crops], work, "preprocess", finding.workers, finding.max_failed_fraction, scope)
+    places.masks.mkdir(exist_ok=True)
+
+
+if __name__ == "__main__":
+    run(main)
