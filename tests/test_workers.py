@@ -129,7 +129,7 @@ def note_pid_unless_first(number: int, folder: Path) -> int:
 def test_processes_end_with_the_command_that_started_them(tmp_path: Path, stop: signal.Signals) -> None:
     script = tmp_path / "command.py"
     script.write_text(
-        "import sys\n"
+        "import signal, sys\n"
         "from functools import partial\n"
         "from pathlib import Path\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -137,6 +137,7 @@ def test_processes_end_with_the_command_that_started_them(tmp_path: Path, stop: 
         "from pipeline.workers import map_unordered\n"
         "from test_workers import note_pid_and_wait\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background, the tests begin without it
         "    run(lambda: print(list(map_unordered(partial(note_pid_and_wait, folder=Path(sys.argv[1])), range(9), 2))))\n"
     )
     pids = tmp_path / "pids"
