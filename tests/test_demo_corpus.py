@@ -181,7 +181,7 @@ def test_whoever_leaves_is_out_of_the_picture_for_the_last_third() -> None:
 
 def test_large_pictures_are_drawn_too() -> None:
     large = dataclasses.replace(SMALL, frames=1, height=720, width=1280)
-    sequence = next(sequence for sequence in plan(large) if sequence.source is not None)
+    sequence = next(sequence for sequence in plan(large)[0] if sequence.source is not None)
     (pictures,) = frames_of(sequence, large)
     assert {picture.shape[:2] for picture in pictures.values()} == {(720, 1280)}
 

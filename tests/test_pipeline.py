@@ -104,7 +104,7 @@ def test_heatmaps_are_data_over_the_crops_own_pixels_with_a_figure_each(finished
 def test_the_page_opens_without_any_other_file_and_says_that_these_are_drawings(finished: Project) -> None:
     page = (finished.folder / "results/report/index.html").read_text()
     assert "trained on drawings only" in page
-    assert "http" not in page.replace("http-equiv", "")
+    assert "://" not in page  # pictures within it, as text, may hold any letters
     for folder in ("../", "figures/"):
         assert f'src="{folder}' not in page
 
