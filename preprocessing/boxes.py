@@ -10,8 +10,9 @@ bare map of every frame to its boxes (or null), at half size: who of them is who
 """
 
 import json
+from array import array
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,9 @@ def write_boxes(path: Path, boxes: Boxes) -> None:
     with aside(path) as unfinished, unfinished.open("w") as file:
         file.write(_json(head)[:-1] + ', "frames": {')
         comma = ""
-        for index, faces in sorted(boxes.frames.items()):
-            if faces:
-                file.write(f'{comma}"{index}": {_json([_plain(face) for face in faces])}')
-                comma = ", "
+        for index in sorted(boxes.frames):
+            file.write(f'{comma}"{index}": {_json([_plain(face) for face in boxes.frames[index]])}')
+            comma = ", "
         file.write("}}\n")
 
 
@@ -70,7 +70,8 @@ def _json(content: Any) -> str:
 
 
 def _plain(tracked: TrackedFace) -> dict[str, Any]:
-    return {**asdict(tracked.face), "track": tracked.track}
+    face = tracked.face
+    return {"box": face.box, "score": face.score, "landmarks": face.points(), "track": tracked.track}
 
 
 def read_boxes(path: Path) -> Boxes:
@@ -98,17 +99,15 @@ def _ours(content: dict[str, Any]) -> Boxes:
 
 
 def _tracked(plain: dict[str, Any]) -> TrackedFace:
-    landmarks = tuple((float(x), float(y)) for x, y in plain.get("landmarks", []))
+    landmarks = array("d", (place for x, y in plain.get("landmarks", []) for place in (x, y)))
     return TrackedFace(Face(_box(plain["box"]), float(plain["score"]), landmarks), int(plain["track"]))
 
 
 def _published(content: dict[str, Any]) -> Boxes:
     """These files know no scores and nobody's number."""
     found = {int(index): [_box(box, PUBLISHED_SCALE) for box in _flat(boxes or ())] for index, boxes in content.items()}
-    looked_at = sorted(found)
-    faces = [[Face(box, 1.0, ()) for box in found[index]] for index in looked_at]
-    tracked = track_faces(looked_at, faces, PUBLISHED_TRACKS)
-    return Boxes({index: here for index, here in zip(looked_at, tracked, strict=True) if here}, looked_at=looked_at)
+    seen = ((index, [Face(box, 1.0) for box in found[index]]) for index in sorted(found))
+    return Boxes(track_faces(seen, PUBLISHED_TRACKS), looked_at=sorted(found))
 
 
 def _flat(boxes: Sequence[Any]) -> list[Sequence[float]]:

@@ -1,5 +1,6 @@
 """Detection in one video: its frames -> the boxes of the faces in them, and who of them is who."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any
@@ -65,18 +66,20 @@ def load_detector(settings: DetectorSettings, device: str) -> FaceDetector:
 def find_boxes(video: OpenVideo, name: str, params: Params) -> Boxes:
     """The frames that are looked at may be had of the video again, as crops are, without decoding them once more."""
     detector, facts = load_detector(params.detector_settings(), params.device), video.facts
-    looked_at, faces = [], []
     wanted = None if params.every_frame else evenly_spaced(facts.frames_present, params.frames)
     side = longest_side(facts, detector, params)
     width, height = shrunk_size(facts.width, facts.height, side)
     frames = video.frames(wanted, side, again=not params.every_frame)
-    for index, found in follow(frames, detector, params.follow_settings(params.threads)):
-        looked_at.append(index)
-        faces.append([in_full_picture(face, facts.width / width, facts.height / height) for face in found])
+    looked_at: list[int] = []
+
+    def seen() -> Iterator[tuple[int, list[Face]]]:
+        for index, faces in follow(frames, detector, params.follow_settings(params.threads)):
+            looked_at.append(index)
+            yield index, [in_full_picture(face, facts.width / width, facts.height / height) for face in faces]
+
+    people = track_faces(seen(), params.track_settings(facts))
     if not looked_at:
         raise UnreadableVideo("no frame of it decodes", FETCH_AGAIN)
-    tracked = track_faces(looked_at, faces, params.track_settings(facts))
-    people = {index: here for index, here in zip(looked_at, tracked, strict=True) if here}
     return Boxes(people, name, facts, looked_at, params.detector_settings().as_facts(), video.account)
 
 

@@ -4,8 +4,10 @@ Pictures are RGB, uint8, (height, width, 3), all of one size within a call, and 
 finding is `smallest_px` in them. Calls may come from several threads. A detector is imported when it is made, not before.
 """
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import cycle
 from typing import Any, Protocol
 
 from preprocessing.video import Picture
@@ -17,12 +19,18 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1
 class Face:
     box: Box  # may reach over the picture's edge
     score: float
-    landmarks: tuple[tuple[float, float], ...]  # eyes (left of the picture first), nose, mouth corners; or none
+    # x, y of the eyes (left of the picture first), nose and mouth corners, or none; packed, for of an hour they are many
+    landmarks: "array[float]" = field(default_factory=lambda: array("d"))
 
     def mapped(self, x: Callable[[float], float], y: Callable[[float], float]) -> "Face":
         """The face where these functions of its coordinates put it."""
         x0, y0, x1, y1 = self.box
-        return Face((x(x0), y(y0), x(x1), y(y1)), self.score, tuple((x(right), y(down)) for right, down in self.landmarks))
+        landmarks = [move(place) for move, place in zip(cycle((x, y)), self.landmarks, strict=False)]  # of a list, no larger
+        return Face((x(x0), y(y0), x(x1), y(y1)), self.score, array("d", landmarks))
+
+    def points(self) -> list[tuple[float, float]]:
+        """The landmarks, as pairs."""
+        return list(zip(self.landmarks[::2], self.landmarks[1::2], strict=True))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from math import hypot, log
 
 import numpy as np
@@ -42,10 +43,10 @@ def follow(
     first = next(frames, None)
     if first is None:
         return
-    with ThreadPoolExecutor(settings.threads) as pool:
-        start = pool.submit(_search, detector, first[1])
+    pool, running = _pool(settings.threads), deque[Future[Found]]()
+    start = pool.submit(_search, detector, first[1])
+    try:
         yield first[0], start.result()
-        running: deque[Future[Found]] = deque()
         for span in _spans(first, frames, settings.search_every):
             end = pool.submit(_search, detector, span[-1][1])
             running.append(pool.submit(_fill, span, start, end, detector, settings.least_span))
@@ -54,6 +55,15 @@ def follow(
                 yield from running.popleft().result()
         while running:
             yield from running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """One for all videos of a process, whose first search in a new thread takes three times as long."""
+    return ThreadPoolExecutor(threads)
 
 
 def _spans(first: tuple[int, Picture], others: Iterator[tuple[int, Picture]], length: int) -> Iterator[Span]:

@@ -8,6 +8,7 @@ Boxes are arrays (n, 5) of x0, y0, x1, y1 and score; beside them is, where pictu
 """
 
 import ctypes
+from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -147,9 +148,9 @@ class MtcnnDetector:
         sides = (squares[:, 2:] - squares[:, :2] + 1)[:, None]
         landmarks = squares[:, None, :2] + points.reshape(-1, 2, 5).swapaxes(1, 2) * sides - 1
         return [
-            Face(tuple(box), score, tuple(map(tuple, marks)))
+            Face(tuple(box), score, array("d", marks))
             for box, score, marks in zip(
-                _mended(squares, shifts).tolist(), odds[:, 1].tolist(), landmarks.tolist(), strict=True
+                _mended(squares, shifts).tolist(), odds[:, 1].tolist(), landmarks.reshape(-1, 10).tolist(), strict=True
             )
         ]
 

@@ -5,6 +5,7 @@ was; a person may be missed for a few of them. Who is who is decided by place an
 comes back later is a new track.
 """
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import exp, hypot, log
@@ -36,50 +37,56 @@ class TrackedFace:
 
 @dataclass
 class _Track:
-    sightings: list[tuple[int, int, Face]] = field(default_factory=list)  # which frame looked at, its index, the face
+    faces: list[Face] = field(default_factory=list)
+    indices: "array[int]" = field(default_factory=lambda: array("q"))  # of their frames
+    last_position: int = -1  # which of the frames looked at
+
+    def add(self, position: int, index: int, face: Face) -> None:
+        self.faces.append(face)
+        self.indices.append(index)
+        self.last_position = position
 
     def expected_at(self, index: int) -> tuple[float, float]:
         """The centre, if the person moves on as between the last two sightings."""
-        _, last_index, last = self.sightings[-1]
-        x, y = _centre(last.box)
-        if len(self.sightings) == 1:
+        x, y = _centre(self.faces[-1].box)
+        if len(self.faces) == 1:
             return x, y
-        _, before_index, before = self.sightings[-2]
-        before_x, before_y = _centre(before.box)
-        ahead = (index - last_index) / (last_index - before_index)
+        before_x, before_y = _centre(self.faces[-2].box)
+        ahead = (index - self.indices[-1]) / (self.indices[-1] - self.indices[-2])
         return x + (x - before_x) * ahead, y + (y - before_y) * ahead
 
     def may_return_at(self, position: int, max_gap: int) -> bool:
         """Who was seen but once or twice is not waited for as long: it may be another who comes."""
-        missed = position - self.sightings[-1][0] - 1
-        return missed <= min(max_gap, len(self.sightings))
+        return position - self.last_position - 1 <= min(max_gap, len(self.faces))
 
     def importance(self) -> float:
-        return sum(_area(face.box) for _, _, face in self.sightings)
+        return sum(_area(face.box) for face in self.faces)
 
     def weight(self) -> float:
-        return sum(face.score for _, _, face in self.sightings)
+        return sum(face.score for face in self.faces)
 
 
-def track_faces(looked_at: Sequence[int], faces: Sequence[Sequence[Face]], settings: TrackSettings) -> list[list[TrackedFace]]:
-    """The faces of each frame looked at, those of passing errors left out, each with the number of its person.
+def track_faces(seen: Iterable[tuple[int, Sequence[Face]]], settings: TrackSettings) -> dict[int, list[TrackedFace]]:
+    """The frames looked at, as index and faces -> the faces of those that have any, each with the number of its person.
 
-    Numbers go by importance: the largest sum of box areas is 0.
+    Those of passing errors are left out. Numbers go by importance: the largest sum of box areas is 0.
     """
-    tracks = _linked(looked_at, faces, settings.max_track_gap)
-    least = min(settings.min_track_share * len(looked_at), LONG_ENOUGH)
+    tracks, looked_at = _linked(seen, settings.max_track_gap)
+    least = min(settings.min_track_share * looked_at, LONG_ENOUGH)
     lasting = [track for track in tracks if track.weight() >= least]
-    lasting.sort(key=lambda track: (-track.importance(), track.sightings[0][1], track.sightings[0][2].box))
-    found: list[list[TrackedFace]] = [[] for _ in looked_at]
+    lasting.sort(key=lambda track: (-track.importance(), track.indices[0], track.faces[0].box))
+    found: dict[int, list[TrackedFace]] = {}
     for number, track in enumerate(lasting):
-        for position, _, face in track.sightings:
-            found[position].append(TrackedFace(face, number))
+        for index, face in zip(track.indices, track.faces, strict=True):
+            found.setdefault(index, []).append(TrackedFace(face, number))
     return found
 
 
-def _linked(looked_at: Sequence[int], faces: Sequence[Sequence[Face]], max_gap: int) -> list[_Track]:
+def _linked(seen: Iterable[tuple[int, Sequence[Face]]], max_gap: int) -> tuple[list[_Track], int]:
+    """And how many frames were looked at."""
     tracks: list[_Track] = []
-    for position, (index, here) in enumerate(zip(looked_at, faces, strict=True)):
+    position = -1
+    for position, (index, here) in enumerate(seen):
         open_tracks = [track for track in tracks if track.may_return_at(position, max_gap)]
         taken = dict(_matches(open_tracks, here, position, index))
         for number, face in enumerate(here):
@@ -87,8 +94,8 @@ def _linked(looked_at: Sequence[int], faces: Sequence[Sequence[Face]], max_gap: 
             if track is None:
                 track = _Track()
                 tracks.append(track)
-            track.sightings.append((position, index, face))
-    return tracks
+            track.add(position, index, face)
+    return tracks, position + 1
 
 
 def _matches(tracks: list[_Track], faces: Sequence[Face], position: int, index: int) -> Iterable[tuple[int, _Track]]:
@@ -101,12 +108,12 @@ def _matches(tracks: list[_Track], faces: Sequence[Face], position: int, index: 
 
 def _cost(track: _Track, face: Face, position: int, index: int) -> float:
     """How unlikely it is that this face is that person, in sizes of the face."""
-    last_position, _, last = track.sightings[-1]
+    last = track.faces[-1]
     growth = abs(log(_size(face.box) / _size(last.box)))
     x, y = _centre(face.box)
     expected_x, expected_y = track.expected_at(index)
     shift = hypot(x - expected_x, y - expected_y) / _mean_size(face.box, last.box)
-    reach = REACH + MORE_REACH * (position - last_position - 1)
+    reach = REACH + MORE_REACH * (position - track.last_position - 1)
     return shift + GROWTH_WEIGHT * growth if shift <= reach and growth <= LARGEST_GROWTH else FORBIDDEN
 
 

@@ -1,6 +1,7 @@
 """Boxes survive the disk, bad ones are named, and a window cuts the face out of any frame."""
 
 import json
+from array import array
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from preprocessing.face_detector import Face
 from preprocessing.tracks import TrackedFace
 from preprocessing.video import VideoFacts
 
-FACE = Face((10.13, 20.0, 60.0, 90.5), 0.9988, ((20.11, 30.0),) * 5)
+FACE = Face((10.13, 20.0, 60.0, 90.5), 0.9988, array("d", [20.11, 30.0] * 5))
 OURS = {"video": "v", "width": 9, "height": 9, "frame_rate": 9, "frames_promised": 9, "frames_present": 9, "looked_at": [0]}
 SOMEBODY = {"box": [1, 2, 30, 40], "score": 1.0, "landmarks": [], "track": 0}
 ONE_PERSON_TWICE = json.dumps({**OURS, "detector": {}, "frames": {"0": [SOMEBODY, SOMEBODY]}})
@@ -21,7 +22,7 @@ PICTURE = np.arange(80 * 100 * 3, dtype=np.uint32).reshape(80, 100, 3).astype(np
 
 def test_boxes_are_read_as_they_were_written(tmp_path):
     facts = VideoFacts(640, 480, 29.97, None, 31)
-    boxes = Boxes({3: [TrackedFace(FACE, 0)], 11: []}, "Deepfakes/000_003", facts, [3, 11], {"detector": "mtcnn"})
+    boxes = Boxes({3: [TrackedFace(FACE, 0)]}, "Deepfakes/000_003", facts, [3, 11], {"detector": "mtcnn"})
     write_boxes(tmp_path / "Deepfakes/000_003.json", boxes)
     read = read_boxes(tmp_path / "Deepfakes/000_003.json")
     assert read == Boxes({3: [TrackedFace(FACE, 0)]}, boxes.video, facts, [3, 11], boxes.detector)
@@ -142,7 +143,7 @@ def settings(**changes):
 
 
 def test_small_faces_and_on_demand_all_but_the_main_person_are_left_out():
-    large, small = Face((0, 0, 40, 50), 1.0, ()), Face((0, 0, 40, 31.9), 1.0, ())
+    large, small = Face((0, 0, 40, 50), 1.0), Face((0, 0, 40, 31.9), 1.0)
     frames = {1: [TrackedFace(large, 0), TrackedFace(large, 1), TrackedFace(small, 2)], 2: [TrackedFace(large, 1)]}
     assert {index: [one.track for one in faces] for index, faces in chosen_faces(frames, settings()).items()} == {
         1: [0, 1],
@@ -152,7 +153,7 @@ def test_small_faces_and_on_demand_all_but_the_main_person_are_left_out():
 
 
 def test_of_many_frames_with_faces_as_many_as_wanted_are_taken_from_all_over_the_video():
-    large, small = Face((0, 0, 40, 50), 1.0, ()), Face((0, 0, 40, 31.9), 1.0, ())
+    large, small = Face((0, 0, 40, 50), 1.0), Face((0, 0, 40, 31.9), 1.0)
     frames = {index: [TrackedFace(large if index % 2 else small, 0)] for index in range(200)}
     assert list(chosen_faces(frames, settings(frames=4))) == [25, 75, 125, 175]
     assert len(chosen_faces(frames, settings(frames=101))) == len(chosen_faces(frames, settings())) == 100

@@ -39,8 +39,8 @@ def test_it_finds_the_faces_that_facenet_pytorch_finds_and_no_others(detector: F
 def test_landmarks_lie_in_the_face_with_the_eyes_above_the_mouth(detector: FaceDetector) -> None:
     ((face,),) = detector.detect([picture_of(PLACES[0])])
     x0, y0, x1, y1 = face.box
-    assert all(x0 < x < x1 and y0 < y < y1 for x, y in face.landmarks)
-    left_eye, right_eye, nose, *mouth = face.landmarks
+    assert all(x0 < x < x1 and y0 < y < y1 for x, y in face.points())
+    left_eye, right_eye, nose, *mouth = face.points()
     assert left_eye[0] < nose[0] < right_eye[0]
     assert max(left_eye[1], right_eye[1]) < nose[1] < min(corner[1] for corner in mouth)
 

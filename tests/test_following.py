@@ -33,7 +33,7 @@ class Scripted:
 
     def there(self, index: int) -> list[Face]:
         corners = [path[index] for path in self.paths if index in path]
-        return [Face((x, y, x + SIDE, y + SIDE), 0.99 - 0.001 * x / SIDE, ()) for x, y in corners]
+        return [Face((x, y, x + SIDE, y + SIDE), 0.99 - 0.001 * x / SIDE) for x, y in corners]
 
     def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
         indices = [int(one[0, 0]) for one in pictures]

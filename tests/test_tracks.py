@@ -10,13 +10,16 @@ LOOKED_AT = list(range(5, 165, 10))
 
 
 def face(x: float, y: float = 100, size: float = 60, score: float = 0.99) -> Face:
-    return Face((x - size / 2, y - size / 2, x + size / 2, y + size / 2), score, ())
+    return Face((x - size / 2, y - size / 2, x + size / 2, y + size / 2), score)
 
 
 def tracks_of(faces: list[list[Face]], settings: TrackSettings = SETTINGS) -> list[dict[float, int]]:
     """Per frame, the number of the face whose middle is at x."""
-    tracked = track_faces(LOOKED_AT[: len(faces)], faces, settings)
-    return [{(one.face.box[0] + one.face.box[2]) / 2: one.track for one in frame} for frame in tracked]
+    tracked = track_faces(zip(LOOKED_AT, faces, strict=False), settings)
+    return [
+        {(one.face.box[0] + one.face.box[2]) / 2: one.track for one in tracked.get(index, ())}
+        for index in LOOKED_AT[: len(faces)]
+    ]
 
 
 def test_the_largest_person_is_number_0_whatever_the_order_of_detection():
@@ -80,5 +83,5 @@ def test_doubtful_faces_must_be_seen_more_often():
 
 
 def test_no_faces_and_no_frames_are_no_tracks():
-    assert track_faces([1, 2], [[], []], SETTINGS) == [[], []]
-    assert track_faces([], [], SETTINGS) == []
+    assert track_faces([(1, []), (2, [])], SETTINGS) == {}
+    assert track_faces([], SETTINGS) == {}
