@@ -16,8 +16,10 @@ from safetensors.torch import save
 
 from model_test_train.networks.network import Network, build_network
 from pipeline.errors import UserError
+from pipeline.memory import keep_memory
 from pipeline.outputs import write_bytes
 
+UNKNOWN_DATA = "unknown"  # of weights that came from elsewhere
 DRAWN_WARNING = "This network was trained on drawings only. Its verdict is no evidence about real faces."
 
 
@@ -38,6 +40,8 @@ class Checkpoint:
         """What must be said beside every verdict of this network."""
         if not self.trained_on:
             return "This network was never trained. Its verdict means nothing."
+        if UNKNOWN_DATA in self.trained_on:
+            return "What this network was trained on is not known here; how far its verdict can be trusted neither."
         return DRAWN_WARNING if set(self.trained_on) == {"DEMO"} else None
 
 
@@ -57,6 +61,7 @@ def load_checkpoint(path: Path, device: torch.device) -> tuple[Network, Checkpoi
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is not a checkpoint of this project (a safetensors file with its own card)") from error
+    keep_memory()
     network = build_network(without_pretrained(checkpoint.description))
     network.load_state_dict(weights)
     return network.to(device).eval().requires_grad_(False), checkpoint

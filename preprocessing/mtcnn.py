@@ -7,10 +7,8 @@ alone, which judges and mends the box that is expected, or where that one is uns
 Boxes are arrays (n, 5) of x0, y0, x1, y1 and score; beside them is, where pictures come several at once, whose they are.
 """
 
-import ctypes
 from array import array
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -22,6 +20,7 @@ from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
+from pipeline.memory import keep_memory
 from pipeline.reproducible import choose_device
 from preprocessing.face_detector import Box, Face, each_once, overlap, share_within
 from preprocessing.video import Picture
@@ -34,7 +33,6 @@ SECOND_PX, THIRD_PX = 24, 48  # sides of the pictures that the others look at
 SAME_SCALE, SAME_FACE = 0.5, 0.7  # overlaps from which two proposals are one
 SMALLER = 0.7  # a face found again may have shrunk to this
 TILE = 2.0  # side of the picture around a face that is looked for, in sides of the face
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's numbers of the settings
 STILL_THE_SAME = 0.3  # least overlap of a face found again with the box that was expected
 
 
@@ -42,7 +40,7 @@ class MtcnnDetector:
     smallest_px = 20
 
     def __init__(self, thresholds: Sequence[float], device: str) -> None:
-        _keep_memory()
+        keep_memory()
         torch.set_num_threads(1)  # work goes side by side in other ways, and however it does, sums come out the same
         self.thresholds = tuple(thresholds)
         self.device = choose_device(device)
@@ -158,14 +156,6 @@ class MtcnnDetector:
         with torch.inference_mode():
             pixels = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float()
             return [answer.float().cpu().numpy() for answer in network((pixels - 127.5) / 128)]
-
-
-def _keep_memory() -> None:
-    """Else glibc gives every larger array back to the system, and takes it anew, page by page: a fifth of a search's time."""
-    with suppress(OSError, AttributeError):  # where the C library is another one
-        libc = ctypes.CDLL(None)
-        libc.mallopt(MMAP_THRESHOLD, 256 << 20)
-        libc.mallopt(TRIM_THRESHOLD, 256 << 20)
 
 
 class QuickSlopes(torch.nn.Module):

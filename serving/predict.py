@@ -1,10 +1,12 @@
 """One video in, a verdict out: the same rooms, in the same order and with the same settings as the pipeline's stages.
 
 python serving/predict.py VIDEO… [--model_path CHECKPOINT] [--json]
+python serving/predict.py --crops IMAGE… [--model_path CHECKPOINT] [--json]      # faces that are cut out already
 """
 
 import argparse
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,13 @@ from pipeline.params import build, load_params, spellings
 from pipeline.project import from_root
 from pipeline.reproducible import DEVICES, choose_device
 from preprocessing import detection, extraction
-from preprocessing.crop_stores import as_stored
+from preprocessing.crop_stores import as_stored, read_crop
 from preprocessing.crops import crop_image, window_of
 from preprocessing.detection import find_boxes
 from preprocessing.extraction import chosen_faces
 from preprocessing.video import Reading, UnreadableVideo, open_video
 
+CONSOLE = Console(highlight=False, soft_wrap=True)
 COLOURS = {FAKE_VERDICT: "bold red", "real": "bold green", NO_VERDICT: "bold yellow"}
 
 
@@ -79,6 +82,24 @@ class Examiner:
             "warning": self.checkpoint.warning,
         }
 
+    def examine_crops(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
+        """Pictures of faces that are cut out already, each with a verdict of its own."""
+        threshold = self.checkpoint.threshold
+        pictures = (torch.from_numpy(self.network.input.fit(read_crop(path)))[None] for path in paths)
+        probabilities = fake_probabilities(self.network, self.network.input, pictures).tolist()
+        return [
+            {
+                "file": str(path),
+                "verdict": verdict_of(probability, threshold),
+                "fake_probability": probability,
+                "fake_probability_raw": probability,
+                "threshold": threshold,
+                "model": self.checkpoint.name,
+                "warning": self.checkpoint.warning,
+            }
+            for path, probability in zip(paths, probabilities, strict=True)
+        ]
+
     def score(self, path: Path) -> list[FrameScore]:
         """Every face that the pipeline would have cut out of the video, judged; one frame in memory at a time."""
         places, pictures = [], []
@@ -106,7 +127,7 @@ def tell(found: dict[str, Any], console: Console) -> None:
     probability = found["fake_probability"]
     told = "no face was found in the frames looked at" if probability is None else f"fake probability {probability:.3f}"
     console.print(f"{found['file']}: [{COLOURS[verdict]}]{verdict}[/]  ({told}; called fake above {found['threshold']:.3f})")
-    for person in found["people"]:
+    for person in found.get("people", ()):
         console.print(
             f"  person {person['track']}: [{COLOURS[person['verdict']]}]{person['verdict']}[/]  "
             f"{person['fake_probability']:.3f} over {len(person['frames'])} frames"
@@ -118,28 +139,36 @@ def tell(found: dict[str, Any], console: Console) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Is the face in this video real? The verdict of a trained network.")
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
+    parser.add_argument("files", nargs="+", type=Path, metavar="VIDEO", help="with --crops: IMAGE")
+    parser.add_argument("--crops", action="store_true", help="the files are pictures of faces, cut out already")
     parser.add_argument(
         *spellings("model_path"), type=Path, default=from_root("data/models/best.safetensors"), help="the checkpoint"
     )
     parser.add_argument("--json", action="store_true", help="print the verdicts as a JSON list")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     given = parser.parse_args()
-    missing = [str(path) for path in given.videos if not path.is_file()]
+    missing = [str(path) for path in given.files if not path.is_file()]
     if missing:
         raise UserError(f"there is no file {missing[0]}")
     examiner = Examiner.load(given.model_path, given.device)
-    console = Console(highlight=False, soft_wrap=True)
     found = []
-    for path in given.videos:
-        try:
-            found.append(examiner.examine(path))
-        except UnreadableVideo as error:
-            raise UserError(f"{path}: {error}") from error
+    for one in verdicts(examiner, given.files, given.crops):
+        found.append(one)
         if not given.json:
-            tell(found[-1], console)
+            tell(one, CONSOLE)
     if given.json:
         print(json.dumps(found, indent=1))
+
+
+def verdicts(examiner: Examiner, files: Sequence[Path], are_crops: bool) -> Iterator[dict[str, Any]]:
+    if are_crops:
+        yield from examiner.examine_crops(files)
+        return
+    for path in files:
+        try:
+            yield examiner.examine(path)
+        except UnreadableVideo as error:
+            raise UserError(f"{path}: {error}") from error
 
 
 if __name__ == "__main__":

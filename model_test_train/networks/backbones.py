@@ -3,6 +3,7 @@
 A YAML names one of `BACKBONES`, or `timm/<any timm network>`.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import timm
@@ -22,21 +23,42 @@ class Backbone(nn.Module):
 
 
 class PublishedEfficientNet(Backbone):
-    """EfficientNet as the published checkpoints name its weights, frozen but for stem, head and its last blocks."""
+    """EfficientNet as the published checkpoints name its weights; only the last blocks, and what follows, learn.
+
+    What is frozen has no gradients and keeps its statistics. The published training freezes the same blocks, but lets the
+    layer before them learn, and so has to go through all of them backwards.
+    """
 
     def __init__(self, variant: str, trainable_blocks: int, pretrained: bool | str) -> None:
         super().__init__()
         self.efficient_net = EfficientNet.from_name(f"efficientnet-{variant}")
-        self.efficient_net._fc.requires_grad_(False)  # unused, but published checkpoints hold its weights
         load_pretrained(self.efficient_net, pretrained, f"efficientnet-{variant} of efficientnet-pytorch")
-        blocks = self.efficient_net._blocks
-        for block in blocks[: len(blocks) - trainable_blocks]:
-            block.requires_grad_(False)
+        self.first_to_learn = len(self.efficient_net._blocks) - trainable_blocks
+        for part in self.frozen():
+            part.requires_grad_(False)
+        self.efficient_net._fc.requires_grad_(False)  # unused, but published checkpoints hold its weights
         self.channels = self.efficient_net._conv_head.out_channels
         self.stride = 32
 
+    def frozen(self) -> list[nn.Module]:
+        net = self.efficient_net
+        return [net._conv_stem, net._bn0, *net._blocks[: self.first_to_learn]]
+
+    def train(self, mode: bool = True) -> "PublishedEfficientNet":
+        super().train(mode)
+        for part in self.frozen():
+            part.eval()
+        return self
+
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.efficient_net.extract_features(pixels)
+        net, count = self.efficient_net, len(self.efficient_net._blocks)
+        with torch.no_grad() if self.training else nullcontext():
+            features = net._swish(net._bn0(net._conv_stem(pixels)))
+            for block in net._blocks[: self.first_to_learn]:
+                features = block(features)
+        for number, block in enumerate(net._blocks[self.first_to_learn :], self.first_to_learn):
+            features = block(features, drop_connect_rate=net._global_params.drop_connect_rate * number / count)
+        return net._swish(net._bn1(net._conv_head(features)))
 
 
 class TimmFeatures(Backbone):

@@ -64,7 +64,7 @@ class PlaceTransformer(Detector):
         return torch.cat((self.cls_token.expand(len(places), -1, -1), places), 1) + self.pos_embedding
 
     def _verdict(self, tokens: Tensor) -> Tensor:
-        return self.to_logit(self.norm(self.transformer(tokens)[:, 0])).squeeze(-1)
+        return self.to_logit(self.norm(self.transformer(tokens))).squeeze(-1)
 
 
 class ChannelTransformer(Detector):
@@ -96,7 +96,7 @@ class ChannelTransformer(Detector):
         by_place = features.flatten(2).mT.flatten(1).unsqueeze(1)  # (b, 1, h w channels): one stride a place
         tokens = self.patch_to_embedding(by_place)  # (b, tokens, h w)
         tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), 1) + self.pos_embedding
-        return self.mlp_head(self.transformer(self.dropout(tokens))[:, 0]).squeeze(-1)
+        return self.mlp_head(self.transformer(self.dropout(tokens))).squeeze(-1)
 
 
 DETECTORS: dict[str, Callable[..., Detector]] = {

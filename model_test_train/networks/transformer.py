@@ -5,8 +5,9 @@ The names of the parts are those of the published implementation, so that its we
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 
 class Attention(nn.Module):
@@ -20,22 +21,31 @@ class Attention(nn.Module):
         self.attend = nn.Softmax(dim=-1)
         self.to_out = nn.Sequential(nn.Linear(heads * dim_head, dim), nn.Dropout(dropout))
 
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.by_head(x)
-        if self.attend._forward_hooks:
-            weights = self.attend(q @ k.mT * self.scale)  # (b, h, n, n)
-            mixed = weights @ v
+    def forward(self, x: Tensor, asking: int | None = None) -> Tensor:
+        """What the first `asking` tokens (None: all) learn from all of them (b, asking, dim)."""
+        q, k, v = self.by_head(x, asking)
+        if self.attend._forward_hooks or _is_quicker_apart(q):
+            mixed = self.attend(q @ k.mT * self.scale) @ v  # weights (b, h, asking, n)
         else:
             mixed = scaled_dot_product_attention(q, k, v, scale=self.scale)
-        return self.to_out(mixed.transpose(1, 2).flatten(2))  # (b, n, dim)
+        return self.to_out(mixed.transpose(1, 2).flatten(2))
 
     def of_first_token(self, x: Tensor) -> Tensor:
         """How it weighs all tokens (b, n), the mean over the heads."""
-        q, k, _ = self.by_head(x)
-        return (q[:, :, :1] @ k.mT * self.scale).softmax(-1).mean(1).squeeze(1)
+        q, k, _ = self.by_head(x, 1)
+        return (q @ k.mT * self.scale).softmax(-1).mean(1).squeeze(1)
 
-    def by_head(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.to_qkv(x).chunk(3, -1))  # (b, h, n, d)
+    def by_head(self, x: Tensor, asking: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of the first tokens, keys and values of all (b, h, n, d)."""
+        of_queries, of_others = self.to_qkv.weight.tensor_split((self.to_qkv.out_features // 3,))
+        q, (k, v) = linear(x[:, :asking], of_queries), linear(x, of_others).chunk(2, -1)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        return q, k, v
+
+
+def _is_quicker_apart(q: Tensor) -> bool:
+    """Fused attention in bfloat16 is slower on a processor than the products by themselves."""
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16
 
 
 class FeedForward(nn.Module):
@@ -58,24 +68,31 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = FeedForward(dim, mlp_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
+    def forward(self, x: Tensor, asking: int | None = None) -> Tensor:
+        x = x[:, :asking] + self.attn(self.norm1(x), asking)
         return x + self.mlp(self.norm2(x))
 
 
 class Transformer(nn.Module):
+    """Tokens (b, n, dim) -> what the first of them, the class token, has learnt in the end (b, dim)."""
+
     def __init__(self, dim: int, depth: int, heads: int, dim_head: int, mlp_dim: int, dropout: float) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(Block(dim, heads, dim_head, mlp_dim, dropout) for _ in range(depth))
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self.blocks:
+        *others, last = self._blocks()
+        for block in others:
             x = block(x)
-        return x
+        asking = None if last.attn.attend._forward_hooks else 1  # who looks at the weights wants to see all
+        return last(x, asking)[:, 0]
 
     def gaze(self, x: Tensor) -> Tensor:
         """How the class token weighs all tokens in the last block, where the verdict is drawn from them (b, n)."""
-        for block in self.blocks[:-1]:
+        *others, last = self._blocks()
+        for block in others:
             x = block(x)
-        last = cast(Block, self.blocks[-1])
         return last.attn.of_first_token(last.norm1(x))
+
+    def _blocks(self) -> list[Block]:
+        return cast(list[Block], list(self.blocks))

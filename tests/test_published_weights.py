@@ -1,0 +1,114 @@
+"""Weights that the published implementation saved give the same logits in ours, and reach a verdict from the command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import torch
+from published_network import PublishedNetwork
+from torch import Tensor, nn
+
+from model_test_train.checkpoint import without_pretrained
+from model_test_train.import_checkpoint import load_published, read_weights
+from model_test_train.networks.network import Network, build_network, read_description
+from pipeline.errors import UserError
+from pipeline.memory import keep_memory
+from pipeline.project import CODE
+
+CONFIG = CODE / "model_test_train/configs/explained_architecture.yaml"
+
+
+def described(**backbone: Any) -> dict[str, Any]:
+    description = without_pretrained(read_description(CONFIG))
+    return {**description, "backbone": {**description["backbone"], **backbone}}
+
+
+def different_pictures(count: int) -> Tensor:
+    """Coarse patterns, each with other colours: to a network with random weights noise looks always the same."""
+    coarse = 255 * torch.rand(count, 3, 7, 7) * torch.rand(count, 3, 1, 1)
+    return nn.functional.interpolate(coarse, size=224, mode="nearest")
+
+
+def settled(network: PublishedNetwork) -> PublishedNetwork:
+    """Its norms know their statistics, as in a trained network; else the last features are next to nothing."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network.train()(different_pictures(8))
+    return network.eval()
+
+
+def logits_of(network: nn.Module, pictures: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return torch.cat([network(batch).flatten() for batch in pictures.split(4)])
+
+
+def looked_at(network: Network) -> list[Any]:
+    """Hooks on the attention, as an explanation sets them."""
+    modules = [module for name, module in network.named_modules() if name.endswith(".attend")]
+    return [module.register_forward_hook(lambda *_: None) for module in modules]
+
+
+@pytest.mark.parametrize("variant", ["b0", "b7"])
+def test_published_weights_give_the_published_logits_whether_or_not_somebody_looks(variant: str, tmp_path: Path) -> None:
+    keep_memory()
+    torch.manual_seed(0)
+    published = settled(PublishedNetwork(variant))
+    torch.save(published.state_dict(), tmp_path / "published")
+    ours = build_network(described(name=f"efficientnet-{variant}")).eval()
+    load_published(ours, read_weights(tmp_path / "published"))
+    pictures = different_pictures(32)
+    expected = logits_of(published, pictures)
+    assert expected.std() > 1e-3, "the pictures must differ to the network, else nothing is shown"
+    assert (logits_of(ours, pictures) - expected).abs().max() < 1e-5
+    looked_at(ours)
+    assert (logits_of(ours, pictures) - expected).abs().max() < 1e-5
+
+
+def test_a_checkpoint_of_several_gpus_and_other_things_is_read(tmp_path: Path) -> None:
+    weights = PublishedNetwork().state_dict()
+    torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in weights.items()}}, tmp_path / "weights")
+    load_published(build_network(described()), read_weights(tmp_path / "weights"))
+
+
+def test_weights_that_lack_something_or_are_none_are_refused_in_words(tmp_path: Path) -> None:
+    weights = PublishedNetwork().state_dict()
+    del weights["cls_token"]
+    with pytest.raises(UserError, match=r"do not fit the network that --config describes: .*detector\.cls_token"):
+        load_published(build_network(described()), weights)
+    torch.save({"epoch": 3}, tmp_path / "weights")
+    with pytest.raises(UserError, match="holds no state dict"):
+        read_weights(tmp_path / "weights")
+    (tmp_path / "text").write_text("<html>Too many people have downloaded this file</html>")
+    with pytest.raises(UserError, match="text cannot be read as weights"):
+        read_weights(tmp_path / "text")
+
+
+def test_imported_weights_judge_crops_as_the_published_network_does(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    published = settled(PublishedNetwork())
+    torch.save(published.state_dict(), tmp_path / "efficientnetB0_checkpoint72_All")
+    crop = different_pictures(1)[0].permute(1, 2, 0).byte().numpy()  # BGR, as OpenCV writes it
+    cv2.imwrite(str(tmp_path / "face.png"), crop)
+    checkpoint = tmp_path / "imported.safetensors"
+    asked = ["--weights", tmp_path / "efficientnetB0_checkpoint72_All", "--config", CONFIG, "--output", checkpoint]
+    said = run("-m", "model_test_train.import_checkpoint", *asked)
+    assert "efficientnetB0_checkpoint72_All" in said
+    assert "not known here" in said
+    (judged,) = json.loads(
+        run(CODE / "serving/predict.py", "--model_path", checkpoint, "--crops", "--json", tmp_path / "face.png")
+    )
+    expected = logits_of(published, torch.from_numpy(crop).permute(2, 0, 1)[None].float()).sigmoid().item()
+    assert judged["fake_probability"] == pytest.approx(expected, abs=1e-5)
+    assert judged["fake_probability_raw"] == judged["fake_probability"]
+    assert judged["verdict"] == ("fake" if expected > 0.55 else "real")
+    assert "not known here" in judged["warning"]
+
+
+def run(*command: Any) -> str:
+    return subprocess.run([sys.executable, *map(str, command)], check=True, capture_output=True, text=True).stdout
