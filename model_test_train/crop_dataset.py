@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from model_test_train.augmentation import Augmentation, Look
 from model_test_train.inputs import InputContract, resized
+from model_test_train.team import ALONE, Team
 from pipeline.errors import UserError
 from pipeline.index import FAKE, REAL, Video
 from preprocessing.crop_stores import read_crop, read_mask
@@ -20,7 +21,7 @@ from preprocessing.crops import Crop
 from preprocessing.video import evenly_spaced
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A crop and the truth about its video."""
 
@@ -85,18 +86,23 @@ def singles(chosen: dict[str, list[Sample]], share_of_real: float, share_of_fake
     return groups
 
 
-class EpochSampler(Sampler):
-    """Yields (epoch, place) for the groups in an order of the epoch's own."""
+class EpochBatches(Sampler):
+    """Yields batches of (epoch, place) for the groups in an order of the epoch's own: each once, in batches of nearly one size.
 
-    def __init__(self, groups: int, seed: int, epoch: int) -> None:
-        self.order = np.random.default_rng([seed, epoch]).permutation(groups)
-        self.epoch = epoch
+    Of a team, each member has its share of every batch. `first` leaves out the steps that are done.
+    """
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, int(place)) for place in self.order)
+    def __init__(self, groups: int, per_batch: int, seed: int, epoch: int, first: int, team: Team) -> None:
+        order = np.random.default_rng([seed, epoch]).permutation(groups)
+        count = min(max(1, round(groups / per_batch)), max(1, groups // team.size))
+        batches = np.array_split(order, count)[first:]
+        self.batches = [[(epoch, int(place)) for place in np.array_split(batch, team.size)[team.rank]] for batch in batches]
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self.batches)
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.batches)
 
 
 class TrainingGroups(Dataset):
@@ -154,12 +160,13 @@ class Pictures(Dataset):
         return torch.from_numpy(self.contract.fit(read_crop(self.samples[place].crop.path)))
 
 
-def training_batches(dataset: TrainingGroups, batch_size: int, workers: int, seed: int, epoch: int) -> DataLoader:
-    """Batches of `batch_size` pictures; the last, smaller one is left out, since batch norm learns badly from it."""
+def training_batches(
+    dataset: TrainingGroups, batch_size: int, workers: int, seed: int, epoch: int, first: int = 0, team: Team = ALONE
+) -> DataLoader:
+    """Batches of about `batch_size` pictures, or this member's share of them."""
     per_batch = max(1, batch_size // len(dataset.groups[0]))
-    sampler = EpochSampler(len(dataset), seed, epoch)
-    drop_last = len(dataset) >= per_batch
-    return DataLoader(dataset, per_batch, sampler=sampler, num_workers=workers, drop_last=drop_last, collate_fn=collate)
+    batches = EpochBatches(len(dataset), per_batch, seed, epoch, first, team)
+    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
 
 
 def picture_batches(samples: list[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:

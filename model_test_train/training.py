@@ -1,25 +1,31 @@
 """The training engine: a network, batches and a recipe -> the best network that validation saw.
 
-Every epoch ends in a state on disk; a run that was killed goes on from there and ends with the same bits.
+What a run knows lies on disk now and then, in the middle of an epoch too; one that was killed goes on from there and ends with
+the same bits, for whatever is drawn at random depends on the seed and the step alone.
 """
 
 import copy
 import math
+import sys
+import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from model_test_train.crop_dataset import Batch
-from model_test_train.inputs import InputContract
+from model_test_train.lesson import Lesson, counted
 from model_test_train.networks.network import Network
+from model_test_train.team import ALONE, Team
+from pipeline.errors import UserError
 from pipeline.params import setting
 
-LEAST_TO_SEE = 0.5  # places; what was changed less is not asked to be looked at
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Recipe:
     warmup_epochs: float = setting("", low=0)
     step_size: int = setting("epochs between two steps of steplr", low=1)
     gamma: float = setting("what steplr multiplies the rate by", low=0, high=1)
-    batch_size: int = setting("pictures", low=2)
+    batch_size: int = setting("pictures, of all processes together", low=2)
+    accumulation: int = setting("parts that a batch is learnt from one after the other, where memory is short", low=1)
     frames_per_video: int = setting("equidistant", low=1)
     paired: bool = setting("each fake beside its original")
     rebalancing_real: float = setting("share of a real video's frames, where not paired", low=0, high=1)
@@ -41,6 +48,7 @@ class Recipe:
     mask_weight: float = setting("of the loss that asks each place whether it was changed; 0: not asked", low=0)
     gaze_weight: float = setting("of the loss that asks the class token to look at what was changed; 0: not asked", low=0)
     label_smoothing: float = setting("", low=0, high=0.5)
+    class_weights: tuple[float, ...] = setting("of the loss of real and of fake pictures, as [real,fake]", low=0)
     clip_gradient: float = setting("norm; 0 doesn't clip", low=0)
     ema: float = setting("decay of the weights' moving average; 0 keeps the last weights", low=0, high=1)
     flip: float = setting("probability", low=0, high=1)
@@ -58,10 +66,16 @@ class Run:
     average: AveragedModel
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
     epoch: int = 0  # finished epochs
+    step: int = 0  # finished steps of the one that is going on
+    loss_sum: float = 0.0  # over these steps
     best_epoch: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch
     history: list[dict[str, float]] = field(default_factory=list)  # figures of each finished epoch
+
+    MODULES = ("network", "average", "optimizer", "schedule", "scaler")
+    PLAIN = ("epoch", "step", "loss_sum", "best_epoch", "best", "history")
 
     @property
     def averaged(self) -> Network:
@@ -70,27 +84,34 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         """All of it, as plain values and tensors that `torch.load(weights_only=True)` reads."""
-        parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer", "schedule")}
-        plain = {name: getattr(self, name) for name in ("epoch", "best_epoch", "best", "history")}
-        return {**parts, **plain}
+        parts = {name: getattr(self, name).state_dict() for name in self.MODULES}
+        return {**parts, **{name: getattr(self, name) for name in self.PLAIN}}
 
     def restore(self, state: dict[str, Any]) -> None:
-        for name in ("network", "average", "optimizer", "schedule"):
-            getattr(self, name).load_state_dict(state[name])
-        for name in ("epoch", "best_epoch", "best", "history"):
-            setattr(self, name, state[name])
+        try:
+            for name in self.MODULES:
+                getattr(self, name).load_state_dict(state[name])
+            for name in self.PLAIN:
+                setattr(self, name, state[name])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"the state to resume from is of another network or recipe ({str(error).splitlines()[0]})"
+            ) from error
 
 
-def begin_run(network: Network, recipe: Recipe, steps_per_epoch: int, num_epochs: int) -> Run:
+def begin_run(network: Network, recipe: Recipe, steps_per_epoch: int, num_epochs: int, precision: str = "float32") -> Run:
     """A run at its first step."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if recipe.optimizer == "adamw":
-        optimizer: torch.optim.Optimizer = torch.optim.AdamW(parameters, recipe.lr, weight_decay=recipe.weight_decay)
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+            parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
     else:
-        optimizer = torch.optim.SGD(parameters, recipe.lr, weight_decay=recipe.weight_decay)
-    factor = learning_rate_factor(recipe, steps_per_epoch, num_epochs)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    return Run(network, AveragedModel(network, avg_fn=moving_average(recipe.ema), use_buffers=True), optimizer, schedule)
+        optimizer = torch.optim.SGD(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(recipe, steps_per_epoch, num_epochs))
+    average = AveragedModel(network, avg_fn=moving_average(recipe.ema), use_buffers=True)
+    device = next(network.parameters()).device
+    return Run(network, average, optimizer, schedule, torch.amp.GradScaler(device.type, enabled=precision == "float16"))
 
 
 def learning_rate_factor(recipe: Recipe, steps_per_epoch: int, num_epochs: int) -> Callable[[int], float]:
@@ -117,42 +138,87 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Ten
     return average
 
 
-def train_epoch(run: Run, batches: Iterable[Batch], contract: InputContract, recipe: Recipe, seed: int) -> float:
-    """One pass over the batches; returns the mean loss."""
-    torch.manual_seed(seed * 100_003 + run.epoch)  # of dropout: the same whether or not the run was interrupted
-    device = next(run.network.parameters()).device
-    run.network.train()
-    losses = []
-    for pictures, labels, masks in batches:
-        pixels = contract.normalise(pictures.to(device))
-        loss = loss_of(run.network, pixels, labels.to(device), masks.to(device), recipe)
-        run.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if recipe.clip_gradient:
-            nn.utils.clip_grad_norm_(run.network.parameters(), recipe.clip_gradient)
-        run.optimizer.step()
+class Trainer:
+    """Teaches a run's network, batch by batch, alone or as one of a team."""
+
+    def __init__(self, run: Run, recipe: Recipe, seed: int, team: Team = ALONE, precision: str = "float32") -> None:
+        self.run, self.recipe, self.seed, self.team = run, recipe, seed, team
+        self.device = next(run.network.parameters()).device
+        self.precision = PRECISIONS[precision]
+        self.parts = recipe.accumulation
+        self.weights = torch.tensor([1.0, recipe.mask_weight, recipe.gaze_weight], device=self.device)
+        of_places = bool(recipe.mask_weight or recipe.gaze_weight)
+        lesson = Lesson(run.network, recipe.label_smoothing, recipe.class_weights, of_places)
+        self.lesson: nn.Module = lesson
+        if team.size > 1:
+            unused = run.network.detector.places is not None and not of_places
+            self.lesson = DistributedDataParallel(lesson, find_unused_parameters=unused)
+
+    def train_epoch(self, batches: Iterable[Batch], save: Callable[[], None], save_seconds: float) -> float:
+        """The steps that are left of an epoch; `save` is called that often. Returns the mean loss of the whole epoch."""
+        run, saved = self.run, time.monotonic()
+        run.network.train()
+        for batch in batches:
+            run.loss_sum += self.step(batch)
+            run.step += 1
+            if time.monotonic() - saved >= save_seconds:
+                save()
+                saved = time.monotonic()
+        mean = run.loss_sum / max(1, run.step)
+        run.epoch, run.step, run.loss_sum = run.epoch + 1, 0, 0.0
+        return mean
+
+    def step(self, batch: Batch) -> float:
+        """One step of the optimiser; where the GPU's memory does not suffice, by more and smaller parts of the batch."""
+        run = self.run
+        pixels, labels, masks = (part.to(self.device, non_blocking=True) for part in batch)
+        pixels = run.network.input.normalise(pixels)
+        while True:
+            try:
+                loss = self._learn(pixels, labels, masks)
+                break
+            except torch.OutOfMemoryError:
+                if self.team.size > 1 or 2 * self.parts > len(labels):
+                    raise UserError(
+                        f"the GPU's memory does not suffice for {len(labels) // self.parts} pictures at once; "
+                        "lower training.batch_size, or raise training.accumulation"
+                    ) from None
+            self.parts *= 2
+            torch.cuda.empty_cache()
+            print(f"the GPU's memory is short: each batch is now learnt from in {self.parts} parts", file=sys.stderr)
+        if self.recipe.clip_gradient:
+            run.scaler.unscale_(run.optimizer)
+            nn.utils.clip_grad_norm_(run.network.parameters(), self.recipe.clip_gradient)
+        run.scaler.step(run.optimizer)
+        run.scaler.update()
         run.schedule.step()
         run.average.update_parameters(run.network)
-        losses.append(loss.detach())
-    run.epoch += 1
-    return torch.stack(losses).mean().item()
+        return loss
+
+    def _learn(self, pixels: Tensor, labels: Tensor, masks: Tensor) -> float:
+        """The loss and its gradients: of all members' pictures, however they are shared out."""
+        torch.manual_seed(_mixed(self.seed, self.run.epoch, self.run.step, self.team.rank))  # of dropout
+        self.run.optimizer.zero_grad(set_to_none=True)
+        counts = self.team.sum(counted(labels, masks)).clamp(min=1)
+        total = torch.zeros((), device=self.device)
+        shares = [part.tensor_split(self.parts) for part in (pixels, labels, masks)]
+        for number, share in enumerate(zip(*shares, strict=True)):
+            is_last = number == self.parts - 1
+            waits = nullcontext() if is_last or self.team.size == 1 else cast(Any, self.lesson).no_sync()
+            with waits, torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                loss = (self.lesson(*share) / counts) @ self.weights
+                # The members' gradients are averaged, where the sum is meant.
+                self.run.scaler.scale(self.team.size * loss).backward()
+            total += loss.detach()
+        return self.team.sum(total).item()
 
 
-def loss_of(network: Network, pixels: Tensor, labels: Tensor, masks: Tensor, recipe: Recipe) -> Tensor:
-    """Was the picture changed; was each place of it; and did the class token look there, where the truth is known?"""
-    targets = labels * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
-    if not (recipe.mask_weight or recipe.gaze_weight):
-        return binary_cross_entropy_with_logits(network(pixels), targets)
-    logits, place_logits, gaze = network.judge_places(pixels)
-    known = ~masks.isnan()
-    place_losses = binary_cross_entropy_with_logits(place_logits, masks.nan_to_num(), reduction="none")
-    place_loss = (place_losses * known).sum() / known.sum().clamp(min=1)
-    changed = masks.nan_to_num()
-    to_see = changed.sum((1, 2)) >= LEAST_TO_SEE
-    gaze_losses = -((gaze * changed).sum((1, 2)) + 1e-4).log()
-    gaze_loss = (gaze_losses * to_see).sum() / to_see.sum().clamp(min=1)
-    verdict_loss = binary_cross_entropy_with_logits(logits, targets)
-    return verdict_loss + recipe.mask_weight * place_loss + recipe.gaze_weight * gaze_loss
+def _mixed(*numbers: int) -> int:
+    """A seed for each combination of these."""
+    mixed = 0
+    for number in numbers:
+        mixed = mixed * 100_003 + number
+    return mixed % 2**63
 
 
 def keep_if_best(run: Run, figures: dict[str, float]) -> None:

@@ -25,16 +25,26 @@ Window = tuple[int, int, int, int]  # x0, y0, x1, y1; the last column and row ar
 LARGEST = 2  # a box, or its window, in sizes of the picture
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Crop:
-    """A face's picture on disk, and where it comes from."""
+    """A face's picture on disk, and where it comes from. There may be millions, so what a video's have in common is shared."""
 
     video: str
     frame: int
     track: int
-    path: Path  # in an archive …/000_003.zip, a picture's is …/000_003.zip/9_0.png
+    name: str
     window: Window
-    mask: Path | None = None  # picture of which of its pixels were manipulated, where that is known
+    folder: Path  # or archive
+    masks: Path | None = None  # folder of pictures of which pixels were manipulated, where that is known
+
+    @property
+    def path(self) -> Path:
+        """In an archive …/000_003.zip, a picture's is …/000_003.zip/9_0.png."""
+        return self.folder / self.name
+
+    @property
+    def mask(self) -> Path | None:
+        return self.masks and self.masks / mask_name(self.name)
 
 
 def is_within_reason(box: Box, width: int, height: int) -> bool:
@@ -92,6 +102,6 @@ def ledgers_in(output: Path) -> list[Path]:
 
 def _crops_of(ledger: Path, entry: dict[str, Any]) -> Iterator[Crop]:
     places = [Path(os.path.normpath(ledger.parent / output)) for output in entry["outputs"]]
+    masks = places[1] if len(places) > 1 else None
     for name, frame, track, *window in entry.get("crops", ()):
-        mask = places[1] / mask_name(name) if len(places) > 1 else None
-        yield Crop(entry["name"], frame, track, places[0] / name, tuple(window), mask)
+        yield Crop(entry["name"], frame, track, name, tuple(window), places[0], masks)

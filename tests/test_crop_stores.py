@@ -297,7 +297,7 @@ def stored(folder: Path, store: str) -> TrainingGroups:
                 name = f"{frame}_0.png"
                 put(name, encode_picture(noise(frame, 40, 40, 3), "png", 95))
                 put_mask(name, encode_picture(255 * (noise(frame, 40, 40) > 127).astype(np.uint8), "png", 95))
-                crops.append(Crop(video.video, frame, 0, place / name, (0, 0, 40, 40), masks / name))
+                crops.append(Crop(video.video, frame, 0, name, (0, 0, 40, 40), place, masks))
     chosen = samples_by_video([REAL, FAKE], crops, 12, everybody=False)
     return TrainingGroups(pairs(chosen), CONTRACT, (2, 2), Augmentation(0.5, 0.1, 0.2, 0.2, 5.0), seed=3)
 

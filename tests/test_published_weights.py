@@ -1,6 +1,10 @@
-"""Weights that the published implementation saved give the same logits in ours, and reach a verdict from the command line."""
+"""Weights that the published implementation saved give the same logits in ours, and reach a verdict from the command line.
+
+PICTURES=32 looks at that many.
+"""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +23,7 @@ from pipeline.errors import UserError
 from pipeline.memory import keep_memory
 from pipeline.project import CODE
 
+PICTURES = int(os.environ.get("PICTURES", 6))
 CONFIG = CODE / "model_test_train/configs/explained_architecture.yaml"
 
 
@@ -62,7 +67,7 @@ def test_published_weights_give_the_published_logits_whether_or_not_somebody_loo
     torch.save(published.state_dict(), tmp_path / "published")
     ours = build_network(described(name=f"efficientnet-{variant}")).eval()
     load_published(ours, read_weights(tmp_path / "published"))
-    pictures = different_pictures(32)
+    pictures = different_pictures(PICTURES)
     expected = logits_of(published, pictures)
     assert expected.std() > 1e-3, "the pictures must differ to the network, else nothing is shown"
     assert (logits_of(ours, pictures) - expected).abs().max() < 1e-5

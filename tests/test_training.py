@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,9 @@ from model_test_train.augmentation import Augmentation
 from model_test_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from model_test_train.crop_dataset import Sample, TrainingGroups, pairs, samples_by_video, singles, training_batches
 from model_test_train.inputs import InputContract
+from model_test_train.lesson import Lesson, counted
 from model_test_train.networks.network import build_network
-from model_test_train.training import Recipe, Run, begin_run, is_stale, keep_if_best, learning_rate_factor, loss_of, train_epoch
+from model_test_train.training import Recipe, Run, Trainer, begin_run, is_stale, keep_if_best, learning_rate_factor
 from pipeline.errors import UserError
 from pipeline.index import Video
 from pipeline.params import build, read_yaml
@@ -36,8 +38,7 @@ def crops(of: Video, frames: int, tracks: int = 1, folder: Path = Path("crops"))
     places = [(frame, track) for frame in range(frames) for track in range(tracks)]
     masks = folder / "masks" / of.video if of.label else None
     return [
-        Crop(of.video, f, t, folder / of.video / f"{f}_{t}.png", (0, 0, 8, 8), masks and masks / f"{f}_{t}.png")
-        for f, t in places
+        Crop(of.video, frame, track, f"{frame}_{track}.png", (0, 0, 8, 8), folder / of.video, masks) for frame, track in places
     ]
 
 
@@ -111,14 +112,19 @@ def test_a_mask_moves_with_its_picture(groups: TrainingGroups) -> None:
     assert sides == {True, False}
 
 
+def loss_of(network: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    lesson = Lesson(network, 0.0, (1.0, 1.0), of_places=True)  # type: ignore[arg-type]
+    return (lesson(pixels, labels, masks) / counted(labels, masks).clamp(min=1)) @ torch.tensor([1.0, 1.0, 0.2])
+
+
 def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: TrainingGroups) -> None:
     fake, real = groups.groups[0]
-    groups.groups[0] = (Sample(replace(fake.crop, mask=None), fake.video), real)
+    groups.groups[0] = (Sample(replace(fake.crop, masks=None), fake.video), real)
     _, labels, masks = groups[0, 0]
     assert masks[0].isnan().all()
     network = build_network(read_yaml(CONFIG))
     masks = masks.repeat_interleave(8, 1).repeat_interleave(8, 2)
-    loss = loss_of(network, torch.randn(2, 3, 128, 128), labels, masks, recipe())
+    loss = loss_of(network, torch.randn(2, 3, 128, 128), labels, masks)
     loss.backward()
     assert loss.isfinite()
     learnt = network.detector.get_parameter("to_place_logit.weight").grad
@@ -144,7 +150,7 @@ def test_of_a_fake_whose_truth_is_known_training_wants_the_changed_places_looked
     changed[0, 2, 2] = 1  # the second picture is real
 
     def loss(gaze: torch.Tensor, masks: torch.Tensor) -> float:
-        return loss_of(Gazing(gaze), torch.zeros(2, 3, 8, 8), torch.tensor([1.0, 0.0]), masks, recipe()).item()  # type: ignore[arg-type]
+        return loss_of(Gazing(gaze), torch.zeros(2, 3, 8, 8), torch.tensor([1.0, 0.0]), masks).item()
 
     assert loss(middle, changed) < loss(corner, changed) - 0.2
     assert loss(middle, unknown) == loss(corner, unknown)
@@ -168,6 +174,8 @@ def recipe(**changes: object) -> Recipe:
 
 
 class TinyNetwork(nn.Sequential):
+    input = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
+
     def __init__(self) -> None:
         super().__init__(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(0))
         self.append(nn.Unflatten(0, (-1, 4))).append(nn.Linear(4, 1)).append(nn.Flatten(0))
@@ -178,26 +186,80 @@ def begun() -> Run:
     return begin_run(TinyNetwork(), recipe(), steps_per_epoch=3, num_epochs=4)  # type: ignore[arg-type]
 
 
-def one_epoch(run: Run, groups: TrainingGroups) -> None:
-    batches = training_batches(groups, 8, 0, 3, run.epoch)
-    train_epoch(run, batches, groups.contract, recipe(mask_weight=0.0, gaze_weight=0.0), seed=3)
+def trainer_of(run: Run, **changes: object) -> Trainer:
+    return Trainer(run, recipe(mask_weight=0.0, gaze_weight=0.0, **changes), seed=3)
+
+
+def one_epoch(run: Run, groups: TrainingGroups, stop_after: int | None = None) -> None:
+    """Or so many steps of it."""
+    batches = training_batches(groups, 8, 0, 3, run.epoch, run.step)
+    if stop_after is not None:
+        for batch in islice(batches, stop_after):
+            run.loss_sum += trainer_of(run).step(batch)
+            run.step += 1
+        return
+    trainer_of(run).train_epoch(batches, lambda: None, 60)
     keep_if_best(run, {"val_loss": 1 / run.epoch})
 
 
-def test_a_run_that_was_killed_ends_with_the_same_bits(groups: TrainingGroups, tmp_path: Path) -> None:
-    undisturbed, killed = begun(), begun()
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_ends_with_the_same_bits(
+    groups: TrainingGroups, tmp_path: Path, steps: int
+) -> None:
+    undisturbed, stopped = begun(), begun()
     for _ in range(4):
         one_epoch(undisturbed, groups)
-    for _ in range(2):
-        one_epoch(killed, groups)
-    torch.save(killed.state(), tmp_path / "state.pt")
+    one_epoch(stopped, groups)
+    one_epoch(stopped, groups, stop_after=steps)
+    torch.save(stopped.state(), tmp_path / "state.pt")
     resumed = begun()
     resumed.restore(torch.load(tmp_path / "state.pt", weights_only=True))
     torch.rand(1000)  # whatever else drew from the generator meanwhile
-    for _ in range(2):
+    for _ in range(3):
         one_epoch(resumed, groups)
     assert resumed.history == undisturbed.history
     assert all(torch.equal(resumed.best[name], weight) for name, weight in undisturbed.best.items())
+
+
+def test_the_state_of_another_network_is_refused_in_words(groups: TrainingGroups) -> None:
+    other = begin_run(nn.Linear(3, 1), recipe(), steps_per_epoch=3, num_epochs=4)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="is of another network or recipe"):
+        begun().restore(other.state())
+
+
+def test_a_batch_learnt_from_in_parts_teaches_what_the_whole_does(groups: TrainingGroups) -> None:
+    """But for batch norm and dropout, which see only a part."""
+    batch = next(iter(training_batches(groups, 8, 0, 3, 0)))
+    gradients = []
+    for parts in (1, 3):
+        run = begun()
+        run.network.eval()
+        trainer = trainer_of(run, accumulation=parts, clip_gradient=0.0)
+        trainer.step(batch)
+        gradients.append([weight.grad for weight in run.network.parameters()])
+    for whole, in_parts in zip(*gradients, strict=True):
+        assert (whole - in_parts).abs().max() < 1e-6
+
+
+def test_where_memory_is_short_a_batch_is_learnt_from_in_more_parts(
+    groups: TrainingGroups, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch = next(iter(training_batches(groups, 8, 0, 3, 0)))
+    trainer = trainer_of(begun())
+    learn, most = trainer._learn, 3
+
+    def with_little_memory(*tensors: torch.Tensor) -> float:
+        if len(tensors[1]) / trainer.parts > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return learn(*tensors)
+
+    monkeypatch.setattr(trainer, "_learn", with_little_memory)
+    assert trainer.step(batch) > 0
+    assert trainer.parts == 4
+    assert "in 4 parts" in capsys.readouterr().err
+    most = 0
+    with pytest.raises(UserError, match=r"lower training\.batch_size"):
+        trainer.step(batch)
 
 
 def test_the_best_epoch_is_kept_not_the_last_and_patience_counts_from_it() -> None:
@@ -244,7 +306,8 @@ def test_a_checkpoint_gives_back_the_same_network_and_the_same_bytes(tmp_path: P
     pixels = torch.randn(2, 3, 128, 128)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert said == card
-    assert torch.equal(loaded(pixels), network(pixels).detach())
+    with torch.inference_mode():
+        assert torch.equal(loaded(pixels), network(pixels))
 
 
 def test_a_network_that_never_saw_real_faces_says_so() -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 
 class Attention(nn.Module):
@@ -37,10 +37,8 @@ class Attention(nn.Module):
 
     def by_head(self, x: Tensor, asking: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries of the first tokens, keys and values of all (b, h, n, d)."""
-        of_queries, of_others = self.to_qkv.weight.tensor_split((self.to_qkv.out_features // 3,))
-        q, (k, v) = linear(x[:, :asking], of_queries), linear(x, of_others).chunk(2, -1)
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
-        return q, k, v
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.to_qkv(x).chunk(3, -1))
+        return q[:, :, :asking], k, v
 
 
 def _is_quicker_apart(q: Tensor) -> bool:
