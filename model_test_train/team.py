@@ -80,9 +80,8 @@ def team_wanted(devices: int, device: str) -> int:
 def start_team(size: int, command: Sequence[str]) -> None:
     """The same command in each of the processes. If one of them ends badly, so do the others, and it is said."""
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we say it ourselves
-    config = LaunchConfig(
-        1, 1, size, run_id="training", rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0, monitor_interval=1
-    )
+    meeting = {"run_id": "training", "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+    config = LaunchConfig(1, 1, size, **meeting, max_restarts=0, monitor_interval=1)  # type: ignore[arg-type]
     try:
         elastic_launch(config, sys.executable)(*command)
     except ChildFailedError as error:
