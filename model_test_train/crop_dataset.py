@@ -4,14 +4,15 @@ What is drawn at random for a sample depends on (seed, epoch, its place) alone, 
 and after any interruption.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from model_test_train.augmentation import Augmentation, Look
+from model_test_train.augmentations.augmentation import Augmentation
+from model_test_train.augmentations.mixes import Batch
 from model_test_train.inputs import InputContract, resized
 from model_test_train.team import ALONE, Team
 from pipeline.errors import UserError
@@ -29,7 +30,7 @@ class Sample:
     video: Video
 
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # pictures, labels, masks
+Forge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Group = tuple[Sample, ...]  # samples that stay together in a batch: a fake and its original's, or one sample alone
 
 
@@ -105,6 +106,27 @@ class EpochBatches(Sampler):
         return len(self.batches)
 
 
+@dataclass(frozen=True)
+class Face:
+    """A crop as it lies on disk, and the truth about it."""
+
+    picture: np.ndarray
+    label: float
+    changed: np.ndarray  # (height, width), 1 where it was manipulated; NaN where nobody knows
+
+
+def forged(faces: list[Face], forge: Forge) -> list[Face]:
+    """A fake made of the group's real face takes the place of the fake in it, or of the real one where there is no other."""
+    real = next((face for face in faces if face.label == REAL), None)
+    if real is None:
+        return faces
+    picture, changed = forge(real.picture)
+    fake = Face(picture, float(FAKE), changed.astype(np.float32))
+    fakes = [number for number, face in enumerate(faces) if face.label == FAKE]
+    place = fakes[0] if fakes else faces.index(real)
+    return [*faces[:place], fake, *faces[place + 1 :]]
+
+
 class TrainingGroups(Dataset):
     """(epoch, place) -> the group's pictures (g, size, size, 3) uint8, its labels (g,), its masks (g, h, w).
 
@@ -130,20 +152,24 @@ class TrainingGroups(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, place = key
-        group = self.groups[place]
-        # One look for the whole group: a pair is moved and lit alike.
-        look = self.augmentation.draw(np.random.default_rng([self.seed, epoch, place]))
-        pictures = [look.lit(self.contract.fit(look.moved(read_crop(sample.crop.path)))) for sample in group]
-        labels = torch.tensor([float(sample.video.label) for sample in group])
-        masks = np.stack([self.mask(sample, look) for sample in group])
-        return torch.from_numpy(np.stack(pictures)), labels, torch.from_numpy(masks)
+        faces = [self._face(sample) for sample in self.groups[place]]
+        drawn = self.seed, epoch, place
+        if forge := self.augmentation.forgery(drawn):
+            faces = forged(faces, forge)
+        # All of the group alike: a pair is moved and lit alike.
+        move = self.augmentation.move(drawn)
+        pictures = np.stack([self.contract.fit(move(face.picture)) for face in faces])
+        looks = self.augmentation.look(torch.from_numpy(pictures).permute(0, 3, 1, 2), drawn)
+        masks = np.stack([resized(move(face.changed), *self.places) for face in faces])
+        labels = torch.tensor([face.label for face in faces])
+        return looks.permute(0, 2, 3, 1).contiguous(), labels, torch.from_numpy(masks)
 
-    def mask(self, sample: Sample, look: Look) -> np.ndarray:
-        if sample.video.label == REAL:
-            return np.zeros(self.places, np.float32)
-        if sample.crop.mask is None:
-            return np.full(self.places, np.nan, np.float32)
-        return resized(look.moved(read_mask(sample.crop.mask)).astype(np.float32), *self.places)
+    def _face(self, sample: Sample) -> Face:
+        picture, crop = read_crop(sample.crop.path), sample.crop
+        if sample.video.label == REAL or crop.mask is None:
+            unknown = np.float32(0 if sample.video.label == REAL else np.nan)
+            return Face(picture, float(sample.video.label), np.full(picture.shape[:2], unknown))
+        return Face(picture, float(FAKE), read_mask(crop.mask).astype(np.float32))
 
 
 class Pictures(Dataset):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from model_test_train.augmentation import Augmentation
+from model_test_train.augmentations.augmentation import build_augmentation
 from model_test_train.checkpoint import Checkpoint, save_checkpoint
 from model_test_train.crop_dataset import (
     Group,
@@ -85,7 +85,7 @@ def train_model(
     recipe = build(Recipe, description["training"], f"{params.config}: training")
     network = build_network(description).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with_synced_norms(network, team)
-    augmentation = Augmentation(recipe.flip, recipe.shift, recipe.brightness, recipe.contrast, recipe.noise)
+    augmentation = build_augmentation(description["augmentation"])
     if (recipe.mask_weight or recipe.gaze_weight) and not network.detector.places:
         raise UserError("training.mask_weight and gaze_weight must be 0: this detector's tokens are no places")
     dataset = TrainingGroups(data.groups, network.input, network.detector.places or (1, 1), augmentation, params.seed)
@@ -94,7 +94,7 @@ def train_model(
     if unfinished.is_file():
         training.restore(torch.load(unfinished, "cpu", weights_only=True))
         say(team, f"goes on after epoch {training.epoch}, step {training.step}")
-    trainer = Trainer(training, recipe, params.seed, team, params.precision)
+    trainer = Trainer(training, recipe, params.seed, team, params.precision, augmentation)
     if params.compile:
         trainer.lesson.compile()
     save = partial(save_state, unfinished, training) if team.leads else lambda: None

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from model_test_train.crop_dataset import Batch
+from model_test_train.augmentations.augmentation import NO_AUGMENTATION, Augmentation
+from model_test_train.augmentations.mixes import Batch
 from model_test_train.lesson import Lesson, counted
 from model_test_train.networks.network import Network
 from model_test_train.team import ALONE, Team
@@ -51,11 +52,6 @@ class Recipe:
     class_weights: tuple[float, ...] = setting("of the loss of real and of fake pictures, as [real,fake]", low=0)
     clip_gradient: float = setting("norm; 0 doesn't clip", low=0)
     ema: float = setting("decay of the weights' moving average; 0 keeps the last weights", low=0, high=1)
-    flip: float = setting("probability", low=0, high=1)
-    shift: float = setting("of the crop's side, at most", low=0, high=0.5)
-    brightness: float = setting("relative, at most", low=0, high=1)
-    contrast: float = setting("relative, at most", low=0, high=1)
-    noise: float = setting("standard deviation in grey levels, at most", low=0)
 
 
 @dataclass
@@ -141,8 +137,16 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Ten
 class Trainer:
     """Teaches a run's network, batch by batch, alone or as one of a team."""
 
-    def __init__(self, run: Run, recipe: Recipe, seed: int, team: Team = ALONE, precision: str = "float32") -> None:
-        self.run, self.recipe, self.seed, self.team = run, recipe, seed, team
+    def __init__(
+        self,
+        run: Run,
+        recipe: Recipe,
+        seed: int,
+        team: Team = ALONE,
+        precision: str = "float32",
+        augmentation: Augmentation = NO_AUGMENTATION,
+    ) -> None:
+        self.run, self.recipe, self.seed, self.team, self.augmentation = run, recipe, seed, team, augmentation
         self.device = next(run.network.parameters()).device
         self.precision = PRECISIONS[precision]
         self.parts = recipe.accumulation
@@ -171,6 +175,7 @@ class Trainer:
     def step(self, batch: Batch) -> float:
         """One step of the optimiser; where the GPU's memory does not suffice, by more and smaller parts of the batch."""
         run = self.run
+        batch = self.augmentation.mix(batch, (self.seed, run.epoch, run.step, self.team.rank))
         pixels, labels, masks = (part.to(self.device, non_blocking=True) for part in batch)
         pixels = run.network.input.normalise(pixels)
         while True:

@@ -17,7 +17,7 @@ from little_videos import draw_face, fake, files_of, original, plain, project, r
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from model_test_train.augmentation import Augmentation
+from model_test_train.augmentations.augmentation import build_augmentation
 from model_test_train.crop_dataset import Pictures, TrainingGroups, pairs, samples_by_video, training_batches
 from model_test_train.inputs import InputContract
 from pipeline.errors import UserError
@@ -283,6 +283,7 @@ def test_a_broken_picture_and_one_that_is_not_there_are_named_in_one_line(tmp_pa
 
 
 CONTRACT = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
+AUGMENTED = {"flip": {"p": 0.5}, "part": {"p": 1.0, "most": 0.1}, "noise": {"p": 1.0, "most": 5.0}}
 REAL = Video("Original/a", "Original", 0, "training_set", ("a",), "v.mp4", "", "hash", "DEMO")
 FAKE = Video("FaceSwap/a_b", "FaceSwap", 1, "training_set", ("a", "b"), "w.mp4", "", "hash", "DEMO")
 
@@ -299,7 +300,7 @@ def stored(folder: Path, store: str) -> TrainingGroups:
                 put_mask(name, encode_picture(255 * (noise(frame, 40, 40) > 127).astype(np.uint8), "png", 95))
                 crops.append(Crop(video.video, frame, 0, name, (0, 0, 40, 40), place, masks))
     chosen = samples_by_video([REAL, FAKE], crops, 12, everybody=False)
-    return TrainingGroups(pairs(chosen), CONTRACT, (2, 2), Augmentation(0.5, 0.1, 0.2, 0.2, 5.0), seed=3)
+    return TrainingGroups(pairs(chosen), CONTRACT, (2, 2), build_augmentation(AUGMENTED), seed=3)
 
 
 def test_training_sees_the_same_from_archives_as_from_folders_however_many_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from model_test_train.augmentation import Augmentation
+from model_test_train.augmentations.augmentation import build_augmentation
 from model_test_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from model_test_train.crop_dataset import Sample, TrainingGroups, pairs, samples_by_video, singles, training_batches
 from model_test_train.inputs import InputContract
@@ -23,6 +23,7 @@ from pipeline.index import Video
 from pipeline.params import build, read_yaml
 from preprocessing.crops import Crop
 
+AUGMENTED = {"flip": {"p": 0.5}, "part": {"p": 1.0, "most": 0.1}, "noise": {"p": 1.0, "most": 5.0}}
 CONFIG = Path(__file__).parents[1] / "model_test_train/configs/places.yaml"
 
 
@@ -81,7 +82,7 @@ def groups(tmp_path: Path) -> TrainingGroups:
             cv2.imwrite(str(crop.mask), LEFT_HALF)
     chosen = samples_by_video([REAL, FAKE], found, 12, everybody=False)
     contract = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
-    return TrainingGroups(pairs(chosen), contract, (2, 2), Augmentation(0.5, 0.1, 0.2, 0.2, 5.0), seed=3)
+    return TrainingGroups(pairs(chosen), contract, (2, 2), build_augmentation(AUGMENTED), seed=3)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -285,11 +286,16 @@ def test_learning_rates_warm_up_and_then_fall_as_the_schedule_says() -> None:
     assert [steps(step) for step in (0, 19, 20, 40)] == pytest.approx([1, 1, 0.1, 0.01])
 
 
-def test_augmentation_with_all_strengths_at_zero_changes_nothing() -> None:
-    crop = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
-    still, flipped = (Augmentation(p, 0, 0, 0, 0).draw(np.random.default_rng(1)) for p in (0, 1))
-    assert np.array_equal(still.lit(still.moved(crop)), crop)
-    assert np.array_equal(flipped.lit(flipped.moved(crop)), crop[:, ::-1])
+def test_a_self_blended_face_takes_the_place_of_the_fake_beside_its_real_one(groups: TrainingGroups) -> None:
+    groups.augmentation = build_augmentation({"self_blend": {"p": 1.0, "shift": 0.03, "colour": 0.2}})
+    pictures, labels, masks = groups[0, 0]
+    assert labels.tolist() == [1, 0]
+    fake, real = pictures.float()
+    assert 0 < (fake - real).abs().mean() < 20  # of two random pictures, some 80
+    assert masks[0].any()
+    assert not masks[1].any()
+    alone = TrainingGroups([group[1:] for group in groups.groups], groups.contract, (2, 2), groups.augmentation, seed=3)
+    assert alone[0, 0][1].tolist() == [1]
 
 
 def checkpoint_of(description: dict, trained_on: list[str]) -> Checkpoint:

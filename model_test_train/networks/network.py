@@ -11,7 +11,7 @@ from model_test_train.networks.detectors import Detector, build_detector
 from pipeline.errors import UserError
 from pipeline.params import build, read_yaml
 
-SECTIONS = ("backbone", "detector", "input", "training")
+SECTIONS = ("backbone", "detector", "input", "augmentation", "training")
 
 
 class Network(nn.Module):

@@ -1,0 +1,161 @@
+"""Looks: light, colour, grain and the traces of files. Pictures (g, 3, h, w) uint8 of one group; nothing moves.
+
+A group looks alike: the light that falls on a fake falls on its original too.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from scipy.fft import dctn, idctn
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+from pipeline.params import setting
+
+GREY = 127
+
+
+@dataclass(frozen=True)
+class Look:
+    p: float = setting("probability", low=0, high=1)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Brightness(Look):
+    most: float = setting("by how much of itself", low=0, high=1)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        return tv.adjust_brightness(pictures, 1 + self.most * rng.uniform(-1, 1))
+
+
+@dataclass(frozen=True)
+class Contrast(Look):
+    most: float = setting("by how much of itself, around the picture's mean", low=0, high=1)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        return tv.adjust_contrast(pictures, 1 + self.most * rng.uniform(-1, 1))
+
+
+@dataclass(frozen=True)
+class Hue(Look):
+    most: float = setting("of the colour circle", low=0, high=0.5)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        return tv.adjust_hue(pictures, self.most * rng.uniform(-1, 1))
+
+
+@dataclass(frozen=True)
+class Grey(Look):
+    """No colour."""
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        return tv.rgb_to_grayscale(pictures, num_output_channels=3)
+
+
+@dataclass(frozen=True)
+class PcaColour(Look):
+    """A shift along the directions in which the picture's own colours differ, as in AlexNet's training."""
+
+    most: float = setting("standard deviation, in those of the colours", low=0)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        colours = pictures.double().permute(1, 0, 2, 3).flatten(1)
+        values, directions = torch.linalg.eigh(torch.cov(colours))
+        steps = torch.from_numpy(rng.normal(0, self.most, 3)) * values.clamp(min=0).sqrt()
+        return _rounded(pictures + (directions @ steps).view(3, 1, 1))
+
+
+@dataclass(frozen=True)
+class Noise(Look):
+    """A sensor's."""
+
+    most: float = setting("standard deviation, grey levels", low=0)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        strength = self.most * rng.random()
+        return _rounded(pictures + torch.from_numpy(strength * rng.standard_normal(pictures.shape, np.float32)))
+
+
+@dataclass(frozen=True)
+class DctNoise(Look):
+    """In the frequency domain: every frequency but the mean gets stronger or weaker by itself."""
+
+    most: float = setting("standard deviation, relative", low=0)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        frequencies = dctn(pictures.numpy().astype(np.float32), axes=(2, 3), norm="ortho")
+        factors = 1 + self.most * rng.random() * rng.standard_normal(frequencies.shape[2:], np.float32)
+        factors[0, 0] = 1
+        return _rounded(torch.from_numpy(idctn(frequencies * factors, axes=(2, 3), norm="ortho")))
+
+
+@dataclass(frozen=True)
+class Blur(Look):
+    most: float = setting("standard deviation, px", low=0)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        sigma = max(0.05, self.most * rng.random())
+        return tv.gaussian_blur(pictures, [2 * round(2 * sigma) + 1] * 2, [sigma] * 2)
+
+
+@dataclass(frozen=True)
+class Jpeg(Look):
+    """Compressed once more."""
+
+    least: int = setting("quality; at most it is 95", low=1, high=95)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        quality = int(rng.integers(self.least, 96))
+        return torch.stack([tv.jpeg(picture, quality) for picture in pictures])
+
+
+@dataclass(frozen=True)
+class Downscale(Look):
+    """Made smaller, and larger again: what a low resolution loses."""
+
+    least: float = setting("of the sides", low=0.05, high=1)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        height, width = pictures.shape[2:]
+        share = rng.uniform(self.least, 1)
+        small = tv.resize(pictures, [max(1, round(height * share)), max(1, round(width * share))], antialias=True)
+        return tv.resize(small, [height, width], InterpolationMode.BILINEAR)
+
+
+@dataclass(frozen=True)
+class GridMask(Look):
+    """Squares of a grid are grey: the network cannot rely on one place."""
+
+    share: float = setting("of the picture that is hidden", low=0, high=0.9)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        height, width = pictures.shape[2:]
+        period = int(rng.integers(max(2, height // 8), max(3, height // 3)))
+        side = round(period * self.share**0.5)
+        rows, columns = ((np.arange(length) + rng.integers(period)) % period < side for length in (height, width))
+        return pictures.masked_fill(torch.from_numpy(rows[:, None] & columns), GREY)
+
+
+def _rounded(pictures: Tensor) -> Tensor:
+    return pictures.round().clamp(0, 255).byte()
+
+
+LOOKS: dict[str, type[Look]] = {
+    "brightness": Brightness,
+    "contrast": Contrast,
+    "hue": Hue,
+    "grey": Grey,
+    "pca_colour": PcaColour,
+    "noise": Noise,
+    "dct_noise": DctNoise,
+    "blur": Blur,
+    "jpeg": Jpeg,
+    "downscale": Downscale,
+    "grid_mask": GridMask,
+}
