@@ -4,11 +4,16 @@ What is drawn at random for a sample depends on (seed, epoch, its place) alone, 
 and after any interruption.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from model_test_train.augmentations.augmentation import Augmentation
@@ -32,6 +37,50 @@ class Sample:
 
 Forge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Group = tuple[Sample, ...]  # samples that stay together in a batch: a fake and its original's, or one sample alone
+
+
+class Samples(Sequence[Sample]):
+    """Samples in an array and a short table: workers share these, where they would copy objects by counting their users."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        sources: dict[tuple[str, Path, str], int] = {}
+        self.sources: list[tuple[Video, Path, Path | None, str]] = []
+        rows = array("i")
+        for sample in samples:
+            crop = sample.crop
+            suffix = crop.name.removeprefix(f"{crop.frame}_{crop.track}")
+            source = sources.setdefault((crop.video, crop.folder, suffix), len(sources))
+            if source == len(self.sources):
+                self.sources.append((sample.video, crop.folder, crop.masks, suffix))
+            rows.extend((source, crop.frame, crop.track, *crop.window))
+        self.rows: NDArray[np.int32] = np.array(rows, np.int32).reshape(-1, 7)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            part = copy.copy(self)
+            part.rows = self.rows[place]
+            return part
+        source, frame, track, *window = self.rows[place].tolist()
+        video, folder, masks, suffix = self.sources[source]
+        return Sample(Crop(video.video, frame, track, f"{frame}_{track}{suffix}", tuple(window), folder, masks), video)
+
+
+class Groups(Sequence[Group]):
+    """Groups of samples, kept as `Samples`."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.samples = Samples(sample for group in groups for sample in group)
+        self.ends = np.cumsum([len(group) for group in groups])
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, place: Any) -> Any:
+        first = self.ends[place - 1] if place else 0
+        return tuple(self.samples[number] for number in range(first, self.ends[place]))
 
 
 def samples_by_video(
@@ -97,10 +146,10 @@ class EpochBatches(Sampler):
         order = np.random.default_rng([seed, epoch]).permutation(groups)
         count = min(max(1, round(groups / per_batch)), max(1, groups // team.size))
         batches = np.array_split(order, count)[first:]
-        self.batches = [[(epoch, int(place)) for place in np.array_split(batch, team.size)[team.rank]] for batch in batches]
+        self.epoch, self.batches = epoch, [np.array_split(batch, team.size)[team.rank] for batch in batches]
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return iter(self.batches)
+        return ([(self.epoch, int(place)) for place in batch] for batch in self.batches)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -135,7 +184,7 @@ class TrainingGroups(Dataset):
 
     def __init__(
         self,
-        groups: list[Group],
+        groups: Sequence[Group],
         contract: InputContract,
         places: tuple[int, int],
         augmentation: Augmentation,
@@ -175,7 +224,7 @@ class TrainingGroups(Dataset):
 class Pictures(Dataset):
     """place -> the sample's picture (size, size, 3) uint8, as it is."""
 
-    def __init__(self, samples: list[Sample], contract: InputContract) -> None:
+    def __init__(self, samples: Sequence[Sample], contract: InputContract) -> None:
         self.samples = samples
         self.contract = contract
 
@@ -195,7 +244,7 @@ def training_batches(
     return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
 
 
-def picture_batches(samples: list[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:
+def picture_batches(samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:
     """Batches of pictures, in the samples' order."""
     return DataLoader(Pictures(samples, contract), batch_size, num_workers=workers)
 

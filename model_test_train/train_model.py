@@ -18,8 +18,8 @@ import torch
 from model_test_train.augmentations.augmentation import build_augmentation
 from model_test_train.checkpoint import Checkpoint, save_checkpoint
 from model_test_train.crop_dataset import (
-    Group,
-    Sample,
+    Groups,
+    Samples,
     TrainingGroups,
     pairs,
     picture_batches,
@@ -71,8 +71,8 @@ class Params:
 class TrainingData:
     """What a run learns from and what it is validated on."""
 
-    groups: list[Group]
-    validation: list[Sample]
+    groups: Groups
+    validation: Samples
     validation_videos: list[Video]
 
 
@@ -124,9 +124,9 @@ def validate(network: Network, data: TrainingData, params: Params, team: Team) -
     return {"val_loss": float(-np.log(true_class).mean()), "val_auc": auc(*labels_and_probabilities(verdicts))}
 
 
-def judge_samples(network: Network, samples: list[Sample], workers: int, team: Team) -> np.ndarray:
+def judge_samples(network: Network, samples: Samples, workers: int, team: Team) -> np.ndarray:
     """Each member judges its share."""
-    batches = picture_batches(list(team.share(samples)), network.input, VALIDATION_BATCH, workers)
+    batches = picture_batches(team.share(samples), network.input, VALIDATION_BATCH, workers)
     return np.array(team.gather(fake_probabilities(network, network.input, batches).tolist()))
 
 
@@ -167,7 +167,7 @@ def load_data(index: list[Video], crops_path: Path, params: Params, recipe: Reci
     validation = samples_by_video(validation_videos, crops, recipe.frames_per_video, everybody=False)
     if len({video.label for video in validation_videos if video.video in validation}) < 2:
         raise UserError("validation_set needs crops of real and of fake videos; see data/index/videos.csv")
-    return TrainingData(groups, [s for samples in validation.values() for s in samples], validation_videos)
+    return TrainingData(Groups(groups), Samples(s for samples in validation.values() for s in samples), validation_videos)
 
 
 def checkpoint_of(

@@ -13,7 +13,16 @@ from torch import nn
 
 from model_test_train.augmentations.augmentation import build_augmentation
 from model_test_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from model_test_train.crop_dataset import Sample, TrainingGroups, pairs, samples_by_video, singles, training_batches
+from model_test_train.crop_dataset import (
+    Groups,
+    Sample,
+    Samples,
+    TrainingGroups,
+    pairs,
+    samples_by_video,
+    singles,
+    training_batches,
+)
 from model_test_train.inputs import InputContract
 from model_test_train.lesson import Lesson, counted
 from model_test_train.networks.network import build_network
@@ -62,6 +71,17 @@ def test_a_fake_stands_beside_the_same_frame_of_its_own_original() -> None:
 def test_pairs_without_an_original_are_refused_in_words() -> None:
     with pytest.raises(UserError, match="paired: false"):
         pairs(samples_by_video([FAKE], crops(FAKE, 9), 3, everybody=False))
+
+
+def test_packed_groups_are_the_same_groups() -> None:
+    found = crops(REAL, 9, tracks=2) + crops(FAKE, 300)
+    groups = pairs(samples_by_video([REAL, FAKE], found, 4, everybody=False))
+    assert len({len(group) for group in groups}) == 1 < len(groups)
+    groups[1] = groups[1][:1]
+    assert list(Groups(groups)) == groups
+    samples = [sample for group in groups for sample in group]
+    assert list(Samples(samples)) == samples
+    assert list(Samples(samples)[1::2]) == samples[1::2]
 
 
 def test_rebalancing_takes_a_share_of_the_frames_by_label() -> None:
