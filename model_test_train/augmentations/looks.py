@@ -3,6 +3,7 @@
 A group looks alike: the light that falls on a fake falls on its original too.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,12 @@ GREY = 127
 
 
 @dataclass(frozen=True)
-class Look:
+class Look(ABC):
     p: float = setting("probability", low=0, high=1)
 
+    @abstractmethod
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
-        raise NotImplementedError
+        """The pictures after it."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Mixes: pictures of a batch become parts of one another, and so do their labels and masks."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,12 @@ Batch = tuple[Tensor, Tensor, Tensor]  # pictures (b, size, size, 3) uint8, labe
 
 
 @dataclass(frozen=True)
-class Mix:
+class Mix(ABC):
     p: float = setting("probability", low=0, high=1)
 
+    @abstractmethod
     def apply(self, batch: Batch, rng: Generator) -> Batch:
-        raise NotImplementedError
+        """The batch after it."""
 
 
 @dataclass(frozen=True)

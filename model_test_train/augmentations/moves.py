@@ -1,5 +1,6 @@
 """Moves: where in the picture things are. A crop's mask moves with it, and a pair of crops alike."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,12 +14,12 @@ Picture = np.ndarray  # (height, width) or (height, width, 3)
 
 
 @dataclass(frozen=True)
-class Move:
+class Move(ABC):
     p: float = setting("probability", low=0, high=1)
 
+    @abstractmethod
     def draw(self, rng: Generator) -> Callable[[Picture], Picture]:
         """How pictures are to be moved this once."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
