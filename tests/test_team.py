@@ -114,7 +114,7 @@ def test_the_command_starts_two_processes_of_which_one_writes_and_validation_is_
 
 
 def test_if_one_of_two_is_killed_the_other_ends_it_is_said_and_the_run_goes_on(project: Path) -> None:
-    command = [*TRAIN, "--devices", "2", "--num_epochs", "12", "--patience", "12"]
+    command = [*TRAIN, "--devices", "2", "--num_epochs", "4", "--patience", "4"]
     running = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list((project / "data/unfinished").glob("*.pt")):
@@ -130,7 +130,7 @@ def test_if_one_of_two_is_killed_the_other_ends_it_is_said_and_the_run_goes_on(p
     again = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "goes on after epoch" in again.stdout
-    assert len(figures(project)) == 12
+    assert len(figures(project)) == 4
 
 
 def members_of(pid: int) -> list[psutil.Process]:

@@ -16,8 +16,8 @@ from little_crops import project_of_crops
 
 from pipeline.project import CODE
 
-KILLS = int(os.environ.get("KILLS", 3))
-EPOCHS = 2 * KILLS  # so that it does not end before the last of them
+KILLS = int(os.environ.get("KILLS", 2))
+EPOCHS = KILLS + 2  # so that it does not end before the last of them
 TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
 
 
