@@ -9,32 +9,14 @@ from torch import Tensor
 
 from model_test_train.augmentations.augmentation import KINDS, Augmentation, build_augmentation
 from model_test_train.augmentations.looks import LOOKS
+from model_test_train.augmentations.sheet import SHOWN
 from pipeline.errors import UserError
 
 SIZE = 64
-STRENGTHS: dict[str, dict[str, Any]] = {
-    "flip": {},
-    "part": {"most": 0.3},
-    "rotate": {"degrees": 30},
-    "brightness": {"most": 0.4},
-    "contrast": {"most": 0.4},
-    "hue": {"most": 0.3},
-    "grey": {},
-    "pca_colour": {"most": 0.5},
-    "noise": {"most": 20},
-    "dct_noise": {"most": 0.5},
-    "blur": {"most": 3},
-    "jpeg": {"least": 20},
-    "downscale": {"least": 0.3},
-    "grid_mask": {"share": 0.3},
-    "mixup": {"alpha": 1.0},
-    "cutmix": {"alpha": 1.0},
-    "self_blend": {"shift": 0.04, "colour": 0.15},
-}
 
 
 def only(name: str, p: float = 1.0) -> Augmentation:
-    return build_augmentation({name: {"p": p, **STRENGTHS[name]}})
+    return build_augmentation({name: {"p": p, **SHOWN[name]}})
 
 
 def portrait(seed: int = 0) -> np.ndarray:
@@ -62,7 +44,7 @@ def grain(picture: np.ndarray) -> float:
 
 
 def test_every_augmentation_is_spoken_of_here() -> None:
-    assert set(STRENGTHS) == set(KINDS)
+    assert set(SHOWN) == set(KINDS)
 
 
 @pytest.mark.parametrize("name", LOOKS)

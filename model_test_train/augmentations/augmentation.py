@@ -1,15 +1,14 @@
 """The section `augmentation` of a network's YAML -> what happens to a group of crops, and to a batch."""
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 from torch import Tensor
 
+from model_test_train.augmentations.chance import Key
 from model_test_train.augmentations.looks import LOOKS, Look
 from model_test_train.augmentations.mixes import MIXES, Batch, Mix
 from model_test_train.augmentations.moves import MOVES, Move, Picture
@@ -18,7 +17,6 @@ from pipeline.errors import UserError
 from pipeline.params import build
 
 KINDS: dict[str, type[Any]] = {**MOVES, **LOOKS, **MIXES, "self_blend": SelfBlend}
-Key = tuple[int, ...]  # what decides all that is drawn: seed, epoch, place
 
 
 @dataclass(frozen=True)
@@ -32,26 +30,27 @@ class Augmentation:
 
     def move(self, key: Key) -> Callable[[Picture], Picture]:
         """How the crops of a group, and their masks, are moved this once."""
-        drawn = [move.draw(rng) for name, move in self.moves.items() if (rng := happens(move.p, name, key))]
+        drawn = [move.draw(rng) for name, move in self.moves.items() if (rng := move.happens(name, key))]
         return lambda picture: reduce(lambda moved, move: move(moved), drawn, picture)
 
     def look(self, pictures: Tensor, key: Key) -> Tensor:
         """Pictures (g, 3, h, w) uint8 of a group."""
         for name, look in self.looks.items():
-            if rng := happens(look.p, name, key):
+            if rng := look.happens(name, key):
                 pictures = look.apply(pictures, rng)
         return pictures
 
     def mix(self, batch: Batch, key: Key) -> Batch:
         for name, mix in self.mixes.items():
-            if rng := happens(mix.p, name, key):
+            if rng := mix.happens(name, key):
                 batch = mix.apply(batch, rng)
         return batch
 
     def forgery(self, key: Key) -> Callable[[Picture], tuple[Picture, np.ndarray]] | None:
         """How a real face is made a fake, if this once one is."""
-        rng = happens(self.self_blend.p, "self_blend", key) if self.self_blend else None
-        return (lambda crop: self.self_blend.forge(crop, rng)) if self.self_blend and rng else None  # type: ignore[union-attr]
+        if self.self_blend and (rng := self.self_blend.happens("self_blend", key)):
+            return partial(self.self_blend.forge, rng=rng)
+        return None
 
 
 NO_AUGMENTATION = Augmentation({}, {}, {}, None)
@@ -63,9 +62,3 @@ def build_augmentation(lines: dict[str, Any]) -> Augmentation:
     made = {name: build(KINDS[name], settings or {}, f"augmentation.{name}") for name, settings in lines.items()}
     moves, looks, mixes = ({name: one for name, one in made.items() if name in kind} for kind in (MOVES, LOOKS, MIXES))
     return Augmentation(moves, looks, mixes, made.get("self_blend"))
-
-
-def happens(p: float, name: str, key: Key) -> Generator | None:
-    """What to draw from, if it does."""
-    rng = np.random.default_rng([*key, zlib.crc32(name.encode())])
-    return rng if rng.random() < p else None

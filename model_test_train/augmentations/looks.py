@@ -14,15 +14,14 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
+from model_test_train.augmentations.chance import Chance
 from pipeline.params import setting
 
 GREY = 127
 
 
 @dataclass(frozen=True)
-class Look(ABC):
-    p: float = setting("probability", low=0, high=1)
-
+class Look(Chance, ABC):
     @abstractmethod
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
         """The pictures after it."""

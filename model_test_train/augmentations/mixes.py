@@ -8,6 +8,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
+from model_test_train.augmentations.chance import Chance
 from pipeline.params import setting
 
 COARSE_GRID = (8, 8)  # where the network has no places
@@ -15,9 +16,7 @@ Batch = tuple[Tensor, Tensor, Tensor]  # pictures (b, size, size, 3) uint8, labe
 
 
 @dataclass(frozen=True)
-class Mix(ABC):
-    p: float = setting("probability", low=0, high=1)
-
+class Mix(Chance, ABC):
     @abstractmethod
     def apply(self, batch: Batch, rng: Generator) -> Batch:
         """The batch after it."""

@@ -8,15 +8,14 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from model_test_train.augmentations.chance import Chance
 from pipeline.params import setting
 
 Picture = np.ndarray  # (height, width) or (height, width, 3)
 
 
 @dataclass(frozen=True)
-class Move(ABC):
-    p: float = setting("probability", low=0, high=1)
-
+class Move(Chance, ABC):
     @abstractmethod
     def draw(self, rng: Generator) -> Callable[[Picture], Picture]:
         """How pictures are to be moved this once."""

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from model_test_train.augmentations.chance import Chance
 from pipeline.params import setting
 
 Picture = np.ndarray  # (height, width, 3) uint8, a face with some margin around it
@@ -19,8 +20,7 @@ VISIBLE = 0.1  # of the copy, from where a pixel counts as changed
 
 
 @dataclass(frozen=True)
-class SelfBlend:
-    p: float = setting("probability", low=0, high=1)
+class SelfBlend(Chance):
     shift: float = setting("of the copy, in sides of the crop, at most", low=0, high=0.2)
     colour: float = setting("change of the copy's colours, at most", low=0, high=1)
 
