@@ -32,7 +32,7 @@ def peak_of(folder: Path, seconds: float, workers: int) -> float:
     while time.monotonic() < ends:
         if running.poll() is not None:
             sys.exit(f"training ended with status {running.returncode}")
-        if ends == float("inf") and list((folder / "data/unfinished").glob("*.pt")):
+        if ends == float("inf") and list((folder / "data/runs").glob("*/state.pt")):
             ends = time.monotonic() + seconds
         peak = max(peak, memory_of(psutil.Process(running.pid)))
         time.sleep(0.2)

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -73,7 +73,8 @@ class Groups(Sequence[Group]):
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.samples = Samples(sample for group in groups for sample in group)
-        self.ends = np.cumsum([len(group) for group in groups])
+        self.sizes = np.array([len(group) for group in groups], int)
+        self.ends = np.cumsum(self.sizes)
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -184,7 +185,7 @@ class TrainingGroups(Dataset):
 
     def __init__(
         self,
-        groups: Sequence[Group],
+        groups: Groups,
         contract: InputContract,
         places: tuple[int, int],
         augmentation: Augmentation,
@@ -239,9 +240,15 @@ def training_batches(
     dataset: TrainingGroups, batch_size: int, workers: int, seed: int, epoch: int, first: int = 0, team: Team = ALONE
 ) -> DataLoader:
     """Batches of about `batch_size` pictures, or this member's share of them."""
-    per_batch = max(1, batch_size // len(dataset.groups[0]))
+    per_batch = max(1, batch_size // int(dataset.groups.sizes[0]))
     batches = EpochBatches(len(dataset), per_batch, seed, epoch, first, team)
     return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
+
+
+def pictures_in(batches: DataLoader) -> int:
+    """How many pictures training batches hold together."""
+    groups, sampler = cast(TrainingGroups, batches.dataset).groups, cast(EpochBatches, batches.batch_sampler)
+    return sum(int(groups.sizes[places].sum()) for places in sampler.batches)
 
 
 def picture_batches(samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:

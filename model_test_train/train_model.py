@@ -5,49 +5,50 @@ Reads the index and data/crops, writes data/models. A killed run goes on from th
 """
 
 import argparse
-import io
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
+from model_test_train import sanity
 from model_test_train.augmentations.augmentation import build_augmentation
+from model_test_train.augmentations.mixes import Batch
 from model_test_train.checkpoint import Checkpoint, save_checkpoint
 from model_test_train.crop_dataset import (
     Groups,
     Samples,
     TrainingGroups,
     pairs,
-    picture_batches,
+    pictures_in,
     samples_by_video,
     singles,
     training_batches,
 )
-from model_test_train.figures import auc, best_threshold
-from model_test_train.judging import fake_probabilities
-from model_test_train.networks.network import Network, build_network, read_description
-from model_test_train.team import Team, joined, start_team, team_wanted, with_synced_norms
+from model_test_train.networks.network import build_network, read_description
+from model_test_train.run_folder import RunFolder
+from model_test_train.team import ALONE, Team, joined, start_team, team_wanted, with_synced_norms
 from model_test_train.training import PRECISIONS, Recipe, Run, Trainer, begin_run, is_stale, keep_if_best
-from model_test_train.verdicts import FrameScore, Verdict, judge_videos
+from model_test_train.validation import validate
+from model_test_train.watching import Watched
 from pipeline.errors import UserError, run
 from pipeline.index import Video, of_dataset, read_index
 from pipeline.ledger import content_hash, key_of
 from pipeline.memory import keep_memory
-from pipeline.outputs import write_bytes, write_csv, write_json
-from pipeline.params import PathFlag, build, load_params, read_command_line, setting
+from pipeline.outputs import write_bytes
+from pipeline.params import PathFlag, SwitchFlag, build, load_params, read_command_line, setting
 from pipeline.progress import track
-from pipeline.project import from_root
+from pipeline.project import from_root, relative
 from pipeline.provenance import code_revision
 from pipeline.reproducible import DEVICES, seed_everything
 from preprocessing import detection, extraction
 from preprocessing.crops import ledgers_in, read_crops
 
-VALIDATION_BATCH = 64
-HISTORY_COLUMNS = ("epoch", "train_loss", "val_loss", "val_auc")
+CHANGE_NOTHING = ("workers", "save_seconds", "tensorboard")  # settings under which it is the same run
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Params:
     precision: str = setting("of the network's arithmetic in training", choices=tuple(PRECISIONS))
     compile: bool = setting("the network by torch.compile, which needs a C++ compiler")
     save_seconds: float = setting("between two states on disk of a run that goes on", low=0)
+    tensorboard: bool = setting("events for TensorBoard in the run's folder")
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,43 @@ class TrainingData:
 
 
 def train_model(
-    data: TrainingData, description: dict[str, Any], params: Params, unfinished: Path, team: Team, device: torch.device
+    data: TrainingData,
+    description: dict[str, Any],
+    params: Params,
+    folder: RunFolder,
+    output: Path,
+    checkpoint_of: Callable[[Run, int], Checkpoint],
+    team: Team,
+    device: torch.device,
 ) -> Run:
-    """Trains to the end (or until validation no longer improves), from the state in `unfinished` if there is one."""
+    """Trains to the end (or until validation no longer improves), from the state in the run's folder if there is one."""
+    recipe, dataset, training = prepared(data, description, params, team, device)
+    folder.restore(training)
+    trainer = Trainer(training, recipe, params.seed, team, params.precision, dataset.augmentation)
+    if params.compile:
+        trainer.lesson.compile()
+    watched = Watched(output, folder.path, training, params.tensorboard) if team.leads else None
+    save = partial(folder.save, training)
+    while training.epoch < params.num_epochs and not is_stale(training, params.patience):
+        batches = training_batches(dataset, recipe.batch_size, params.workers, params.seed, training.epoch, training.step, team)
+        losses = trainer.train_epoch(shown(batches, training, params, team), save, params.save_seconds)
+        found = validate(training.averaged, data.validation, data.validation_videos, params.workers, team)
+        keep_if_best(training, {**losses, **found.figures()})
+        folder.say(told(training.history[-1], trainer.pictures_a_second))
+        folder.keep(training, checkpoint_of)
+        if watched:
+            watched.note(training, found, trainer.pictures_a_second)
+        save()
+    if watched:
+        watched.close(training)
+    training.network.load_state_dict(training.best)
+    return training
+
+
+def prepared(
+    data: TrainingData, description: dict[str, Any], params: Params, team: Team, device: torch.device
+) -> tuple[Recipe, TrainingGroups, Run]:
+    """What a run is made of, at its first step."""
     seed_everything(params.seed, params.threads)
     keep_memory()
     recipe = build(Recipe, description["training"], f"{params.config}: training")
@@ -90,65 +126,21 @@ def train_model(
         raise UserError("training.mask_weight and gaze_weight must be 0: this detector's tokens are no places")
     dataset = TrainingGroups(data.groups, network.input, network.detector.places or (1, 1), augmentation, params.seed)
     steps = len(training_batches(dataset, recipe.batch_size, 0, params.seed, 0))
-    training = begin_run(network, recipe, steps, params.num_epochs, params.precision)
-    if unfinished.is_file():
-        training.restore(torch.load(unfinished, "cpu", weights_only=True))
-        say(team, f"goes on after epoch {training.epoch}, step {training.step}")
-    trainer = Trainer(training, recipe, params.seed, team, params.precision, augmentation)
-    if params.compile:
-        trainer.lesson.compile()
-    save = partial(save_state, unfinished, training) if team.leads else lambda: None
-    while training.epoch < params.num_epochs and not is_stale(training, params.patience):
-        batches = training_batches(dataset, recipe.batch_size, params.workers, params.seed, training.epoch, training.step, team)
-        doing = f"epoch {training.epoch + 1} of {params.num_epochs}"
-        shown = track(batches, len(batches), doing, "batches") if team.leads else batches
-        train_loss = trainer.train_epoch(shown, save, params.save_seconds)
-        keep_if_best(training, {"train_loss": train_loss, **validate(training.averaged, data, params, team)})
-        say(team, "  ".join(f"{name} {value:.4g}" for name, value in training.history[-1].items()))
-        save()
-    network.load_state_dict(training.best)
-    return training
+    return recipe, dataset, begin_run(network, recipe, steps, params.num_epochs, params.precision)
 
 
-def say(team: Team, words: str) -> None:
-    if team.leads:
-        print(words, flush=True)
+def shown(batches: DataLoader, training: Run, params: Params, team: Team) -> Iterable[Batch]:
+    """The batches, with a bar for who looks."""
+    if not team.leads:
+        return batches
+    doing, pictures = f"epoch {training.epoch + 1} of {params.num_epochs}", team.size * pictures_in(batches)
+    return track(batches, pictures, doing, "pictures", size=lambda batch: team.size * len(batch[1]))
 
 
-def validate(network: Network, data: TrainingData, params: Params, team: Team) -> dict[str, float]:
-    """Loss over the frames, AUC over the videos."""
-    probabilities = judge_samples(network, data.validation, params.workers, team)
-    labels = np.array([sample.video.label for sample in data.validation])
-    true_class = np.clip(np.where(labels, probabilities, 1 - probabilities), 1e-7, 1)
-    verdicts = validation_verdicts(data, probabilities)
-    return {"val_loss": float(-np.log(true_class).mean()), "val_auc": auc(*labels_and_probabilities(verdicts))}
-
-
-def judge_samples(network: Network, samples: Samples, workers: int, team: Team) -> np.ndarray:
-    """Each member judges its share."""
-    batches = picture_batches(team.share(samples), network.input, VALIDATION_BATCH, workers)
-    return np.array(team.gather(fake_probabilities(network, network.input, batches).tolist()))
-
-
-def validation_verdicts(data: TrainingData, probabilities: np.ndarray) -> list[Verdict]:
-    frames = [
-        FrameScore(sample.video.video, sample.crop.frame, sample.crop.track, str(sample.crop.path), float(probability))
-        for sample, probability in zip(data.validation, probabilities, strict=True)
-    ]
-    return judge_videos(data.validation_videos, frames, threshold=0.5, aggregation="mean")
-
-
-def labels_and_probabilities(verdicts: list[Verdict]) -> tuple[np.ndarray, np.ndarray]:
-    """Of the videos that got a verdict."""
-    judged = [(v.video.label, v.fake_probability) for v in verdicts if v.fake_probability is not None]
-    labels, probabilities = zip(*judged, strict=True) if judged else ((), ())
-    return np.array(labels, int), np.array(probabilities, float)
-
-
-def save_state(path: Path, training: Run) -> None:
-    state = io.BytesIO()
-    torch.save(training.state(), state)
-    write_bytes(path, state.getvalue())
+def told(row: dict[str, float], pictures_a_second: float) -> str:
+    """An epoch's figures in a line."""
+    names = ("epoch", "train_loss", "val_loss", "val_auc")
+    return "  ".join(f"{name} {row[name]:.4g}" for name in names) + f"  {pictures_a_second:.0f} pictures a second"
 
 
 def load_data(index: list[Video], crops_path: Path, params: Params, recipe: Recipe) -> TrainingData:
@@ -171,33 +163,26 @@ def load_data(index: list[Video], crops_path: Path, params: Params, recipe: Reci
 
 
 def checkpoint_of(
-    training: Run,
-    probabilities: np.ndarray,
-    data: TrainingData,
-    description: dict[str, Any],
-    params: Params,
-    index_path: Path,
-    index: list[Video],
+    training: Run, epoch: int, *, description: dict[str, Any], params: Params, index_path: Path, index: list[Video]
 ) -> Checkpoint:
-    """What the best network's file says beside its weights; the threshold is the best on the validation videos."""
-    verdicts = validation_verdicts(data, probabilities)
-    name = f"{Path(params.config).stem}_checkpoint{training.best_epoch}_{params.dataset}"
+    """What the file of an epoch's network says beside its weights; the threshold is the best on the validation videos."""
+    figures = training.history[epoch - 1]
     return Checkpoint(
-        name=name,
+        name=f"{Path(params.config).stem}_checkpoint{epoch}_{params.dataset}",
         description=description,
         preprocessing={
             "detect_faces": asdict(load_params("detect_faces", detection.Params).settings()),
             "extract_crops": asdict(load_params("extract_crops", extraction.Params).crop_settings()),
         },
-        threshold=best_threshold(*labels_and_probabilities(verdicts)),
+        threshold=figures["threshold"],
         calibration=None,
         trained_on=sorted({video.dataset for video in index}),
         provenance={
             "code": code_revision("train"),
             "params": asdict(params),
             "index": content_hash(index_path),
-            "epoch": training.best_epoch,
-            "validation": training.history[training.best_epoch - 1],
+            "epoch": epoch,
+            "validation": figures,
         },
     )
 
@@ -209,10 +194,12 @@ def main() -> None:
         Params,
         index=PathFlag("data/index/videos.csv", "the index of videos"),
         crops=PathFlag("data/crops", "the crops of its videos"),
-        resume=PathFlag(None, "state of an unfinished run to go on from"),
+        resume=PathFlag(None, "state of an unfinished run to go on from (the same run is found without it)"),
+        sanity=SwitchFlag("only check what is worth checking before a long run: data, gradients, one batch by heart"),
         output_path=PathFlag("data/models", "where the checkpoint goes"),
     )
-    if size := team_wanted(params.devices, params.device):
+    size = 0 if paths.sanity else team_wanted(params.devices, params.device)
+    if size:
         start_team(size, sys.argv)
         return
     with joined(params.device) as (team, device):
@@ -223,25 +210,44 @@ def train(params: Params, paths: argparse.Namespace, team: Team, device: torch.d
     description = read_description(config_path(params.config))
     index = read_index(paths.index)
     data = load_data(index, paths.crops, params, build(Recipe, description["training"], f"{params.config}: training"))
-    say(team, f"{len(data.groups)} training groups, {len(data.validation)} validation crops")
-    key = key_of(
-        asdict(params), description, content_hash(paths.index), [content_hash(path) for path in ledgers_in(paths.crops)]
-    )
-    unfinished = from_root(f"data/unfinished/train-{key}.pt")
-    if paths.resume and team.leads:
-        write_bytes(unfinished, paths.resume.read_bytes())
-    team.wait()
-    training = train_model(data, description, params, unfinished, team, device)
-    probabilities = judge_samples(training.network, data.validation, params.workers, team)
-    if not team.leads:
+    folder = RunFolder(run_path(params, description, paths), team.leads)
+    folder.write_config({"train": asdict(params), **description})
+    folder.say(f"{len(data.groups)} training groups, {len(data.validation)} validation crops")
+    if paths.sanity:
+        check_sanity(data, description, params, folder, device)
         return
-    checkpoint = checkpoint_of(training, probabilities, data, description, params, paths.index, index)
-    save_checkpoint(paths.output_path / "best.safetensors", training.network, checkpoint)
-    write_csv(paths.output_path / "history.csv", HISTORY_COLUMNS, training.history)
-    best = training.history[training.best_epoch - 1]
-    write_json(paths.output_path / "metrics.json", {**best, "threshold": checkpoint.threshold})
-    unfinished.unlink()
-    print(f"{checkpoint.name}: validation AUC {best['val_auc']:.3f}, threshold {checkpoint.threshold:.3f}")
+    if paths.resume and team.leads:
+        write_bytes(folder.state, paths.resume.read_bytes())
+    team.wait()
+    card = partial(checkpoint_of, description=description, params=params, index_path=paths.index, index=index)
+    training = train_model(data, description, params, folder, paths.output_path, card, team, device)
+    if team.leads:
+        checkpoint = card(training, training.best_epoch)
+        save_checkpoint(paths.output_path / "best.safetensors", training.network, checkpoint)
+        best = training.history[training.best_epoch - 1]
+        folder.say(f"{checkpoint.name}: validation AUC {best['val_auc']:.3f}, threshold {checkpoint.threshold:.3f}")
+        folder.say(f"the whole run: {relative(folder.path)}")
+        folder.close()
+
+
+def run_path(params: Params, description: dict[str, Any], paths: argparse.Namespace) -> Path:
+    """The folder of this very run: with other settings, another network or other data it is another one."""
+    ledgers = [content_hash(path) for path in ledgers_in(paths.crops)]
+    settings = {name: value for name, value in asdict(params).items() if name not in CHANGE_NOTHING}
+    key = key_of(settings, description, content_hash(paths.index), ledgers)
+    return from_root(f"data/runs/{Path(params.config).stem}_{params.dataset}_{key[:8]}")
+
+
+def check_sanity(
+    data: TrainingData, description: dict[str, Any], params: Params, folder: RunFolder, device: torch.device
+) -> None:
+    recipe, dataset, training = prepared(data, description, params, ALONE, device)
+    failed = 0
+    for is_well, words in sanity.check(training, dataset, recipe, params.seed, folder.path / "batch.png"):
+        folder.say(f"{'well' if is_well else 'WRONG'}: {words}")
+        failed += not is_well
+    if failed:
+        raise UserError(f"{failed} of the checks found something wrong, as told above")
 
 
 def config_path(config: str) -> Path:

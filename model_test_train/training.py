@@ -26,6 +26,8 @@ from model_test_train.team import ALONE, Team
 from pipeline.errors import UserError
 from pipeline.params import setting
 
+# The whole, and what it is put together from: was it changed, was each place, did the class token look there?
+LOSSES = ("train_loss", "verdict_loss", "place_loss", "gaze_loss")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -65,18 +67,23 @@ class Run:
     scaler: torch.amp.GradScaler
     epoch: int = 0  # finished epochs
     step: int = 0  # finished steps of the one that is going on
-    loss_sum: float = 0.0  # over these steps
+    loss_sums: list[float] = field(default_factory=list)  # over these steps, of each of LOSSES
     best_epoch: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch
     history: list[dict[str, float]] = field(default_factory=list)  # figures of each finished epoch
 
     MODULES = ("network", "average", "optimizer", "schedule", "scaler")
-    PLAIN = ("epoch", "step", "loss_sum", "best_epoch", "best", "history")
+    PLAIN = ("epoch", "step", "loss_sums", "best_epoch", "best", "history")
 
     @property
     def averaged(self) -> Network:
         """The network with the moving average of its weights."""
         return cast(Network, self.average.module)
+
+    def note(self, losses: list[float]) -> None:
+        """A step is finished."""
+        self.loss_sums = [before + loss for before, loss in zip(self.loss_sums or [0.0] * len(losses), losses, strict=True)]
+        self.step += 1
 
     def state(self) -> dict[str, Any]:
         """All of it, as plain values and tensors that `torch.load(weights_only=True)` reads."""
@@ -149,7 +156,7 @@ class Trainer:
         self.run, self.recipe, self.seed, self.team, self.augmentation = run, recipe, seed, team, augmentation
         self.device = next(run.network.parameters()).device
         self.precision = PRECISIONS[precision]
-        self.parts = recipe.accumulation
+        self.parts, self.pictures_a_second = recipe.accumulation, 0.0
         self.weights = torch.tensor([1.0, recipe.mask_weight, recipe.gaze_weight], device=self.device)
         of_places = bool(recipe.mask_weight or recipe.gaze_weight)
         lesson = Lesson(run.network, recipe.label_smoothing, recipe.class_weights, of_places)
@@ -158,29 +165,31 @@ class Trainer:
             unused = run.network.detector.places is not None and not of_places
             self.lesson = DistributedDataParallel(lesson, find_unused_parameters=unused)
 
-    def train_epoch(self, batches: Iterable[Batch], save: Callable[[], None], save_seconds: float) -> float:
-        """The steps that are left of an epoch; `save` is called that often. Returns the mean loss of the whole epoch."""
-        run, saved = self.run, time.monotonic()
+    def train_epoch(self, batches: Iterable[Batch], save: Callable[[], None], save_seconds: float) -> dict[str, float]:
+        """The steps that are left of an epoch; `save` is called that often. Returns the mean losses of the whole epoch."""
+        run, begun = self.run, time.monotonic()
+        saved, pictures = begun, 0
         run.network.train()
         for batch in batches:
-            run.loss_sum += self.step(batch)
-            run.step += 1
+            run.note(self.step(batch))
+            pictures += self.team.size * len(batch[1])
             if time.monotonic() - saved >= save_seconds:
                 save()
                 saved = time.monotonic()
-        mean = run.loss_sum / max(1, run.step)
-        run.epoch, run.step, run.loss_sum = run.epoch + 1, 0, 0.0
-        return mean
+        self.pictures_a_second = pictures / max(time.monotonic() - begun, 1e-9)
+        means = {name: total / max(1, run.step) for name, total in zip(LOSSES, run.loss_sums, strict=False)}
+        run.epoch, run.step, run.loss_sums = run.epoch + 1, 0, []
+        return means
 
-    def step(self, batch: Batch) -> float:
-        """One step of the optimiser; where the GPU's memory does not suffice, by more and smaller parts of the batch."""
+    def step(self, batch: Batch) -> list[float]:
+        """One step of the optimiser: the LOSSES. Where the GPU's memory is short, by more and smaller parts of the batch."""
         run = self.run
         batch = self.augmentation.mix(batch, (self.seed, run.epoch, run.step, self.team.rank))
         pixels, labels, masks = (part.to(self.device, non_blocking=True) for part in batch)
         pixels = run.network.input.normalise(pixels)
         while True:
             try:
-                loss = self._learn(pixels, labels, masks)
+                losses = self._learn(pixels, labels, masks)
                 break
             except torch.OutOfMemoryError:
                 if self.team.size > 1 or 2 * self.parts > len(labels):
@@ -198,24 +207,25 @@ class Trainer:
         run.scaler.update()
         run.schedule.step()
         run.average.update_parameters(run.network)
-        return loss
+        return losses
 
-    def _learn(self, pixels: Tensor, labels: Tensor, masks: Tensor) -> float:
-        """The loss and its gradients: of all members' pictures, however they are shared out."""
+    def _learn(self, pixels: Tensor, labels: Tensor, masks: Tensor) -> list[float]:
+        """The losses and their gradients: of all members' pictures, however they are shared out."""
         torch.manual_seed(_mixed(self.seed, self.run.epoch, self.run.step, self.team.rank))  # of dropout
         self.run.optimizer.zero_grad(set_to_none=True)
         counts = self.team.sum(counted(labels, masks)).clamp(min=1)
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros(len(LOSSES), device=self.device)
         shares = [part.tensor_split(self.parts) for part in (pixels, labels, masks)]
         for number, share in enumerate(zip(*shares, strict=True)):
             is_last = number == self.parts - 1
             waits = nullcontext() if is_last or self.team.size == 1 else cast(Any, self.lesson).no_sync()
             with waits, torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                loss = (self.lesson(*share) / counts) @ self.weights
+                losses = self.lesson(*share) / counts
+                loss = losses @ self.weights
                 # The members' gradients are averaged, where the sum is meant.
                 self.run.scaler.scale(self.team.size * loss).backward()
-            total += loss.detach()
-        return self.team.sum(total).item()
+            total += torch.cat((loss[None], losses)).detach()
+        return self.team.sum(total).tolist()
 
 
 def _mixed(*numbers: int) -> int:

@@ -74,5 +74,5 @@ def _write_settings(folder: Path, training: dict[str, Any], train: dict[str, Any
     description["training"] |= {"frames_per_video": 100, "batch_size": 8, **training}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(description))
     params = yaml.safe_load((CODE / "params.yaml").read_text())
-    params["train"] |= {"config": "tiny.yaml", "workers": 0, "threads": 1, "device": "cpu", **train}
+    params["train"] |= {"config": "tiny.yaml", "workers": 0, "threads": 1, "device": "cpu", "tensorboard": False, **train}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

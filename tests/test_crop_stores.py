@@ -18,7 +18,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from model_test_train.augmentations.augmentation import build_augmentation
-from model_test_train.crop_dataset import Pictures, TrainingGroups, pairs, samples_by_video, training_batches
+from model_test_train.crop_dataset import Groups, Pictures, TrainingGroups, pairs, samples_by_video, training_batches
 from model_test_train.inputs import InputContract
 from pipeline.errors import UserError
 from pipeline.index import Video, read_index, write_index
@@ -300,7 +300,7 @@ def stored(folder: Path, store: str) -> TrainingGroups:
                 put_mask(name, encode_picture(255 * (noise(frame, 40, 40) > 127).astype(np.uint8), "png", 95))
                 crops.append(Crop(video.video, frame, 0, name, (0, 0, 40, 40), place, masks))
     chosen = samples_by_video([REAL, FAKE], crops, 12, everybody=False)
-    return TrainingGroups(pairs(chosen), CONTRACT, (2, 2), build_augmentation(AUGMENTED), seed=3)
+    return TrainingGroups(Groups(pairs(chosen)), CONTRACT, (2, 2), build_augmentation(AUGMENTED), seed=3)
 
 
 def test_training_sees_the_same_from_archives_as_from_folders_however_many_read(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Two processes learn what one learns, of the same batches; and if one of them ends, so does the other, and nothing is lost."""
 
-import csv
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,7 +46,8 @@ def learn(rank: int, size: int, port: int, folder: Path) -> None:
     """The gradients, and the statistics of the norms, after one batch; of a team, each member has a part, of another size."""
     torch.set_num_threads(1)
     if size > 1:
-        os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="localhost", MASTER_PORT=str(port))
+        told = {"NTASKS": size, "PROCID": rank, "LOCALID": rank, "LAUNCH_NODE_IPADDR": "localhost", "JOB_ID": port}
+        os.environ.update({f"SLURM_{name}": str(value) for name, value in told.items()}, MASTER_PORT=str(port))  # as by srun
     with joined("cpu") as (team, _):
         torch.manual_seed(0)
         description = read_description(CODE / "model_test_train/configs/places.yaml")
@@ -81,16 +82,16 @@ def test_two_processes_and_one_with_the_whole_batch_have_the_same_gradients(tmp_
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as one:
         one.bind(("localhost", 0))
         return one.getsockname()[1]
 
 
 def figures(folder: Path) -> list[dict[str, float]]:
-    with (folder / "data/models/history.csv").open() as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    """Of each epoch."""
+    tables = sorted((folder / "data/models/plots/metrics").glob("*.tsv"))
+    columns = {table.stem: [float(line.split("\t")[1]) for line in table.read_text().splitlines()[1:]] for table in tables}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_if_one_of_two_is_killed_the_other_ends_it_is_said_and_the_run_goes_on(p
     command = [*TRAIN, "--devices", "2", "--num_epochs", "4", "--patience", "4"]
     running = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list((project / "data/unfinished").glob("*.pt")):
+    while time.monotonic() < deadline and not list((project / "data/runs").glob("*/state.pt")):
         time.sleep(0.05)
     members = members_of(running.pid)
     assert len(members) == 2

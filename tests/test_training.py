@@ -102,7 +102,7 @@ def groups(tmp_path: Path) -> TrainingGroups:
             cv2.imwrite(str(crop.mask), LEFT_HALF)
     chosen = samples_by_video([REAL, FAKE], found, 12, everybody=False)
     contract = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
-    return TrainingGroups(pairs(chosen), contract, (2, 2), build_augmentation(AUGMENTED), seed=3)
+    return TrainingGroups(Groups(pairs(chosen)), contract, (2, 2), build_augmentation(AUGMENTED), seed=3)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -140,7 +140,7 @@ def loss_of(network: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, mask
 
 def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: TrainingGroups) -> None:
     fake, real = groups.groups[0]
-    groups.groups[0] = (Sample(replace(fake.crop, masks=None), fake.video), real)
+    groups.groups = Groups([(Sample(replace(fake.crop, masks=None), fake.video), real)])
     _, labels, masks = groups[0, 0]
     assert masks[0].isnan().all()
     network = build_network(read_yaml(CONFIG))
@@ -216,8 +216,7 @@ def one_epoch(run: Run, groups: TrainingGroups, stop_after: int | None = None) -
     batches = training_batches(groups, 8, 0, 3, run.epoch, run.step)
     if stop_after is not None:
         for batch in islice(batches, stop_after):
-            run.loss_sum += trainer_of(run).step(batch)
-            run.step += 1
+            run.note(trainer_of(run).step(batch))
         return
     trainer_of(run).train_epoch(batches, lambda: None, 60)
     keep_if_best(run, {"val_loss": 1 / run.epoch})
@@ -269,13 +268,13 @@ def test_where_memory_is_short_a_batch_is_learnt_from_in_more_parts(
     trainer = trainer_of(begun())
     learn, most = trainer._learn, 3
 
-    def with_little_memory(*tensors: torch.Tensor) -> float:
+    def with_little_memory(*tensors: torch.Tensor) -> list[float]:
         if len(tensors[1]) / trainer.parts > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return learn(*tensors)
 
     monkeypatch.setattr(trainer, "_learn", with_little_memory)
-    assert trainer.step(batch) > 0
+    assert trainer.step(batch)[0] > 0
     assert trainer.parts == 4
     assert "in 4 parts" in capsys.readouterr().err
     most = 0
@@ -314,7 +313,7 @@ def test_a_self_blended_face_takes_the_place_of_the_fake_beside_its_real_one(gro
     assert 0 < (fake - real).abs().mean() < 20  # of two random pictures, some 80
     assert masks[0].any()
     assert not masks[1].any()
-    alone = TrainingGroups([group[1:] for group in groups.groups], groups.contract, (2, 2), groups.augmentation, seed=3)
+    alone = TrainingGroups(Groups([group[1:] for group in groups.groups]), groups.contract, (2, 2), groups.augmentation, seed=3)
     assert alone[0, 0][1].tolist() == [1]
 
 

@@ -27,7 +27,7 @@ def project(folder: Path) -> Path:
 
 
 def trained(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in (folder / "data/models").iterdir()}
+    return {file.name: file.read_bytes() for file in (folder / "data/models").rglob("*") if file.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -62,4 +62,4 @@ def wait_for_a_state(folder: Path, running: subprocess.Popen[str]) -> None:
 
 
 def states(folder: Path) -> list[int]:
-    return [file.stat().st_mtime_ns for file in (folder / "data/unfinished").glob("*.pt")]
+    return [file.stat().st_mtime_ns for file in (folder / "data/runs").glob("*/state.pt")]
