@@ -8,7 +8,7 @@ import numpy as np
 
 from explain_model.heatmaps import peak
 from explain_model.samples import ExplainedSample
-from model_test_train.figures import bootstrap, identity_groups
+from model_test_train.figures.intervals import Figure, drawn_weights, identity_groups, with_interval
 from model_test_train.inputs import resized
 from pipeline.index import Video
 
@@ -69,8 +69,7 @@ def mean_mask_hits(known: Sequence[Pointing]) -> list[bool]:
     return hits
 
 
-def _interval(hits: np.ndarray, known: Sequence[Pointing], seed: int) -> dict[str, float]:
+def _interval(hits: np.ndarray, known: Sequence[Pointing], seed: int) -> Figure:
     groups = identity_groups([pointing.video for pointing in known])
-    rows = np.array([groups[pointing.video.video] for pointing in known])
-    low, high = np.quantile([hits[draw].mean() for draw in bootstrap(rows, DRAWS, seed)], [0.025, 0.975])
-    return {"value": round(float(hits.mean()), 6), "low": round(float(low), 6), "high": round(float(high), 6)}
+    weights = drawn_weights(np.array([groups[pointing.video.video] for pointing in known]), DRAWS, seed)
+    return with_interval(float(hits.mean()), weights @ hits / weights.sum(1))

@@ -19,6 +19,7 @@ from pipeline.project import from_root
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 WEBP_QUALITY = 82
+PLOTS = ("roc_curve", "precision_recall", "histogram", "calibration", "confusion")
 OUTCOMES = ("TP", "TN", "FP", "FN")
 
 
@@ -104,7 +105,7 @@ def main() -> None:
         measured=read_json(paths.tests / "metrics.json"),
         pointing=read_json(paths.explanation / "metrics.json")["pointing"],
         training=read_json(paths.models / "metrics.json"),
-        roc=embedded(paths.tests / "roc.png"),
+        plots={name: embedded(paths.tests / f"{name}.png") for name in PLOTS},
         cards=cards,
         methods=sorted({card.method for card in cards}),
         outcomes=[outcome for outcome in OUTCOMES if any(card.outcome == outcome for card in cards)],

@@ -30,8 +30,8 @@ class Checkpoint:
     name: str  # as published: <network>_checkpoint<epoch>_<dataset>
     description: dict[str, Any]  # the network's YAML
     preprocessing: dict[str, Any]  # the settings of detect_faces and extract_crops that made its crops
-    threshold: float  # a fake probability above it is called fake
-    calibration: dict[str, float] | None
+    threshold: float  # a fake probability above it is called fake; of probabilities before calibration
+    calibration: dict[str, Any] | None  # see figures/calibration.py
     trained_on: list[str]  # names of datasets; empty: never trained
     provenance: dict[str, Any]  # code revision, settings, index, epoch, validation figures
 

@@ -36,6 +36,7 @@ class Sample:
 
 
 Forge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Change = Callable[[np.ndarray, int], np.ndarray]
 Group = tuple[Sample, ...]  # samples that stay together in a batch: a fake and its original's, or one sample alone
 
 
@@ -223,17 +224,19 @@ class TrainingGroups(Dataset):
 
 
 class Pictures(Dataset):
-    """place -> the sample's picture (size, size, 3) uint8, as it is."""
+    """place -> the sample's picture (size, size, 3) uint8, as it is, or as `change` of (picture, place) makes it."""
 
-    def __init__(self, samples: Sequence[Sample], contract: InputContract) -> None:
+    def __init__(self, samples: Sequence[Sample], contract: InputContract, change: Change | None = None) -> None:
         self.samples = samples
         self.contract = contract
+        self.change = change
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, place: int) -> torch.Tensor:
-        return torch.from_numpy(self.contract.fit(read_crop(self.samples[place].crop.path)))
+        picture = read_crop(self.samples[place].crop.path)
+        return torch.from_numpy(self.contract.fit(self.change(picture, place) if self.change else picture))
 
 
 def training_batches(
@@ -251,9 +254,11 @@ def pictures_in(batches: DataLoader) -> int:
     return sum(int(groups.sizes[places].sum()) for places in sampler.batches)
 
 
-def picture_batches(samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:
+def picture_batches(
+    samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int, change: Change | None = None
+) -> DataLoader:
     """Batches of pictures, in the samples' order."""
-    return DataLoader(Pictures(samples, contract), batch_size, num_workers=workers)
+    return DataLoader(Pictures(samples, contract, change), batch_size, num_workers=workers)
 
 
 def collate(groups: list[Batch]) -> Batch:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from model_test_train.checkpoint import UNKNOWN_DATA, Checkpoint, save_checkpoint, without_pretrained
 from model_test_train.networks.network import Network, build_network, read_description
+from model_test_train.verdicts import PUBLISHED_THRESHOLD
 from pipeline.errors import UserError, run
 from pipeline.ledger import content_hash
 from pipeline.params import load_params, spellings
 from preprocessing import detection, extraction
 
-PUBLISHED_THRESHOLD = 0.55
 PUBLISHED_CROPS = extraction.CropSettings(1 / 3, square=False, min_size=1, people="all", frames=None, format="png", quality=95)
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which some scripts keep the weights beside other things
 

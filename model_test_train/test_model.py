@@ -6,12 +6,14 @@ What it writes is all that explanation and report need; they never run the test 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from model_test_train.checkpoint import Checkpoint, load_checkpoint
-from model_test_train.crop_dataset import samples_by_video
+from model_test_train.crop_dataset import Samples, samples_by_video
 from model_test_train.networks.network import read_description
-from model_test_train.roc import draw_roc, write_roc
-from model_test_train.testing import Params, measure, score_frames
-from model_test_train.verdicts import NO_VERDICT, Verdict, judge_videos
+from model_test_train.plots import draw_all, told
+from model_test_train.testing import Params, calibration_figures, judged_videos, measure_tests, rule_of, score_frames
+from model_test_train.verdicts import AGGREGATIONS, NO_VERDICT, FrameScore, Rule, Verdict, judge_videos
 from pipeline.errors import UserError, run
 from pipeline.index import Video, of_dataset, read_index
 from pipeline.ledger import content_hash
@@ -21,12 +23,26 @@ from pipeline.reproducible import choose_device, seed_everything
 from preprocessing.crops import read_crops
 
 FRAME_COLUMNS = ("video", "method", "label", "frame", "track", "path", "fake_probability")
-VIDEO_COLUMNS = ("video", "method", "label", "fake_probability", "verdict", "outcome", "people", "frames")
+VIDEO_COLUMNS = (
+    "video",
+    "method",
+    "label",
+    "identities",
+    "fake_probability",
+    "fake_probability_raw",
+    "verdict",
+    "uncertain",
+    "outcome",
+    "people",
+    "frames",
+)
 SAMPLE_COLUMNS = ("video_name", "label", "video_prob", "high_low_prob", "example_file_name")
+PREDICTION_COLUMNS = ("image", "label", "score", "prediction")
+TOLD = ("accuracy", "balanced_accuracy", "auc", "eer", "f1")
 
 
-def write_verdicts(folder: Path, name: str, params: Params, verdicts: list[Verdict]) -> None:
-    """The two tables, and the two files that the published script writes."""
+def write_verdicts(folder: Path, name: str, params: Params, verdicts: list[Verdict], rule: Rule) -> None:
+    """The two tables, and those that the published scripts write."""
     by_name = {verdict.video.video: verdict.video for verdict in verdicts}
     frames = [frame for verdict in verdicts for frame in verdict.frames]
     write_csv(folder / "frames.csv", FRAME_COLUMNS, ({**_facts(by_name[f.video]), **vars(f)} for f in frames))
@@ -34,6 +50,7 @@ def write_verdicts(folder: Path, name: str, params: Params, verdicts: list[Verdi
     write_text(folder / f"{params.dataset}_{name}_labels.txt", "".join(map(_label_line, verdicts)))
     samples = (_sample_row(verdict) for verdict in verdicts if verdict.verdict != NO_VERDICT)
     write_csv(folder / f"samples_list_{params.dataset}_{name}.csv", SAMPLE_COLUMNS, samples)
+    write_csv(folder / "test_predictions.csv", PREDICTION_COLUMNS, (_prediction_row(f, by_name[f.video], rule) for f in frames))
 
 
 def _facts(video: Video) -> dict[str, Any]:
@@ -44,12 +61,24 @@ def _video_row(verdict: Verdict) -> dict[str, Any]:
     return {
         "video": verdict.video.video,
         **_facts(verdict.video),
-        "fake_probability": "" if verdict.fake_probability is None else verdict.fake_probability,
+        "identities": " ".join(verdict.video.identities),
+        "fake_probability": _or_nothing(verdict.fake_probability),
+        "fake_probability_raw": _or_nothing(verdict.raw_probability),
         "verdict": verdict.verdict,
+        "uncertain": verdict.is_uncertain,
         "outcome": verdict.outcome,
         "people": len(verdict.people),
         "frames": len(verdict.frames),
     }
+
+
+def _or_nothing(probability: float | None) -> float | str:
+    return "" if probability is None else probability
+
+
+def _prediction_row(frame: FrameScore, video: Video, rule: Rule) -> dict[str, Any]:
+    called_fake = int(frame.fake_probability > rule.threshold)
+    return {"image": frame.path, "label": video.label, "score": frame.fake_probability, "prediction": called_fake}
 
 
 def _label_line(verdict: Verdict) -> str:
@@ -70,8 +99,8 @@ def _sample_row(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def protocol(checkpoint: Checkpoint, model_path: Path, index_path: Path, params: Params) -> dict[str, Any]:
-    """What a figure must be read with."""
+def protocol(checkpoint: Checkpoint, model_path: Path, index_path: Path, params: Params, rule: Rule) -> dict[str, Any]:
+    """What a figure must be read with. Probabilities are the calibrated ones."""
     return {
         "model": checkpoint.name,
         "checkpoint": content_hash(model_path),
@@ -81,8 +110,11 @@ def protocol(checkpoint: Checkpoint, model_path: Path, index_path: Path, params:
         "split": params.split,
         "index": content_hash(index_path),
         "frames_per_video": params.frames_per_video,
-        "aggregation": f"{params.aggregation} of a person's frames, the highest person decides",
-        "threshold": round(checkpoint.threshold, 6),
+        "aggregation": AGGREGATIONS[params.aggregation].words,
+        "threshold": round(rule.calibrated(rule.threshold), 6),
+        "calibration": params.calibration if checkpoint.calibration else "none",
+        "uncertain_from_to": [round(rule.calibrated(edge), 6) for edge in rule.band] if rule.band else None,
+        "abstain_error": params.abstain_error,
         "crops": checkpoint.preprocessing["extract_crops"],
         "intervals": f"95 %, bootstrap over groups of identities, {params.bootstrap} draws",
     }
@@ -105,35 +137,39 @@ def main() -> None:
         raise UserError(f"{paths.model_path} was not trained with {paths.config}; leave --config out, the checkpoint knows")
     videos = [video for video in of_dataset(read_index(paths.index), params.dataset) if video.split == params.split]
     chosen = samples_by_video(videos, read_crops(paths.crops), params.frames_per_video, everybody=True)
-    samples = [sample for name in sorted(chosen) for sample in chosen[name]]
-    if not samples:
+    samples = Samples(sample for name in sorted(chosen) for sample in chosen[name])
+    if not len(samples):
         raise UserError(f"no crops of {params.split} videos in {paths.crops}; `dvc repro extract_crops` makes them")
-    frames = score_frames(network, samples, params)
-    verdicts = judge_videos(videos, frames, checkpoint.threshold, params.aggregation)
-    measured = measure(verdicts, checkpoint.threshold, params)
+    rule = rule_of(checkpoint, params)
+    verdicts = judge_videos(videos, score_frames(network, samples, params), rule)
+    write_verdicts(paths.output_path, checkpoint.name, params, verdicts, rule)
+    facts = protocol(checkpoint, paths.model_path, paths.index, params, rule)
     no_verdict = [verdict.video.video for verdict in verdicts if verdict.verdict == NO_VERDICT]
-    write_verdicts(paths.output_path, checkpoint.name, params, verdicts)
-    facts = protocol(checkpoint, paths.model_path, paths.index, params)
-    write_json(paths.output_path / "metrics.json", {**measured, "no_verdict": len(no_verdict)})
     write_json(paths.output_path / "protocol.json", {**facts, "no_verdict": no_verdict})
-    write_roc(paths.output_path / "roc.csv", verdicts)
-    draw_roc(paths.output_path / "roc.png", verdicts, measured, facts)
-    say(measured, checkpoint, no_verdict)
+    measured = measure_tests(verdicts, rule, params)
+    measured["calibration"] = calibration_figures(checkpoint, verdicts, params.calibration)
+    write_json(paths.output_path / "metrics.json", measured)
+    write_json(paths.output_path / "test_metrics.json", summary(measured))
+    raw = np.array([v.raw_probability for v in verdicts if v.raw_probability is not None]) if checkpoint.calibration else None
+    draw_all(paths.output_path, judged_videos(verdicts), measured, facts, raw)
+    say(measured, checkpoint)
 
 
-def say(measured: dict[str, Any], checkpoint: Checkpoint, no_verdict: list[str]) -> None:
+def summary(measured: dict[str, Any]) -> dict[str, Any]:
+    """The figures of the videos alone, without their intervals."""
+    return {name: figure["value"] if isinstance(figure, dict) else figure for name, figure in measured["video"].items()}
+
+
+def say(measured: dict[str, Any], checkpoint: Checkpoint) -> None:
     """The figures in words, on the terminal."""
-    print(f"{checkpoint.name}: {measured['video']['count']} videos judged, {len(no_verdict)} without a usable face")
+    print(f"{checkpoint.name}: {measured['video']['count']} videos judged, {measured['no_verdict']} without a usable face")
     for level in ("video", "frame"):
-        told = (f"{name} {_interval(measured[level][name])}" for name in ("accuracy", "auc", "f1"))
-        print(f"  by {level}: {', '.join(told)}")
+        print(f"  by {level}: {', '.join(f'{name} {told(measured[level][name])}' for name in TOLD)}")
+    left = measured["abstaining"]
+    wrong, certain = (sum(left[name].values()) for name in ("wrong_though_certain", "certain"))
+    print(f"  {left['uncertain']} videos are left uncertain; of the {certain} others, {wrong} are judged wrong")
     if checkpoint.warning:
         print(checkpoint.warning)
-
-
-def _interval(figure: dict[str, float | None]) -> str:
-    value, low, high = ("-" if figure[key] is None else f"{figure[key]:.3f}" for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
 
 
 if __name__ == "__main__":

@@ -6,16 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from model_test_train.crop_dataset import Sample, picture_batches
-from model_test_train.figures import figures, identity_groups
+from model_test_train.checkpoint import Checkpoint
+from model_test_train.crop_dataset import Change, Sample, picture_batches
+from model_test_train.figures import calibration
+from model_test_train.figures.calibration import Calibration
+from model_test_train.figures.intervals import figures, identity_groups
+from model_test_train.figures.measures import Scores, measure
 from model_test_train.judging import fake_probabilities
 from model_test_train.networks.network import Network
-from model_test_train.verdicts import AGGREGATIONS, NO_VERDICT, FrameScore, Verdict
+from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, Verdict
 from pipeline.index import SPLITS
 from pipeline.params import setting
 from pipeline.progress import track
 from pipeline.project import relative
 from pipeline.reproducible import DEVICES
+
+OF_PROBABILITIES = ("log_loss", "brier", "calibration_error")
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,9 @@ class Params:
     split: str = setting("which videos are judged", choices=SPLITS)
     frames_per_video: int = setting("equidistant frames of each person", low=1)
     batch_size: int = setting("pictures the network sees at once", low=1)
-    aggregation: str = setting("how a person's frames become one probability", choices=tuple(AGGREGATIONS))
+    aggregation: str = setting("how frames become a verdict", choices=tuple(AGGREGATIONS))
+    calibration: str = setting("of the videos' probabilities, fitted on validation", choices=calibration.METHODS)
+    abstain_error: float = setting("a verdict is uncertain where it would be wrong more often; 0: never", low=0, high=0.5)
     bootstrap: int = setting("draws behind each 95 %% interval", low=0)
     workers: int = setting("processes that read crops", low=0)
     seed: int = setting("of the bootstrap", low=0)
@@ -32,9 +40,20 @@ class Params:
     device: str = setting("where the network runs", choices=DEVICES)
 
 
-def score_frames(network: Network, samples: list[Sample], params: Params) -> list[FrameScore]:
-    batches = picture_batches(samples, network.input, params.batch_size, params.workers)
-    shown = track(batches, len(batches), "judging", "batches")
+def rule_of(checkpoint: Checkpoint, params: Params) -> Rule:
+    """How this network's scores become verdicts."""
+    if checkpoint.calibration is None:
+        return Rule(params.aggregation, checkpoint.threshold)
+    fitted = Calibration.read(checkpoint.calibration)
+    band = fitted.band(params.abstain_error) if params.abstain_error else None
+    return Rule(params.aggregation, checkpoint.threshold, fitted.by(params.calibration), band)
+
+
+def score_frames(
+    network: Network, samples: Sequence[Sample], params: Params, change: Change | None = None, doing: str = "judging"
+) -> list[FrameScore]:
+    batches = picture_batches(samples, network.input, params.batch_size, params.workers, change)
+    shown = track(batches, len(samples), doing, "pictures", size=len)
     probabilities = fake_probabilities(network, network.input, shown)
     return [
         FrameScore(s.video.video, s.crop.frame, s.crop.track, relative(s.crop.path), float(probability))
@@ -42,26 +61,109 @@ def score_frames(network: Network, samples: list[Sample], params: Params) -> lis
     ]
 
 
-def measure(verdicts: list[Verdict], threshold: float, params: Params) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Judged:
+    """One that was judged, video or frame: the truth, and what was found."""
+
+    name: str
+    method: str
+    label: int
+    group: int  # of connected people
+    probability: float
+    called_fake: bool
+
+
+def judged_videos(verdicts: Sequence[Verdict]) -> list[Judged]:
+    """Those that got a verdict."""
+    groups = identity_groups([verdict.video for verdict in verdicts])
+    return [
+        Judged(
+            v.video.video, v.video.method, v.video.label, groups[v.video.video], v.fake_probability, v.verdict == FAKE_VERDICT
+        )
+        for v in verdicts
+        if v.fake_probability is not None
+    ]
+
+
+def judged_frames(verdicts: Sequence[Verdict], threshold: float) -> list[Judged]:
+    """As the network scored them."""
+    groups = identity_groups([verdict.video for verdict in verdicts])
+    return [
+        Judged(f.path, v.video.method, v.video.label, groups[f.video], f.fake_probability, f.fake_probability > threshold)
+        for v in verdicts
+        for f in v.frames
+    ]
+
+
+def scores_of(judged: Sequence[Judged]) -> Scores:
+    return Scores(
+        np.array([one.label for one in judged], int),
+        np.array([one.probability for one in judged], float),
+        np.array([one.called_fake for one in judged], bool),
+    )
+
+
+def figures_of(judged: Sequence[Judged], draws: int, seed: int) -> dict[str, Any]:
+    return figures(scores_of(judged), np.array([one.group for one in judged], int), draws, seed)
+
+
+def by_method(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
+    """Each manipulation with all the originals."""
+    methods = sorted({one.method for one in judged if one.label})
+    return {name: [one for one in judged if one.method == name or not one.label] for name in methods}
+
+
+def measure_tests(verdicts: Sequence[Verdict], rule: Rule, params: Params) -> dict[str, Any]:
     """Figures over the frames and over the videos, over all methods and for each against the originals."""
-    judged = [verdict for verdict in verdicts if verdict.verdict != NO_VERDICT]
-    methods = sorted({verdict.video.method for verdict in judged if verdict.video.label})
-    by_method = {name: [v for v in judged if v.video.method == name or not v.video.label] for name in methods}
+    videos = judged_videos(verdicts)
     return {
-        "frame": _figures(judged, threshold, params, of_frames=True),
-        "video": _figures(judged, threshold, params, of_frames=False),
-        "video_by_method": {name: _figures(chosen, threshold, params, False) for name, chosen in by_method.items()},
+        "frame": figures_of(judged_frames(verdicts, rule.threshold), params.bootstrap, params.seed),
+        "video": figures_of(videos, params.bootstrap, params.seed),
+        "video_by_method": {
+            name: figures_of(chosen, params.bootstrap, params.seed) for name, chosen in by_method(videos).items()
+        },
+        "abstaining": abstaining(verdicts),
+        "no_verdict": sum(verdict.verdict == NO_VERDICT for verdict in verdicts),
     }
 
 
-def _figures(verdicts: Sequence[Verdict], threshold: float, params: Params, of_frames: bool) -> dict[str, object]:
-    groups = identity_groups([verdict.video for verdict in verdicts])
-    rows = [
-        (verdict.video.label, probability, groups[verdict.video.video])
-        for verdict in verdicts
-        for probability in ([frame.fake_probability for frame in verdict.frames] if of_frames else [verdict.fake_probability])
-    ]
-    labels = np.array([label for label, _, _ in rows], int)
-    probabilities = np.array([probability for _, probability, _ in rows], float)
-    group = np.array([group for _, _, group in rows], int)
-    return figures(labels, probabilities, group, threshold, params.bootstrap, params.seed)
+def abstaining(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Of the videos with a verdict: how many are left uncertain, and how often the others are judged wrong, by class."""
+    judged = [verdict for verdict in verdicts if verdict.verdict != NO_VERDICT]
+    certain = [verdict for verdict in judged if not verdict.is_uncertain]
+    wrong = {
+        name: [verdict.outcome[0] == "F" for verdict in certain if verdict.video.label == label]
+        for label, name in enumerate(("of_real", "of_fake"))
+    }
+    return {
+        "uncertain": len(judged) - len(certain),
+        "wrong_though_certain": {name: sum(errors) for name, errors in wrong.items()},
+        "certain": {name: len(errors) for name, errors in wrong.items()},
+    }
+
+
+def calibration_figures(checkpoint: Checkpoint, verdicts: Sequence[Verdict], method: str) -> dict[str, Any]:
+    """How far probabilities are from what they should mean: before and after, where it was fitted and where it was tested."""
+    if checkpoint.calibration is None:
+        return {}
+    fitted = Calibration.read(checkpoint.calibration)
+    labels = np.array([0] * len(fitted.real) + [1] * len(fitted.fake))
+    tested = [v for v in verdicts if v.raw_probability is not None]
+    test_labels = np.array([verdict.video.label for verdict in tested], int)
+    raw = {
+        "validation": (labels, np.array([*fitted.real, *fitted.fake])),
+        "test": (test_labels, np.array([verdict.raw_probability for verdict in tested], float)),
+    }
+    return {
+        split: {
+            "before": _of_probabilities(truth, probabilities),
+            "after": _of_probabilities(truth, fitted.by(method)(probabilities)),
+        }
+        for split, (truth, probabilities) in raw.items()
+        if len(truth)
+    }
+
+
+def _of_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    found = measure(Scores.above(0.5, labels, probabilities))
+    return {name: round(float(found[name][0]), 6) for name in OF_PROBABILITIES}

@@ -101,6 +101,7 @@ def train_model(
         losses = trainer.train_epoch(shown(batches, training, params, team), save, params.save_seconds)
         found = validate(training.averaged, data.validation, data.validation_videos, params.workers, team)
         keep_if_best(training, {**losses, **found.figures()})
+        training.calibrations.append(found.calibration().facts())
         folder.say(told(training.history[-1], trainer.pictures_a_second))
         folder.keep(training, checkpoint_of)
         if watched:
@@ -175,7 +176,7 @@ def checkpoint_of(
             "extract_crops": asdict(load_params("extract_crops", extraction.Params).crop_settings()),
         },
         threshold=figures["threshold"],
-        calibration=None,
+        calibration=training.calibrations[epoch - 1],
         trained_on=sorted({video.dataset for video in index}),
         provenance={
             "code": code_revision("train"),

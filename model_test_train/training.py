@@ -71,9 +71,10 @@ class Run:
     best_epoch: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)  # weights of the best epoch
     history: list[dict[str, float]] = field(default_factory=list)  # figures of each finished epoch
+    calibrations: list[dict[str, Any]] = field(default_factory=list)  # of its network
 
     MODULES = ("network", "average", "optimizer", "schedule", "scaler")
-    PLAIN = ("epoch", "step", "loss_sums", "best_epoch", "best", "history")
+    PLAIN = ("epoch", "step", "loss_sums", "best_epoch", "best", "history", "calibrations")
 
     @property
     def averaged(self) -> Network:

@@ -1,18 +1,46 @@
-"""Fake probabilities of frames -> one for each person -> one for the video."""
+"""Fake probabilities of frames -> one for each person -> one for the video, and what it is called."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.index import Video
 
 REAL_VERDICT, FAKE_VERDICT, NO_VERDICT = "real", "fake", "no verdict"
+PUBLISHED_THRESHOLD = 0.55
+TOP = 5  # frames of `top-5`
 
-# How a person's frames become one probability.
-AGGREGATIONS: dict[str, Callable[[np.ndarray], float]] = {
-    "mean": lambda probabilities: float(np.mean(probabilities)),
-    "median": lambda probabilities: float(np.median(probabilities)),
+Probabilities = NDArray[np.float64]
+
+
+def _mean(probabilities: Probabilities) -> float:
+    return float(np.mean(probabilities))
+
+
+def _of_published_scripts(people: Sequence[float]) -> float:
+    """The first person above the threshold decides, whoever comes after; if there is none, the mean of them all."""
+    return next((person for person in people if person > PUBLISHED_THRESHOLD), _mean(np.array(people)))
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    person: Callable[[Probabilities], float]  # of a person's frames
+    video: Callable[[Sequence[float]], float]  # of the people, in the order of their numbers
+    words: str
+
+
+HIGHEST = "the highest person decides"
+AGGREGATIONS = {
+    "mean": Aggregation(_mean, max, f"mean of a person's frames, {HIGHEST}"),
+    "median": Aggregation(lambda frames: float(np.median(frames)), max, f"median of a person's frames, {HIGHEST}"),
+    f"top-{TOP}": Aggregation(lambda frames: _mean(np.sort(frames)[-TOP:]), max, f"mean of the top {TOP} frames, {HIGHEST}"),
+    "published": Aggregation(
+        _mean,
+        _of_published_scripts,
+        f"mean of a person's frames, the first person above {PUBLISHED_THRESHOLD} decides, else the mean of all people",
+    ),
 }
 
 
@@ -28,13 +56,36 @@ class FrameScore:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """How the scores of frames become a verdict."""
+
+    aggregation: str
+    threshold: float  # before calibration, as the band
+    calibrate: Callable[[Probabilities], Probabilities] = lambda raw: raw
+    band: tuple[float, float] | None = None  # in it, the verdict is uncertain
+
+    def calibrated(self, probability: float) -> float:
+        return float(self.calibrate(np.array([probability]))[0])
+
+    def verdict(self, raw: float | None) -> str:
+        if raw is None:
+            return NO_VERDICT
+        return FAKE_VERDICT if raw > self.threshold else REAL_VERDICT
+
+    def is_uncertain(self, raw: float | None) -> bool:
+        return raw is not None and self.band is not None and self.band[0] <= raw <= self.band[1]
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """A video judged: by its most fake-looking person. Without a usable face there is no probability and no verdict."""
+    """A video judged, by the people in it. Without a usable face there is no probability and no verdict."""
 
     video: Video
-    people: dict[int, float]  # track -> fake probability
-    fake_probability: float | None
+    people: dict[int, float]  # track -> fake probability, calibrated
+    raw_probability: float | None
+    fake_probability: float | None  # calibrated
     verdict: str
+    is_uncertain: bool
     frames: list[FrameScore]
 
     @property
@@ -53,29 +104,25 @@ class Verdict:
 
 
 def judge_people(frames: Sequence[FrameScore], aggregation: str) -> dict[int, float]:
-    """The scores of one video's frames -> track -> that person's fake probability."""
+    """The scores of one video's frames -> track -> that person's fake probability, before calibration."""
     by_track: dict[int, list[float]] = {}
     for frame in frames:
         by_track.setdefault(frame.track, []).append(frame.fake_probability)
-    return {track: AGGREGATIONS[aggregation](np.array(by_track[track])) for track in sorted(by_track)}
+    return {track: AGGREGATIONS[aggregation].person(np.array(by_track[track])) for track in sorted(by_track)}
 
 
-def judge_video(video: Video, frames: Sequence[FrameScore], threshold: float, aggregation: str) -> Verdict:
+def judge_video(video: Video, frames: Sequence[FrameScore], rule: Rule) -> Verdict:
     """The scores of one video's frames -> its verdict."""
-    people = judge_people(frames, aggregation)
-    if not people:
-        return Verdict(video, {}, None, NO_VERDICT, [])
-    probability = max(people.values())
-    return Verdict(video, people, probability, verdict_of(probability, threshold), list(frames))
+    people = judge_people(frames, rule.aggregation)
+    raw = AGGREGATIONS[rule.aggregation].video(list(people.values())) if people else None
+    calibrated = {track: rule.calibrated(probability) for track, probability in people.items()}
+    probability = None if raw is None else rule.calibrated(raw)
+    return Verdict(video, calibrated, raw, probability, rule.verdict(raw), rule.is_uncertain(raw), list(frames))
 
 
-def verdict_of(probability: float, threshold: float) -> str:
-    return FAKE_VERDICT if probability > threshold else REAL_VERDICT
-
-
-def judge_videos(videos: Sequence[Video], frames: Sequence[FrameScore], threshold: float, aggregation: str) -> list[Verdict]:
+def judge_videos(videos: Sequence[Video], frames: Sequence[FrameScore], rule: Rule) -> list[Verdict]:
     """A verdict for each of the videos, in their order."""
     by_video: dict[str, list[FrameScore]] = {}
     for frame in frames:
         by_video.setdefault(frame.video, []).append(frame)
-    return [judge_video(video, by_video.get(video.video, []), threshold, aggregation) for video in videos]
+    return [judge_video(video, by_video.get(video.video, []), rule) for video in videos]

@@ -18,7 +18,8 @@ from model_test_train import testing
 from model_test_train.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.judging import fake_probabilities
 from model_test_train.networks.network import Network
-from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT, FrameScore, judge_people, verdict_of
+from model_test_train.testing import rule_of
+from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, judge_people
 from pipeline.errors import UserError, run
 from pipeline.params import build, load_params, spellings
 from pipeline.project import from_root
@@ -40,7 +41,7 @@ class Examiner:
 
     network: Network
     checkpoint: Checkpoint
-    aggregation: str
+    rule: Rule
     detection: detection.Params
     extraction: extraction.CropSettings
     reading: Reading
@@ -52,7 +53,7 @@ class Examiner:
         return cls(
             network,
             checkpoint,
-            load_params("test", testing.Params).aggregation,
+            rule_of(checkpoint, load_params("test", testing.Params)),
             load_params("detect_faces", detection.Params, {**preprocessing["detect_faces"], "device": device}),
             build(extraction.CropSettings, preprocessing["extract_crops"], "extract_crops"),
             load_params("read_video", Reading),
@@ -61,44 +62,43 @@ class Examiner:
     def examine(self, path: Path) -> dict[str, Any]:
         """A video's verdict, with that of each person in it."""
         frames = self.score(path)
-        people = judge_people(frames, self.aggregation)
-        threshold = self.checkpoint.threshold
-        probability = max(people.values(), default=None)
+        people = judge_people(frames, self.rule.aggregation)
+        raw = AGGREGATIONS[self.rule.aggregation].video(list(people.values())) if people else None
         return {
             "file": str(path),
-            "verdict": NO_VERDICT if probability is None else verdict_of(probability, threshold),
-            "fake_probability": probability,
-            "threshold": threshold,
+            **self._verdict(raw),
             "people": [
                 {
                     "track": track,
-                    "fake_probability": people[track],
-                    "verdict": verdict_of(people[track], threshold),
+                    **self._verdict(people[track]),
                     "frames": {frame.frame: frame.fake_probability for frame in frames if frame.track == track},
                 }
                 for track in people
             ],
-            "model": self.checkpoint.name,
-            "warning": self.checkpoint.warning,
+            **self._judge(),
         }
 
     def examine_crops(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
         """Pictures of faces that are cut out already, each with a verdict of its own."""
-        threshold = self.checkpoint.threshold
         pictures = (torch.from_numpy(self.network.input.fit(read_crop(path)))[None] for path in paths)
-        probabilities = fake_probabilities(self.network, self.network.input, pictures).tolist()
-        return [
-            {
-                "file": str(path),
-                "verdict": verdict_of(probability, threshold),
-                "fake_probability": probability,
-                "fake_probability_raw": probability,
-                "threshold": threshold,
-                "model": self.checkpoint.name,
-                "warning": self.checkpoint.warning,
-            }
-            for path, probability in zip(paths, probabilities, strict=True)
-        ]
+        raws = fake_probabilities(self.network, self.network.input, pictures).tolist()
+        return [{"file": str(path), **self._verdict(raw), **self._judge()} for path, raw in zip(paths, raws, strict=True)]
+
+    def _verdict(self, raw: float | None) -> dict[str, Any]:
+        return {
+            "verdict": self.rule.verdict(raw),
+            "uncertain": self.rule.is_uncertain(raw),
+            "fake_probability": None if raw is None else self.rule.calibrated(raw),
+            "fake_probability_raw": raw,
+        }
+
+    def _judge(self) -> dict[str, Any]:
+        """By what it was judged."""
+        return {
+            "threshold": self.rule.calibrated(self.rule.threshold),
+            "model": self.checkpoint.name,
+            "warning": self.checkpoint.warning,
+        }
 
     def score(self, path: Path) -> list[FrameScore]:
         """Every face that the pipeline would have cut out of the video, judged; one frame in memory at a time."""
@@ -126,6 +126,8 @@ def tell(found: dict[str, Any], console: Console) -> None:
     verdict = found["verdict"]
     probability = found["fake_probability"]
     told = "no face was found in the frames looked at" if probability is None else f"fake probability {probability:.3f}"
+    if found["uncertain"]:
+        told += ", uncertain: validation does not bear a verdict here"
     console.print(f"{found['file']}: [{COLOURS[verdict]}]{verdict}[/]  ({told}; called fake above {found['threshold']:.3f})")
     for person in found.get("people", ()):
         console.print(

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def test_a_run_leaves_the_published_files_and_ours(finished: Project) -> None:
     names = {path.name for path in tests.iterdir()}
     (samples,) = (name for name in names if name.startswith("samples_list_All_places_checkpoint"))
     (labels,) = (name for name in names if name.endswith("_labels.txt"))
-    assert {"frames.csv", "videos.csv", "metrics.json", "roc.csv", "roc.png"} <= names
+    plots = {"roc_curve.png", "precision_recall.png", "confusion.png", "calibration.png", "histogram.png"}
+    assert {"frames.csv", "videos.csv", "metrics.json", "roc.csv", "test_metrics.json", "test_predictions.csv"} | plots <= names
     header = (tests / samples).read_text().splitlines()[0]
     assert header == "video_name,label,video_prob,high_low_prob,example_file_name"
     judged = [row for row in rows(tests / "videos.csv") if row["verdict"] != "no verdict"]
@@ -170,7 +172,9 @@ def shuffled(videos: list[Video], seed: int) -> list[Video]:
     return [Video(**{**vars(video), "label": new.get(video.video, video.label)}) for video in videos]
 
 
-def test_a_network_trained_on_shuffled_labels_knows_nothing(finished: Project, tmp_path: Path) -> None:
+def test_a_network_trained_on_shuffled_labels_knows_nothing_and_the_comparison_with_it_says_so(
+    finished: Project, tmp_path: Path
+) -> None:
     project = Project(tmp_path / "shuffled", SMALL)
     (project.folder / "data").symlink_to(finished.folder / "data")
     write_index(project.folder / "shuffled.csv", shuffled(index_of(finished), seed=0))
@@ -188,6 +192,9 @@ def test_a_network_trained_on_shuffled_labels_knows_nothing(finished: Project, t
     project.stage("model_test_train/test_model.py", "--model_path", checkpoint, "--output_path", tmp_path / "tests")
     auc = json.loads((tmp_path / "tests/metrics.json").read_text())["video"]["auc"]["value"]
     assert 0.4 <= auc <= 0.6
+    sides = ("--a", finished.folder / TESTS, "--b", tmp_path / "tests", "--output_path", tmp_path / "comparison")
+    told = project.stage("model_test_train/compare_models.py", *sides)
+    assert re.search(r"videos B \(.*\) is worse than A .* in .*auc \(0\.\d+ to 0\.\d+\)", told), told
 
 
 def shortcuts(project: Project, video: Video) -> list[float]:

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from model_test_train.figures import best_threshold, figures, identity_groups
-from model_test_train.verdicts import NO_VERDICT, FrameScore, judge_video, judge_videos
+from model_test_train.figures.intervals import identity_groups
+from model_test_train.testing import Params, judged_videos, measure_tests
+from model_test_train.verdicts import AGGREGATIONS, NO_VERDICT, FrameScore, Rule, judge_video, judge_videos
 from pipeline.index import Video
+from pipeline.params import load_params
 
 
 def video(name: str, label: int, *identities: str) -> Video:
@@ -24,19 +25,19 @@ FAKE = video("FaceSwap/001_002", 1, "001", "002")
 def test_a_video_is_as_fake_as_its_most_fake_person_whatever_the_order() -> None:
     frames = [frame(FAKE.video, n, t, p) for n, t, p in [(0, 0, 0.1), (1, 0, 0.3), (0, 1, 0.9), (1, 1, 0.7)]]
     for order in (frames, frames[::-1]):
-        verdict = judge_video(FAKE, order, 0.55, "mean")
+        verdict = judge_video(FAKE, order, Rule("mean", 0.55))
         assert verdict.people == pytest.approx({0: 0.2, 1: 0.8})
         assert (verdict.verdict, verdict.outcome, verdict.fake_probability) == ("fake", "TP", pytest.approx(0.8))
 
 
 def test_a_video_without_a_face_has_no_verdict_and_no_probability() -> None:
-    (verdict,) = judge_videos([FAKE], [], 0.5, "mean")
+    (verdict,) = judge_videos([FAKE], [], Rule("mean", 0.5))
     assert (verdict.verdict, verdict.outcome, verdict.fake_probability) == (NO_VERDICT, "", None)
 
 
 def test_the_example_is_the_most_fake_frame_of_a_fake_verdict_and_the_least_of_a_real_one() -> None:
-    called_fake = judge_video(FAKE, [frame(FAKE.video, n, 0, p) for n, p in enumerate((0.7, 0.95, 0.8))], 0.5, "mean")
-    called_real = judge_video(FAKE, [frame(FAKE.video, n, 0, p) for n, p in enumerate((0.3, 0.05, 0.2))], 0.5, "mean")
+    called_fake = judge_video(FAKE, [frame(FAKE.video, n, 0, p) for n, p in enumerate((0.7, 0.95, 0.8))], Rule("mean", 0.5))
+    called_real = judge_video(FAKE, [frame(FAKE.video, n, 0, p) for n, p in enumerate((0.3, 0.05, 0.2))], Rule("mean", 0.5))
     assert (called_fake.example.frame, called_real.example.frame) == (1, 1)
     assert called_real.outcome == "FN"
 
@@ -44,41 +45,81 @@ def test_the_example_is_the_most_fake_frame_of_a_fake_verdict_and_the_least_of_a
 def test_two_fakes_of_different_methods_with_the_same_stem_are_two_videos() -> None:
     twin = video("Deepfakes/001_002", 1, "001", "002")
     frames = [frame(FAKE.video, 0, 0, 0.9), frame(twin.video, 0, 0, 0.1)]
-    assert [v.fake_probability for v in judge_videos([FAKE, twin], frames, 0.5, "mean")] == [0.9, 0.1]
+    assert [v.fake_probability for v in judge_videos([FAKE, twin], frames, Rule("mean", 0.5))] == [0.9, 0.1]
+    groups = identity_groups([FAKE, twin])
+    assert groups[FAKE.video] == groups[twin.video]
 
 
-def test_videos_that_share_a_person_even_through_others_are_one_group() -> None:
-    videos = [video(f"M/{n}", 1, *people) for n, people in enumerate([("a", "b"), ("c", "d"), ("b", "e"), ("e", "f")])]
-    groups = identity_groups(videos)
-    assert groups["M/0"] == groups["M/2"] == groups["M/3"] != groups["M/1"]
+@pytest.mark.parametrize(
+    ("rule", "frames", "expected"),
+    [
+        ("mean", (0.1, 0.2, 0.9), 0.4),
+        ("median", (0.1, 0.2, 0.9), 0.2),
+        ("top-5", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), 0.5),
+        ("top-5", (0.2, 0.4), 0.3),
+        ("published", (0.1, 0.2, 0.9), 0.4),
+    ],
+)
+def test_a_persons_frames_become_one_probability_by_rule(rule: str, frames: tuple[float, ...], expected: float) -> None:
+    assert AGGREGATIONS[rule].person(np.array(frames)) == pytest.approx(expected)
 
 
-def test_figures_agree_with_scikit_learn_and_their_interval_holds_them() -> None:
-    generator = np.random.default_rng(0)
-    labels = generator.integers(0, 2, 200)
-    probabilities = np.clip(0.3 * labels + generator.random(200) * 0.7, 0, 1)
-    found = figures(labels, probabilities, np.arange(200), 0.5, draws=200, seed=0)
-    auc = found["auc"]
-    assert auc["value"] == pytest.approx(roc_auc_score(labels, probabilities), abs=1e-6)  # type: ignore[index]
-    assert auc["low"] < auc["value"] < auc["high"]  # type: ignore[index]
-    assert found["accuracy"]["value"] == pytest.approx(((probabilities > 0.5) == labels).mean(), abs=1e-6)  # type: ignore[index]
+def test_the_published_rule_depends_on_the_order_of_the_people_and_ours_do_not() -> None:
+    """The first above 0.55 decides; where nobody is, their mean."""
+    for people, published in (((0.6, 0.9), 0.6), ((0.9, 0.6), 0.9), ((0.5, 0.1), 0.3), ((0.1, 0.8, 0.9), 0.8)):
+        assert AGGREGATIONS["published"].video(people) == pytest.approx(published)
+        for ours in ("mean", "median", "top-5"):
+            assert AGGREGATIONS[ours].video(people) == max(people)
 
 
-def test_with_one_class_only_there_is_no_auc() -> None:
-    found = figures(np.ones(5, int), np.linspace(0, 1, 5), np.arange(5), 0.5, draws=20, seed=0)
-    assert found["auc"] == {"value": None, "low": None, "high": None}
+@pytest.mark.parametrize("rule", ["mean", "median", "top-5"])
+def test_a_video_of_two_people_of_whom_one_is_fake_is_fake(rule: str) -> None:
+    frames = [frame(FAKE.video, n, track, p) for n in range(8) for track, p in ((0, 0.1), (1, 0.9))]
+    for order in (frames, frames[::-1]):
+        verdict = judge_video(FAKE, order, Rule(rule, 0.5))
+        assert (verdict.verdict, verdict.fake_probability) == ("fake", pytest.approx(0.9))
 
 
-def test_intervals_are_wider_when_videos_share_their_people() -> None:
-    labels = np.tile([0, 1], 60)
-    probabilities = np.repeat(np.random.default_rng(1).random(12), 10) * 0.5 + labels * 0.2
-    alone = figures(labels, probabilities, np.arange(120), 0.5, draws=300, seed=0)["accuracy"]
-    together = figures(labels, probabilities, np.repeat(np.arange(12), 10), 0.5, draws=300, seed=0)["accuracy"]
-    width = [figure["high"] - figure["low"] for figure in (alone, together)]  # type: ignore[index]
-    assert width[1] > 1.5 * width[0]
+def test_calibration_changes_the_probability_and_never_the_verdict() -> None:
+    frames = [frame(FAKE.video, n, 0, 0.7) for n in range(3)]
+    for threshold, expected in ((0.6, "fake"), (0.75, "real")):
+        rule = Rule("mean", threshold, calibrate=lambda raw: raw / 2)
+        verdict = judge_video(FAKE, frames, rule)
+        assert (verdict.verdict, verdict.raw_probability, verdict.fake_probability) == (
+            expected,
+            pytest.approx(0.7),
+            pytest.approx(0.35),
+        )
+        assert verdict.people == {0: pytest.approx(0.35)}
+        assert verdict.frames[0].fake_probability == 0.7
 
 
-def test_the_threshold_parts_the_classes_in_the_middle_of_the_gap() -> None:
-    labels = np.array([0, 0, 0, 1, 1])
-    assert best_threshold(labels, np.array([0.1, 0.2, 0.3, 0.7, 0.9])) == pytest.approx(0.5)
-    assert best_threshold(labels[:3], np.array([0.1, 0.2, 0.3])) == 0.5
+def test_within_the_band_a_verdict_is_uncertain_and_that_is_counted() -> None:
+    real = video("Original/001", 0, "001")
+    videos = [FAKE, real, video("FaceSwap/003_004", 1, "003", "004"), video("Original/005", 0, "005")]
+    frames = [frame(v.video, 0, 0, p) for v, p in zip(videos, (0.55, 0.9, 0.1), strict=False)]
+    rule = Rule("mean", 0.5, band=(0.4, 0.6))
+    verdicts = judge_videos(videos, frames, rule)
+    assert [v.is_uncertain for v in verdicts] == [True, False, False, False]
+    params = load_params("test", Params, {"bootstrap": 20})
+    measured = measure_tests(verdicts, rule, params)
+    assert measured["abstaining"] == {
+        "uncertain": 1,
+        "wrong_though_certain": {"of_real": 1, "of_fake": 1},
+        "certain": {"of_real": 1, "of_fake": 1},
+    }
+    assert (measured["no_verdict"], measured["video"]["count"]) == (1, 3)
+    assert [one.name for one in judged_videos(verdicts)] == [v.video for v in videos[:3]]
+
+
+def test_figures_of_each_method_are_against_all_originals_and_same_stems_stay_apart() -> None:
+    names = [("Original/001", 0), ("Original/002", 0), ("FaceSwap/001_002", 1), ("Deepfakes/001_002", 1)]
+    videos = [video(name, label, *name.split("/")[1].split("_")) for name, label in names]
+    frames = [frame(v.video, n, 0, p) for v, p in zip(videos, (0.1, 0.4, 0.9, 0.3), strict=True) for n in range(2)]
+    rule = Rule("mean", 0.5)
+    found = measure_tests(judge_videos(videos, frames, rule), rule, load_params("test", Params, {"bootstrap": 20}))
+    assert {name: (f["count"], f["fakes"], f["auc"]["value"]) for name, f in found["video_by_method"].items()} == {
+        "Deepfakes": (3, 1, 0.5),
+        "FaceSwap": (3, 1, 1.0),
+    }
+    assert (found["video"]["count"], found["frame"]["count"]) == (4, 8)
