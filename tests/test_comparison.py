@@ -1,0 +1,123 @@
+"""Scores of any kind are read, or refused in words; two networks are told apart where they differ, and only there."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from little_crops import project_of_crops
+from sklearn.metrics import roc_auc_score
+
+from model_test_train import compare_models, evaluate_scores
+from model_test_train.score_tables import read_scores
+from pipeline.errors import UserError
+from pipeline.project import CODE
+
+
+def write_table(path: Path, columns: list[str], rows: list[list[object]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [
+        (["video", "label", "fake_probability"], [["a", 1, 0.9], ["b", 0, 0.2]]),
+        (["Filename", "target", "Score", "more"], [["a", "FAKE", 0.9, ""], ["b", "real", 0.2, ""]]),
+        (["path", "y_true", "prob"], [["a", "1.0", 0.8], ["b", "0.0", 0.2], ["a", "1.0", 1.0]]),
+        (["video", "label", "fake_probability"], [["a", 1, 0.9], ["b", 0, 0.2], ["no face", 1, ""]]),
+    ],
+)
+def test_tables_by_common_names_are_read(tmp_path: Path, columns: list[str], rows: list[list[object]]) -> None:
+    table = read_scores(write_table(tmp_path / "scores.csv", columns, rows), threshold=0.5)
+    assert [(one.name, one.label, round(one.probability, 6), one.called_fake) for one in table.judged] == [
+        ("a", 1, 0.9, True),
+        ("b", 0, 0.2, False),
+    ]
+    assert not table.has_people
+
+
+def test_people_of_a_table_make_groups(tmp_path: Path) -> None:
+    rows: list[list[object]] = [["a", 1, 0.9, "1 2"], ["b", 0, 0.2, "2"], ["c", 0, 0.2, "3"]]
+    table = read_scores(write_table(tmp_path / "t.csv", ["video", "label", "score", "identities"], rows), 0.5)
+    one, other, third = (judged.group for judged in table.judged)
+    assert one == other != third
+    assert table.has_people
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "told"),
+    [
+        (["video", "label"], ["a", 1], "no column for the probability .* there are: video, label"),
+        (["video", "label", "score"], ["a", "maybe", 0.5], "the label of a is 'maybe'"),
+        (["video", "label", "score"], ["a", 1, "high"], "the probability of a is 'high', no number"),
+        (["video", "label", "score"], ["a", 1, 1.5], "the probability of a is 1.5; it must lie from 0 to 1"),
+        (["video", "label", "score"], ["a", 1, "nan"], "the probability of a is nan"),
+        (["video", "label", "score"], ["a", 1, ""], "holds no video with a probability"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_words(tmp_path: Path, columns: list[str], row: list[object], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        read_scores(write_table(tmp_path / "scores.csv", columns, [row]), 0.5)
+
+
+def test_anybodys_scores_get_figures_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)
+    scores = np.clip(0.3 * labels + 0.7 * rng.random(60), 0, 1)
+    rows = [[f"v{n}", label, score] for n, (label, score) in enumerate(zip(labels, scores, strict=True))]
+    table = write_table(tmp_path / "peer.csv", ["name", "label", "score"], rows)
+    monkeypatch.setattr(sys, "argv", ["x", str(table), "--output_path", str(tmp_path / "out"), "--bootstrap", "50"])
+    evaluate_scores.main()
+    found = json.loads((tmp_path / "out/metrics.json").read_text())["video"]
+    assert found["auc"]["value"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
+    assert {"roc_curve.png", "histogram.png", "calibration.png"} < {path.name for path in (tmp_path / "out").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of one network, each tested on the validation videos."""
+    recipe = {"warmup_epochs": 0.0, "lr": 0.005}
+    folder = project_of_crops(tmp_path_factory.mktemp("compared") / "project", 10, 6, recipe, {"num_epochs": 2})
+    for name, flags in {"one": ["--seed", "1"], "two": ["--seed", "2"]}.items():
+        command(folder, "train_model", *flags, "--output_path", name)
+        common = ["--split", "validation_set", "--bootstrap", "100", "--model_path", f"{name}/best.safetensors"]
+        command(folder, "test_model", *common, "--output_path", f"{name}/tests")
+    return folder
+
+
+def command(folder: Path, name: str, *flags: str) -> None:
+    script = str(CODE / f"model_test_train/{name}.py")
+    done = subprocess.run([sys.executable, script, *flags], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def compared(folder: Path, a: str, b: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["x", "--a", f"{a}/tests", "--b", f"{b}/tests", "--output_path", "comparison"])
+    compare_models.main()
+    return json.loads((folder / "comparison/comparison.json").read_text())
+
+
+def test_two_seeds_of_one_network_do_not_differ(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = compared(tested, "one", "two", monkeypatch)
+    assert "no figure differs beyond chance" in found["words"]
+    assert {row["test"] for row in found["differences"]} == {"DeLong", "McNemar", "paired bootstrap"}
+
+
+def test_what_was_not_tested_alike_is_not_compared(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    common = ["--split", "validation_set", "--bootstrap", "10", "--model_path", "one/best.safetensors"]
+    command(tested, "test_model", *common, "--frames_per_video", "2", "--output_path", "few/tests")
+    with pytest.raises(UserError, match="not tested alike: frames_per_video is 16 with A and 2 with B"):
+        compared(tested, "one", "few", monkeypatch)
+    rows: list[list[object]] = [["v1", 1, 0.5], ["v2", 0, 0.5]]
+    (tested / "other").mkdir(exist_ok=True)
+    write_table(tested / "other/scores.csv", ["video", "label", "score"], rows)
+    monkeypatch.setattr(sys, "argv", ["x", "--a", "one/tests", "--b", "other/scores.csv"])
+    with pytest.raises(UserError, match="did not judge the same videos"):
+        compare_models.main()
