@@ -1,0 +1,73 @@
+"""What becomes of videos on their way: compressed anew, smaller, with fewer frames; or all of it, twice, as by messengers."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from pipeline.outputs import aside
+from preprocessing.video import Reading, open_video
+
+USUAL_RATE = 25  # where a video says none
+
+
+@dataclass(frozen=True)
+class Way:
+    """One that a video goes."""
+
+    codec: str = "libx264"
+    crf: int = 18  # of the encoder: higher is smaller, and worse
+    size: float = 1.0  # share of the sides
+    every: int = 1  # so many frames, one is left
+    times: int = 1
+
+    def words(self) -> str:
+        told = [f"{self.codec.removeprefix('lib')} crf {self.crf}"]
+        told += [f"sides x{self.size:g}"] if self.size != 1 else []
+        told += [f"one frame of {self.every}"] if self.every != 1 else []
+        return ", ".join(told) + (f", {self.times} times" if self.times != 1 else "")
+
+
+SEVERITIES = 3
+WAYS: dict[str, tuple[Way, ...]] = {
+    "h264": tuple(Way(crf=crf) for crf in (28, 35, 42)),
+    "hevc": tuple(Way("libx265", crf=crf) for crf in (28, 35, 42)),
+    "resolution": tuple(Way(size=size) for size in (0.75, 0.5, 0.35)),
+    "frame_rate": tuple(Way(every=every) for every in (2, 4, 8)),
+    "messenger": (
+        Way(crf=28, size=0.75, times=2),
+        Way(crf=32, size=0.7, every=2, times=2),
+        Way(crf=36, size=0.6, every=2, times=2),
+    ),
+}
+
+
+def reencode(source: Path, target: Path, way: Way, reading: Reading) -> None:
+    """Size and frame rate change the first time only."""
+    if way.times > 1:
+        between = target.with_name(f"{target.stem}.between.mp4")
+        reencode(source, between, replace(way, times=1), reading)
+        reencode(between, target, replace(way, times=way.times - 1, size=1.0, every=1), reading)
+        between.unlink()
+        return
+    with open_video(source, reading) as video, aside(target) as file, av.open(str(file), "w", format="mp4") as container:
+        rate = Fraction(video.facts.frame_rate or USUAL_RATE).limit_denominator(1000) / way.every
+        stream = container.add_stream(way.codec, rate=rate)
+        stream.width, stream.height = (
+            2 * max(8, round(side * way.size / 2)) for side in (video.facts.width, video.facts.height)
+        )
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": str(way.crf), "preset": "veryfast", "threads": "1", "x265-params": "log-level=none:pools=1"}
+        for number, (_, picture) in enumerate(video.frames()):
+            if number % way.every == 0:
+                container.mux(stream.encode(_frame(picture, stream.width, stream.height)))
+        container.mux(stream.encode())
+
+
+def _frame(picture: np.ndarray, width: int, height: int) -> av.VideoFrame:
+    if picture.shape[:2] != (height, width):
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")

@@ -1,0 +1,161 @@
+"""What pictures and videos go through, and attacks: each does what it says, and more of it at each step."""
+
+import csv
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model_test_train import cross_test, robustness_test
+from model_test_train.attacks import ATTACKS
+from model_test_train.corruptions import CORRUPTIONS
+from model_test_train.inputs import InputContract
+from model_test_train.robustness_test import BUDGETS, CLEAN, KINDS, write_table
+from pipeline.errors import UserError
+from pipeline.params import load_params
+from preprocessing.reencoding import WAYS, Way, reencode
+from preprocessing.video import Reading, read_frames, scan
+
+READING = load_params("read_video", Reading)
+CONTRACT = InputContract(16, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
+
+
+def portrait(side: int = 96) -> np.ndarray:
+    """Coarse colours and soft grain."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(60, 190, (8, 8, 3)).astype(np.uint8).repeat(side // 8, 0).repeat(side // 8, 1)
+    return cv2.GaussianBlur(coarse + rng.integers(0, 50, coarse.shape, np.uint8), (0, 0), 1.0)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_corruption_grows_with_its_severity_and_is_the_same_each_time(name: str) -> None:
+    corruption, picture = CORRUPTIONS[name], portrait()
+    changes = []
+    for step in corruption.steps:
+        one, again = (corruption.apply(picture, step, np.random.default_rng(1)) for _ in range(2))
+        assert one.dtype == np.uint8
+        assert one.shape == picture.shape
+        assert np.array_equal(one, again)
+        changes.append(np.abs(one.astype(float) - picture).mean())
+    assert changes[0] > 0
+    assert all(less < more for less, more in zip(changes, changes[1:], strict=False)), changes
+
+
+class Linear(nn.Module):
+    """The logit of a picture is a weighted sum of its pixels: what an attack does to it is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return (pixels * self.weights).sum((1, 2, 3))
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("budget", [1, 4])
+def test_on_a_linear_network_an_attack_moves_the_logit_by_the_budget_times_the_weights(attack: str, budget: int) -> None:
+    network = Linear()
+    pictures = torch.randint(50, 200, (6, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 0, 1, 0, 1])
+    changed = ATTACKS[attack](network, CONTRACT, pictures, labels, budget)
+    assert changed.dtype == torch.uint8
+    assert (changed.int() - pictures.int()).abs().max() == budget
+    moved = network(CONTRACT.normalise(changed)) - network(CONTRACT.normalise(pictures))
+    expected = budget / 255 / 0.25 * network.weights.abs().sum() * (1 - 2 * labels)
+    assert torch.allclose(moved, expected, rtol=1e-3)
+
+
+def test_an_attack_stays_within_the_grey_levels_that_there_are() -> None:
+    pictures = torch.tensor([0, 255], dtype=torch.uint8).repeat(2, 16 * 16 * 3 // 2).reshape(2, 16, 16, 3)
+    for attack in ATTACKS.values():
+        changed = attack(Linear(), CONTRACT, pictures, torch.tensor([0, 1]), 8)
+        assert (changed.int() - pictures.int()).abs().max() <= 8
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.options = {"crf": "12", "threads": "1"}
+        for number in range(24):
+            picture = np.roll(portrait()[:64], number, 1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_video_arrives_with_the_size_and_frames_of_its_way_and_worse_each_time(name: str, clip: Path, tmp_path: Path) -> None:
+    first = next(picture for _, picture in read_frames(clip, [0], READING)).astype(float)
+    differences = []
+    for number, way in enumerate(WAYS[name]):
+        target = tmp_path / f"{number}.mp4"
+        reencode(clip, target, way, READING)
+        facts = scan(target, READING)
+        assert facts.frames_present == -(-24 // way.every)
+        assert facts.frame_rate == pytest.approx(24 / way.every)
+        assert (facts.width, facts.height) == tuple(2 * max(8, round(side * way.size / 2)) for side in (96, 64))
+        arrived = next(picture for _, picture in read_frames(target, [0], READING))
+        differences.append(np.abs(cv2.resize(arrived, (96, 64)) - first).mean())
+    assert differences[0] > 0
+    assert name == "frame_rate" or differences == sorted(differences)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["0.mp4", "1.mp4", "2.mp4"]
+
+
+def test_a_way_is_told_in_words() -> None:
+    assert Way("libx265", 28, 0.5, 2, 2).words() == "x265 crf 28, sides x0.5, one frame of 2, 2 times"
+
+
+def test_kinds_that_were_tried_make_one_table_and_one_picture(tmp_path: Path) -> None:
+    tried = {
+        "jpeg": [(1, 0.9, ""), (2, 0.8, "")],
+        CLEAN: [(0, 0.95, "")],
+        "pgd": [(n + 1, "", 0.1 * n) for n in range(len(BUDGETS))],
+    }
+    for kind, rows in tried.items():
+        with (tmp_path / f"{kind}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, robustness_test.COLUMNS, restval="")
+            writer.writeheader()
+            for severity, auc, success in rows:
+                lost = 3 if kind == "jpeg" else 0
+                numbers = {"videos": 10, "lost": lost, "auc": auc, "attack_success": success}
+                writer.writerow({"kind": kind, "severity": severity, "setting": "s", **numbers})
+    rows_found = write_table(tmp_path, tmp_path / "table")
+    assert [row["kind"] for row in rows_found] == [CLEAN, "jpeg", "jpeg", *["pgd"] * len(BUDGETS)]
+    assert {path.name for path in (tmp_path / "table").iterdir()} == {"robustness.csv", "robustness.png"}
+    with pytest.raises(UserError, match="holds no results"):
+        write_table(tmp_path / "table", tmp_path / "nowhere")
+
+
+def test_the_networks_of_each_manipulation_make_a_matrix(tmp_path: Path) -> None:
+    figure = {"value": 0.8, "low": 0.7, "high": 0.9}
+    matrix = {(a, b): {"count": 9, "auc": figure} for a in ("FaceSwap", "Deepfakes") for b in ("FaceSwap", "Deepfakes")}
+    del matrix["Deepfakes", "FaceSwap"]
+    cross_test.write_matrix(tmp_path, matrix)
+    with (tmp_path / "matrix.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["trained_on"], row["tested_on"], row["auc"]) for row in rows] == [(*pair, "0.8") for pair in matrix]
+    assert (tmp_path / "matrix.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "told"),
+    [
+        (robustness_test, ["--kind", "rain"], "rain is not known; there are: clean, gaussian_noise"),
+        (cross_test, ["--datasets", "CELEBDF"], "it must be NAME=FOLDER"),
+        (cross_test, ["--train_on", "Nothing"], "is not there|no manipulation 'Nothing'"),
+    ],
+)
+def test_wrong_words_are_refused(command: object, flags: list[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["x", *flags])
+    with pytest.raises(UserError, match=told):
+        command.main()  # type: ignore[attr-defined]
+    assert len(set(KINDS)) == len(KINDS)
