@@ -52,7 +52,8 @@ def _save(path: Path, draw: Callable[[Any], None], protocol: Mapping[str, Any]) 
     figure = plt.figure(layout="constrained")
     draw(figure)
     facts = f"{protocol['model']}, {protocol['split']}, {protocol['aggregation']}"
-    figure.supxlabel("\n".join(filter(None, (facts, protocol["warning"]))), fontsize=7, color="0.35")
+    colour = "firebrick" if protocol["warning"] else "0.35"
+    figure.supxlabel("\n".join(filter(None, (facts, protocol["warning"]))), fontsize=7, color=colour)
     with aside(path) as unfinished:
         figure.savefig(unfinished, dpi=110)
     plt.close(figure)
@@ -151,7 +152,7 @@ def draw_calibration(figure: Any, judged: Sequence[Judged], raw: np.ndarray | No
     for (name, values), colour in zip(shown.items(), ("0.55", FAKE_COLOUR), strict=False):
         means, shares, counts = zip(*reliability(labels, values), strict=True)
         axes.plot(means, shares, color=colour, marker="o", markersize=4, label=name)
-        for mean, share, count in zip(means, shares, counts, strict=True):
+        for mean, share, count in zip(means, shares, counts, strict=True) if values is probabilities else ():
             axes.annotate(str(count), (mean, share), (4, -9), textcoords="offset points", fontsize=7, color=colour)
     axes.set(xlabel="fake probability", ylabel="videos that are fake", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set_title("Calibration by video; the numbers count videos", **TITLES)

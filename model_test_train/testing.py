@@ -45,7 +45,10 @@ def rule_of(checkpoint: Checkpoint, params: Params) -> Rule:
     if checkpoint.calibration is None:
         return Rule(params.aggregation, checkpoint.threshold)
     fitted = Calibration.read(checkpoint.calibration)
-    band = fitted.band(params.abstain_error) if params.abstain_error else None
+    band = None
+    if params.abstain_error:  # between the band and the threshold, the two would contradict each other
+        edges = (*fitted.band(params.abstain_error), checkpoint.threshold)
+        band = min(edges), max(edges)
     return Rule(params.aggregation, checkpoint.threshold, fitted.by(params.calibration), band)
 
 

@@ -1,5 +1,6 @@
 """What the tests of whole stages share: a project folder of its own, and a small corpus that went through the stages once."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 
 from pipeline.project import CODE
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else processes side by side wait for one another at full speed
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -59,6 +61,14 @@ STAGES = (
     "explain_model/explain_model.py",
     "explain_model/report.py",
 )
+
+
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes run the tests: those of a file in one of them, and all that read the small corpus in one."""
+    for item in items:
+        shared = "finished" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("finished" if shared else item.path.name))
 
 
 @pytest.fixture(scope="session")

@@ -194,7 +194,7 @@ def test_a_network_trained_on_shuffled_labels_knows_nothing_and_the_comparison_w
     assert 0.4 <= auc <= 0.6
     sides = ("--a", finished.folder / TESTS, "--b", tmp_path / "tests", "--output_path", tmp_path / "comparison")
     told = project.stage("model_test_train/compare_models.py", *sides)
-    assert re.search(r"videos B \(.*\) is worse than A .* in .*auc \(0\.\d+ to 0\.\d+\)", told), told
+    assert re.search(r"videos B \(.*\) is worse than A \(.*\) in ", told), told
 
 
 def shortcuts(project: Project, video: Video) -> list[float]:
