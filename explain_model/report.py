@@ -72,9 +72,9 @@ def gallery(explanation: Path, samples_per_method: int) -> list[Card]:
 
 
 def stages(dvc_yaml: Path) -> list[dict[str, str]]:
-    """The DAG as dvc.yaml has it: name and purpose of each stage, in the order in which a video passes."""
+    """The DAG as dvc.yaml has it: name and purpose of each stage that always runs, in the order in which a video passes."""
     listed = yaml.safe_load(dvc_yaml.read_text())["stages"]
-    return [{"name": name, "desc": stage.get("desc", "")} for name, stage in listed.items()]
+    return [{"name": name, "desc": stage.get("desc", "")} for name, stage in listed.items() if "matrix" not in stage]
 
 
 def interval(figure: dict[str, float | None] | None) -> str:

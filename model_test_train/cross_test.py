@@ -36,23 +36,27 @@ Matrix = dict[tuple[str, str], dict[str, Any]]  # trained on, tested on -> figur
 
 @dataclass(frozen=True)
 class Params:
-    methods: tuple[str, ...] = setting("manipulations, each of which a network is trained on")
+    methods: tuple[str, ...] = setting("manipulations that `dvc repro` trains a network on each")
     num_epochs: int = setting("passes over the crops of one manipulation, and of the originals", low=1)
 
 
-def train_and_test(method: str, params: Params) -> None:
+def train_and_test(method: str, params: Params, index: Path, crops: Path) -> None:
     """The same commands as for all manipulations."""
-    known = sorted({video.method for video in read_index(from_root("data/index/videos.csv")) if video.label})
-    if method not in known:
+    if method not in (known := methods_of(index)):
         raise UserError(f"the index has no manipulation '{method}'; there are: {', '.join(known)}")
     models = from_root(f"data/cross/{method}")
     epochs = ("--num_epochs", params.num_epochs, "--patience", params.num_epochs)
-    command("train_model", "--dataset", method, *epochs, "--output_path", models)
-    test(models / "best.safetensors", from_root(f"results/cross/{method}"))
+    command("train_model", "--dataset", method, *epochs, "--output_path", models, "--index", index, "--crops", crops)
+    test(models / "best.safetensors", from_root(f"results/cross/{method}"), index, crops)
 
 
-def test(model: Path, output: Path, *flags: object) -> None:
-    command("test_model", "--dataset", "All", "--model_path", model, "--output_path", output, *flags)
+def methods_of(index: Path) -> list[str]:
+    return sorted({video.method for video in read_index(index) if video.label})
+
+
+def test(model: Path, output: Path, index: Path, crops: Path) -> None:
+    places = ("--index", index, "--crops", crops, "--output_path", output)
+    command("test_model", "--dataset", "All", "--model_path", model, *places)
 
 
 def command(name: str, *flags: object) -> None:
@@ -114,7 +118,7 @@ def draw_matrix(path: Path, matrix: Matrix) -> None:
 def test_datasets(model: Path, datasets: Mapping[str, Path], output: Path) -> None:
     rows = []
     for name, data in datasets.items():
-        test(model, output / name, "--index", data / "index/videos.csv", "--crops", data / "crops")
+        test(model, output / name, data / "index/videos.csv", data / "crops")
         auc = json.loads((output / name / "metrics.json").read_text())["video"]
         rows.append({"trained_on": model.stem, "tested_on": name, "videos": auc["count"], **_auc_columns(auc["auc"])})
         print(f"{name}: video AUC {told(auc['auc'])}")
@@ -140,6 +144,9 @@ def main() -> None:
         *spellings("model_path"), type=Path, default=from_root("data/models/best.safetensors"), help="for --datasets"
     )
     parser.add_argument("--datasets", nargs="+", metavar="NAME=FOLDER", help="test one network on other datasets")
+    index, crops = from_root("data/index/videos.csv"), from_root("data/crops")
+    parser.add_argument("--index", type=Path, default=index, help="the index of videos (default: data/index/videos.csv)")
+    parser.add_argument("--crops", type=Path, default=crops, help="the crops of its videos (default: data/crops)")
     given = parser.parse_args()
     params = load_params("cross_test", Params)
     results = from_root("results/cross")
@@ -147,8 +154,8 @@ def main() -> None:
         test_datasets(given.model_path, parse_datasets(given.datasets), from_root("results/datasets"))
         return
     if not given.table:
-        for method in [given.train_on] if given.train_on else params.methods:
-            train_and_test(method, params)
+        for method in [given.train_on] if given.train_on else params.methods or methods_of(given.index):
+            train_and_test(method, params, given.index.absolute(), given.crops.absolute())
     matrix = read_matrix(results)
     for (one, other), figures in matrix.items():
         if given.train_on in (None, one) and given.test_on in (None, other):
