@@ -123,7 +123,8 @@ def crops_after(way: Way, subject: Subject, folder: Path) -> Samples:
         sent = pool.map(work, subject.videos, moved)
         arrived = list(track(sent, len(moved), f"encoding, {way.words()}", "videos"))
     write_index(folder / "videos.csv", arrived)
-    flags = ("--index", folder / "videos.csv", "--boxes_path", folder / "boxes", "--output_path", folder / "crops")
+    places = ("--index", folder / "videos.csv", "--boxes_path", folder / "boxes", "--output_path", folder / "crops")
+    flags = (*places, "--max_failed_fraction", 1)  # what is lost is what one wants to know
     script = CODE / "preprocessing/preprocess.py"
     if status := subprocess.run([sys.executable, str(script), *map(str, flags)], check=False).returncode:
         raise UserError(f"preprocess.py ended with {status}, as told above")

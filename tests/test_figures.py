@@ -273,4 +273,5 @@ def test_fitting_says_nothing_on_odd_input() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for labels, probabilities in NASTY.values():
-            Calibration.fit(labels, probabilities)
+            fitted = Calibration.fit(labels, probabilities)
+            assert np.isfinite([fitted.temperature, *fitted.band(0.1), *fitted.by("isotonic")(probabilities)]).all()
