@@ -26,7 +26,7 @@ from model_test_train.figures.intervals import Figure
 from model_test_train.plots import told
 from pipeline.errors import UserError, run
 from pipeline.index import read_index
-from pipeline.outputs import aside, write_csv
+from pipeline.outputs import aside, write_csv, write_json
 from pipeline.params import load_params, setting, spellings
 from pipeline.project import CODE, from_root
 
@@ -76,6 +76,12 @@ def read_matrix(folder: Path) -> Matrix:
     return matrix
 
 
+def write_protocols(folder: Path, results: Path) -> None:
+    """What the matrix must be read with: of each network's tests."""
+    found = {path.parent.name: json.loads(path.read_text()) for path in sorted(results.glob("*/protocol.json"))}
+    write_json(folder / "protocol.json", found)
+
+
 def write_matrix(folder: Path, matrix: Matrix) -> None:
     rows = [
         {"trained_on": one, "tested_on": other, "videos": figures["count"], **_auc_columns(figures["auc"])}
@@ -123,6 +129,7 @@ def test_datasets(model: Path, datasets: Mapping[str, Path], output: Path) -> No
         rows.append({"trained_on": model.stem, "tested_on": name, "videos": auc["count"], **_auc_columns(auc["auc"])})
         print(f"{name}: video AUC {told(auc['auc'])}")
     write_csv(output / "datasets.csv", COLUMNS, rows)
+    write_protocols(output, output)
 
 
 def parse_datasets(given: Sequence[str]) -> dict[str, Path]:
@@ -162,6 +169,7 @@ def main() -> None:
             print(f"trained on {one}, tested on {other}: video AUC {told(figures['auc'])}")
     if not given.train_on:
         write_matrix(from_root("results/cross_matrix"), matrix)
+        write_protocols(from_root("results/cross_matrix"), results)
 
 
 if __name__ == "__main__":

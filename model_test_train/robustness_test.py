@@ -9,6 +9,7 @@ sees: FGSM and PGD. Results are kept by kind in results/robustness; `--table` dr
 """
 
 import csv
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,12 +34,12 @@ from model_test_train.corruptions import CORRUPTIONS
 from model_test_train.crop_dataset import Samples, samples_by_video
 from model_test_train.judging import fake_probabilities
 from model_test_train.networks.network import Network
-from model_test_train.testing import Params, figures_of, judged_videos, rule_of, score_frames
+from model_test_train.testing import Params, figures_of, judged_videos, protocol, rule_of, score_frames
 from model_test_train.verdicts import NO_VERDICT, Rule, judge_videos
 from pipeline.errors import UserError, run
 from pipeline.index import Video, read_index, write_index
 from pipeline.ledger import content_hash
-from pipeline.outputs import aside, remove, write_csv
+from pipeline.outputs import aside, remove, write_csv, write_json
 from pipeline.params import PathFlag, SwitchFlag, TextFlag, load_params, read_command_line
 from pipeline.progress import track
 from pipeline.project import CODE, from_root, relative
@@ -180,8 +181,23 @@ def write_table(folder: Path, output: Path) -> list[dict[str, str]]:
     if not rows:
         raise UserError(f"{folder} holds no results; robustness_test.py without --table makes them")
     write_csv(output / "robustness.csv", COLUMNS, rows)
+    protocols = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    if len({json.dumps(one, sort_keys=True) for one in protocols.values()}) > 1:
+        raise UserError(f"the kinds in {folder} were not tried alike: {unlike(protocols)}; try them anew")
+    write_json(output / "protocol.json", next(iter(protocols.values()), None))
     draw_curves(output / "robustness.png", rows)
     return rows
+
+
+def unlike(protocols: Mapping[str, Mapping[str, Any]]) -> str:
+    """The first thing that two of them do not agree in."""
+    (first, one), *others = protocols.items()
+    return next(
+        f"{key} is {one[key]} with {first} and {other[key]} with {kind}"
+        for kind, other in others
+        for key in one
+        if one[key] != other[key]
+    )
 
 
 def draw_curves(path: Path, rows: list[dict[str, str]]) -> None:
@@ -250,6 +266,9 @@ def main() -> None:
     for kind in kinds:
         rows = list(rows_of(kind, subject, given.work_path))
         write_csv(given.output_path / f"{kind}.csv", COLUMNS, rows)
+        write_json(
+            given.output_path / f"{kind}.json", protocol(checkpoint, given.model_path, given.index, params, subject.rule)
+        )
         remove(given.work_path)
         tell(rows)
     if not given.kind:

@@ -12,11 +12,10 @@ from model_test_train.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.crop_dataset import Samples, samples_by_video
 from model_test_train.networks.network import read_description
 from model_test_train.plots import draw_all, told
-from model_test_train.testing import Params, calibration_figures, judged_videos, measure_tests, rule_of, score_frames
-from model_test_train.verdicts import AGGREGATIONS, NO_VERDICT, FrameScore, Rule, Verdict, judge_videos
+from model_test_train.testing import Params, calibration_figures, judged_videos, measure_tests, protocol, rule_of, score_frames
+from model_test_train.verdicts import NO_VERDICT, FrameScore, Rule, Verdict, judge_videos
 from pipeline.errors import UserError, run
 from pipeline.index import Video, of_dataset, read_index
-from pipeline.ledger import content_hash
 from pipeline.outputs import write_csv, write_json, write_text
 from pipeline.params import PathFlag, read_command_line
 from pipeline.reproducible import choose_device, seed_everything
@@ -96,27 +95,6 @@ def _sample_row(verdict: Verdict) -> dict[str, Any]:
         "video_prob": verdict.fake_probability,
         "high_low_prob": verdict.example.fake_probability,
         "example_file_name": example.name,
-    }
-
-
-def protocol(checkpoint: Checkpoint, model_path: Path, index_path: Path, params: Params, rule: Rule) -> dict[str, Any]:
-    """What a figure must be read with. Probabilities are the calibrated ones."""
-    return {
-        "model": checkpoint.name,
-        "checkpoint": content_hash(model_path),
-        "warning": checkpoint.warning,
-        "trained_on": checkpoint.trained_on,
-        "dataset": params.dataset,
-        "split": params.split,
-        "index": content_hash(index_path),
-        "frames_per_video": params.frames_per_video,
-        "aggregation": AGGREGATIONS[params.aggregation].words,
-        "threshold": round(rule.calibrated(rule.threshold), 6),
-        "calibration": params.calibration if checkpoint.calibration else "none",
-        "uncertain_from_to": [round(rule.calibrated(edge), 6) for edge in rule.band] if rule.band else None,
-        "abstain_error": params.abstain_error,
-        "crops": checkpoint.preprocessing["extract_crops"],
-        "intervals": f"95 %, bootstrap over groups of identities, {params.bootstrap} draws",
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from model_test_train.judging import fake_probabilities
 from model_test_train.networks.network import Network
 from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, Verdict
 from pipeline.index import SPLITS
+from pipeline.ledger import content_hash
 from pipeline.params import setting
 from pipeline.progress import track
 from pipeline.project import relative
@@ -50,6 +52,27 @@ def rule_of(checkpoint: Checkpoint, params: Params) -> Rule:
         edges = (*fitted.band(params.abstain_error), checkpoint.threshold)
         band = min(edges), max(edges)
     return Rule(params.aggregation, checkpoint.threshold, fitted.by(params.calibration), band)
+
+
+def protocol(checkpoint: Checkpoint, model_path: Path, index_path: Path, params: Params, rule: Rule) -> dict[str, Any]:
+    """What a figure must be read with. Probabilities are the calibrated ones."""
+    return {
+        "model": checkpoint.name,
+        "checkpoint": content_hash(model_path),
+        "warning": checkpoint.warning,
+        "trained_on": checkpoint.trained_on,
+        "dataset": params.dataset,
+        "split": params.split,
+        "index": content_hash(index_path),
+        "frames_per_video": params.frames_per_video,
+        "aggregation": AGGREGATIONS[params.aggregation].words,
+        "threshold": round(rule.calibrated(rule.threshold), 6),
+        "calibration": params.calibration if checkpoint.calibration else "none",
+        "uncertain_from_to": [round(rule.calibrated(edge), 6) for edge in rule.band] if rule.band else None,
+        "abstain_error": params.abstain_error,
+        "crops": checkpoint.preprocessing["extract_crops"],
+        "intervals": f"95 %, bootstrap over groups of identities, {params.bootstrap} draws",
+    }
 
 
 def score_frames(
@@ -118,12 +141,15 @@ def by_method(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
 
 def measure_tests(verdicts: Sequence[Verdict], rule: Rule, params: Params) -> dict[str, Any]:
     """Figures over the frames and over the videos, over all methods and for each against the originals."""
-    videos = judged_videos(verdicts)
+    frames, videos = judged_frames(verdicts, rule.threshold), judged_videos(verdicts)
     return {
-        "frame": figures_of(judged_frames(verdicts, rule.threshold), params.bootstrap, params.seed),
+        "frame": figures_of(frames, params.bootstrap, params.seed),
         "video": figures_of(videos, params.bootstrap, params.seed),
-        "video_by_method": {
-            name: figures_of(chosen, params.bootstrap, params.seed) for name, chosen in by_method(videos).items()
+        **{
+            f"{level}_by_method": {
+                name: figures_of(chosen, params.bootstrap, params.seed) for name, chosen in by_method(judged).items()
+            }
+            for level, judged in (("frame", frames), ("video", videos))
         },
         "abstaining": abstaining(verdicts),
         "no_verdict": sum(verdict.verdict == NO_VERDICT for verdict in verdicts),

@@ -1,6 +1,7 @@
 """What pictures and videos go through, and attacks: each does what it says, and more of it at each step."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -128,9 +129,14 @@ def test_kinds_that_were_tried_make_one_table_and_one_picture(tmp_path: Path) ->
                 lost = 3 if kind == "jpeg" else 0
                 numbers = {"videos": 10, "lost": lost, "auc": auc, "attack_success": success}
                 writer.writerow({"kind": kind, "severity": severity, "setting": "s", **numbers})
+        (tmp_path / f"{kind}.json").write_text(json.dumps({"model": "one", "split": "test_set"}))
     rows_found = write_table(tmp_path, tmp_path / "table")
     assert [row["kind"] for row in rows_found] == [CLEAN, "jpeg", "jpeg", *["pgd"] * len(BUDGETS)]
-    assert {path.name for path in (tmp_path / "table").iterdir()} == {"robustness.csv", "robustness.png"}
+    assert {path.name for path in (tmp_path / "table").iterdir()} == {"protocol.json", "robustness.csv", "robustness.png"}
+    assert json.loads((tmp_path / "table/protocol.json").read_text())["model"] == "one"
+    (tmp_path / "pgd.json").write_text(json.dumps({"model": "other", "split": "test_set"}))
+    with pytest.raises(UserError, match="not tried alike: model is one with clean and other with pgd"):
+        write_table(tmp_path, tmp_path / "table")
     with pytest.raises(UserError, match="holds no results"):
         write_table(tmp_path / "table", tmp_path / "nowhere")
 

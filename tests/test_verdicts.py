@@ -123,3 +123,7 @@ def test_figures_of_each_method_are_against_all_originals_and_same_stems_stay_ap
         "FaceSwap": (3, 1, 1.0),
     }
     assert (found["video"]["count"], found["frame"]["count"]) == (4, 8)
+    assert {name: (f["count"], f["auc"]["value"]) for name, f in found["frame_by_method"].items()} == {
+        "Deepfakes": (6, 0.5),
+        "FaceSwap": (6, 1.0),
+    }
