@@ -79,8 +79,9 @@ def rows_of(kind: str, subject: Subject, data: Path) -> Iterator[Row]:
             yield row_of(subject, kind, severity, f"{step:g} {corruption.words}", subject.samples, change)
     elif kind in WAYS:
         for severity, way in enumerate(WAYS[kind], 1):
-            samples = crops_after(way, subject, data / f"{kind}_{severity}")
-            yield row_of(subject, kind, severity, way.words(), samples)
+            folder = data / f"{kind}_{severity}"
+            yield row_of(subject, kind, severity, way.words(), crops_after(way, subject, folder))
+            remove(folder)
     else:
         yield from attacked(kind, subject)
 
@@ -269,7 +270,6 @@ def main() -> None:
         write_json(
             given.output_path / f"{kind}.json", protocol(checkpoint, given.model_path, given.index, params, subject.rule)
         )
-        remove(given.work_path)
         tell(rows)
     if not given.kind:
         tell(write_table(given.output_path, given.table_path))
