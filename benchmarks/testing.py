@@ -22,8 +22,7 @@ from memory import memory_of
 from model_test_train.checkpoint import load_checkpoint
 from model_test_train.crop_dataset import picture_batches
 from model_test_train.judging import fake_probabilities
-from model_test_train.robustness_test import test_samples
-from model_test_train.testing import Params, score_frames
+from model_test_train.testing import Params, samples_of, score_frames
 from pipeline.index import read_index
 from pipeline.params import load_params
 from pipeline.project import CODE, from_root
@@ -41,7 +40,7 @@ def shares(repeats: int) -> tuple[int, float, float]:
     seed_everything(params.seed, params.threads)
     network, _ = load_checkpoint(from_root("data/models/best.safetensors"), torch.device("cpu"))
     videos = [video for video in read_index(from_root("data/index/videos.csv")) if video.split == params.split]
-    samples = test_samples(videos, from_root("data/crops"), params)
+    samples = samples_of(videos, from_root("data/crops"), params)
     in_memory = list(picture_batches(samples, network.input, params.batch_size, params.workers))
     wholes, alone = [], []
     for _ in range(repeats):

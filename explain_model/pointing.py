@@ -8,7 +8,7 @@ import numpy as np
 
 from explain_model.heatmaps import peak
 from explain_model.samples import ExplainedSample
-from model_test_train.figures.intervals import Figure, drawn_weights, identity_groups, with_interval
+from model_test_train.figures.intervals import NOTHING, Figure, drawn_weights, identity_groups, with_interval
 from model_test_train.inputs import resized
 from pipeline.index import Video
 
@@ -71,5 +71,5 @@ def mean_mask_hits(known: Sequence[Pointing]) -> list[bool]:
 
 def _interval(hits: np.ndarray, known: Sequence[Pointing], seed: int) -> Figure:
     groups = identity_groups([pointing.video for pointing in known])
-    weights = drawn_weights(np.array([groups[pointing.video.video] for pointing in known]), DRAWS, seed)
-    return with_interval(float(hits.mean()), weights @ hits / weights.sum(1))
+    drawn = drawn_weights(np.array([groups[pointing.video.video] for pointing in known]), DRAWS, seed)
+    return with_interval(float(hits.mean()), np.concatenate([NOTHING, *(weights @ hits / weights.sum(1) for weights in drawn)]))

@@ -16,7 +16,7 @@ import numpy as np
 from model_test_train.figures.comparison import LEAST, SIGNIFICANT, Difference, compare
 from model_test_train.figures.intervals import plain
 from model_test_train.score_tables import ScoreTable, read_scores
-from model_test_train.testing import scores_of
+from model_test_train.testing import disagreement, scores_of
 from pipeline.errors import UserError, run
 from pipeline.outputs import write_csv, write_json
 from pipeline.params import spellings
@@ -39,21 +39,17 @@ def read_side(path: Path, threshold: float) -> Side:
 
 def refuse_unlike(a: Side, b: Side) -> None:
     """Before numbers are compared that do not belong together."""
-    protocols = a.table.protocol, b.table.protocol
-    if protocols[0] and protocols[1]:
-        for key in MUST_AGREE:
-            one, other = (protocol.get(key) for protocol in protocols if protocol)
-            if one != other:
-                raise UserError(
-                    f"the two were not tested alike: {key} is {one} with A and {other} with B; test both in one way"
-                )
+    of_a, of_b = a.table.protocol, b.table.protocol
+    if of_a and of_b and (unlike := disagreement(of_a, of_b, MUST_AGREE)):
+        key, one, other = unlike
+        raise UserError(f"the two were not tested alike: {key} is {one} with A and {other} with B; test both in one way")
     videos = [{one.name: one.label for one in side.table.judged} for side in (a, b)]
-    unlike = sorted(videos[0].items() ^ videos[1].items())
-    if unlike:
-        where = "A" if unlike[0] in videos[0].items() else "B"
+    differing = sorted(videos[0].items() ^ videos[1].items())
+    if differing:
+        (name, label), where = differing[0], "A" if differing[0] in videos[0].items() else "B"
         raise UserError(
-            f"the two did not judge the same videos: {unlike[0][0]} stands so (label {unlike[0][1]}) in {where} only, "
-            f"and {len(unlike)} rows differ"
+            f"the two did not judge the same videos: {name} stands so (label {label}) in {where} only, "
+            f"and {len(differing)} rows differ"
         )
 
 
@@ -75,10 +71,8 @@ def in_words(a: str, b: str, videos: int, differences: Sequence[Difference]) -> 
     if not certain:
         return f"On the same {videos} videos no figure differs beyond chance: {auc}."
     told = [f"{d.figure} ({d.a:.3f} to {d.b:.3f})" for d in certain]
-    better = {(d.b > d.a) != (d.figure in LESS_IS_BETTER) for d in certain}
-    how = {frozenset({True}): "better", frozenset({False}): "worse"}.get(
-        frozenset(better), "better in some and worse in others"
-    )
+    better = [(d.b > d.a) != (d.figure in LESS_IS_BETTER) for d in certain]
+    how = "better" if all(better) else "partly better and partly worse" if any(better) else "worse"
     return f"On the same {videos} videos {b} is {how} than {a} in {', '.join(told)}; {auc}."
 
 

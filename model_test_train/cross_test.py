@@ -4,31 +4,26 @@
     python model_test_train/cross_test.py --train_on FaceSwap --test_on NeuralTextures
     python model_test_train/cross_test.py --model_path CHECKPOINT --datasets CELEBDF=/path/to/data DFDC=/other/data
 
-A dataset's folder is the `data` of a project: index/videos.csv and crops/. What is trained already is not trained again.
+A dataset's folder is the `data` of a project: index/videos.csv and crops/.
 """
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen needed
-import matplotlib.pyplot as plt
 import numpy as np
 
 from model_test_train.figures.intervals import Figure
-from model_test_train.plots import told
+from model_test_train.plots import plt, save_figure, told
+from pipeline.commands import run_command
 from pipeline.errors import UserError, run
 from pipeline.index import read_index
-from pipeline.outputs import aside, write_csv, write_json
+from pipeline.outputs import write_csv, write_json
 from pipeline.params import load_params, setting, spellings
-from pipeline.project import CODE, from_root
+from pipeline.project import from_root
 
 COLUMNS = ("trained_on", "tested_on", "videos", "auc", "low", "high")
 Matrix = dict[tuple[str, str], dict[str, Any]]  # trained on, tested on -> figures
@@ -46,7 +41,8 @@ def train_and_test(method: str, params: Params, index: Path, crops: Path) -> Non
         raise UserError(f"the index has no manipulation '{method}'; there are: {', '.join(known)}")
     models = from_root(f"data/cross/{method}")
     epochs = ("--num_epochs", params.num_epochs, "--patience", params.num_epochs)
-    command("train_model", "--dataset", method, *epochs, "--output_path", models, "--index", index, "--crops", crops)
+    data = ("--index", index, "--crops", crops)
+    run_command("model_test_train/train_model.py", "--dataset", method, *epochs, *data, "--output_path", models)
     test(models / "best.safetensors", from_root(f"results/cross/{method}"), index, crops)
 
 
@@ -56,13 +52,7 @@ def methods_of(index: Path) -> list[str]:
 
 def test(model: Path, output: Path, index: Path, crops: Path) -> None:
     places = ("--index", index, "--crops", crops, "--output_path", output)
-    command("test_model", "--dataset", "All", "--model_path", model, *places)
-
-
-def command(name: str, *flags: object) -> None:
-    script = CODE / f"model_test_train/{name}.py"
-    if status := subprocess.run([sys.executable, str(script), *map(str, flags)], check=False).returncode:
-        raise UserError(f"{name}.py ended with {status}, as told above")
+    run_command("model_test_train/test_model.py", "--dataset", "All", "--model_path", model, *places)
 
 
 def read_matrix(folder: Path) -> Matrix:
@@ -109,16 +99,14 @@ def draw_matrix(path: Path, matrix: Matrix) -> None:
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             auc = matrix[trained[row], tested[column]]["auc"]
-            words = f"{value:.3f}\n{auc['low']:.2f} to {auc['high']:.2f}"
+            words = told(auc).replace(" (", "\n(")
             axes.text(
                 column, row, words, ha="center", va="center", fontsize=8, color="white" if abs(value - 0.5) > 0.35 else "black"
             )
     axes.set(xticks=range(len(tested)), xticklabels=tested, yticks=range(len(trained)), yticklabels=trained)
     axes.set(xlabel="tested on, against the originals", ylabel="trained on")
     figure.colorbar(shown, label="AUC by video; white is chance")
-    with aside(path) as unfinished:
-        figure.savefig(unfinished, dpi=110)
-    plt.close(figure)
+    save_figure(path, figure)
 
 
 def test_datasets(model: Path, datasets: Mapping[str, Path], output: Path) -> None:

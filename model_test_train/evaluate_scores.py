@@ -11,7 +11,7 @@ from pathlib import Path
 
 from model_test_train.plots import draw_all, told
 from model_test_train.score_tables import read_scores
-from model_test_train.testing import by_method, figures_of
+from model_test_train.testing import figures_by_method, figures_of
 from pipeline.errors import run
 from pipeline.ledger import content_hash
 from pipeline.outputs import write_csv, write_json
@@ -32,9 +32,7 @@ def main() -> None:
     table = read_scores(given.scores, given.threshold)
     measured = {
         "video": figures_of(table.judged, given.bootstrap, given.seed),
-        "video_by_method": {
-            name: figures_of(chosen, given.bootstrap, given.seed) for name, chosen in by_method(table.judged).items()
-        },
+        "video_by_method": figures_by_method(table.judged, given.bootstrap, given.seed),
     }
     drawn = "groups of identities" if table.has_people else "videos, as if no two shared a person"
     protocol = {

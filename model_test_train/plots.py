@@ -54,6 +54,10 @@ def _save(path: Path, draw: Callable[[Any], None], protocol: Mapping[str, Any]) 
     facts = f"{protocol['model']}, {protocol['split']}, {protocol['aggregation']}"
     colour = "firebrick" if protocol["warning"] else "0.35"
     figure.supxlabel("\n".join(filter(None, (facts, protocol["warning"]))), fontsize=7, color=colour)
+    save_figure(path, figure)
+
+
+def save_figure(path: Path, figure: Any) -> None:
     with aside(path) as unfinished:
         figure.savefig(unfinished, dpi=110)
     plt.close(figure)

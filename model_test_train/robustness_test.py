@@ -10,8 +10,7 @@ sees: FGSM and PGD. Results are kept by kind in results/robustness; `--table` dr
 
 import csv
 import json
-import subprocess
-import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,33 +18,37 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen needed
-import zlib
-
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 from model_test_train.attacks import ATTACKS
 from model_test_train.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.corruptions import CORRUPTIONS
-from model_test_train.crop_dataset import Samples, samples_by_video
+from model_test_train.crop_dataset import Samples
 from model_test_train.judging import fake_probabilities
 from model_test_train.networks.network import Network
-from model_test_train.testing import Params, figures_of, judged_videos, protocol, rule_of, score_frames
+from model_test_train.plots import plt, save_figure
+from model_test_train.testing import (
+    Params,
+    disagreement,
+    figures_of,
+    judged_videos,
+    protocol,
+    rule_of,
+    samples_of,
+    score_frames,
+)
 from model_test_train.verdicts import NO_VERDICT, Rule, judge_videos
+from pipeline.commands import run_command
 from pipeline.errors import UserError, run
 from pipeline.index import Video, read_index, write_index
 from pipeline.ledger import content_hash
-from pipeline.outputs import aside, remove, write_csv, write_json
+from pipeline.outputs import remove, write_csv, write_json
 from pipeline.params import PathFlag, SwitchFlag, TextFlag, load_params, read_command_line
 from pipeline.progress import track
-from pipeline.project import CODE, from_root, relative
+from pipeline.project import from_root, relative
 from pipeline.reproducible import choose_device, seed_everything
 from preprocessing.crop_stores import read_crop
-from preprocessing.crops import read_crops
 from preprocessing.reencoding import WAYS, Way, reencode
 from preprocessing.video import Reading, UnreadableVideo
 
@@ -117,7 +120,7 @@ def row_of(
 
 
 def crops_after(way: Way, subject: Subject, folder: Path) -> Samples:
-    """The videos go that way; their faces are then looked for and cut out as the checkpoint says."""
+    """The videos go that way; their faces are then looked for and cut out as params.yaml says."""
     reading = load_params("read_video", Reading)
     moved = [replace(video, path=relative(folder / f"videos/{video.video}.mp4"), mask="") for video in subject.videos]
     work = partial(_send, way=way, reading=reading)
@@ -126,11 +129,8 @@ def crops_after(way: Way, subject: Subject, folder: Path) -> Samples:
         arrived = list(track(sent, len(moved), f"encoding, {way.words()}", "videos"))
     write_index(folder / "videos.csv", arrived)
     places = ("--index", folder / "videos.csv", "--boxes_path", folder / "boxes", "--output_path", folder / "crops")
-    flags = (*places, "--max_failed_fraction", 1)  # what is lost is what one wants to know
-    script = CODE / "preprocessing/preprocess.py"
-    if status := subprocess.run([sys.executable, str(script), *map(str, flags)], check=False).returncode:
-        raise UserError(f"preprocess.py ended with {status}, as told above")
-    return test_samples(arrived, folder / "crops", subject.params)
+    run_command("preprocessing/preprocess.py", *places, "--max_failed_fraction", 1)  # what is lost is what one wants to know
+    return samples_of(arrived, folder / "crops", subject.params)
 
 
 def _send(video: Video, moved: Video, way: Way, reading: Reading) -> Video:
@@ -167,11 +167,6 @@ def _called(subject: Subject, pictures: torch.Tensor) -> np.ndarray:
     return fake_probabilities(subject.network, subject.network.input, batches) > subject.rule.threshold
 
 
-def test_samples(videos: list[Video], crops: Path, params: Params) -> Samples:
-    chosen = samples_by_video(videos, read_crops(crops), params.frames_per_video, everybody=True)
-    return Samples(sample for name in sorted(chosen) for sample in chosen[name])
-
-
 def write_table(folder: Path, output: Path) -> list[dict[str, str]]:
     """All kinds that were tried, in one table and one picture."""
     rows: list[dict[str, str]] = []
@@ -182,23 +177,22 @@ def write_table(folder: Path, output: Path) -> list[dict[str, str]]:
     if not rows:
         raise UserError(f"{folder} holds no results; robustness_test.py without --table makes them")
     write_csv(output / "robustness.csv", COLUMNS, rows)
-    protocols = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-    if len({json.dumps(one, sort_keys=True) for one in protocols.values()}) > 1:
-        raise UserError(f"the kinds in {folder} were not tried alike: {unlike(protocols)}; try them anew")
-    write_json(output / "protocol.json", next(iter(protocols.values()), None))
+    write_json(output / "protocol.json", common_protocol(folder))
     draw_curves(output / "robustness.png", rows)
     return rows
 
 
-def unlike(protocols: Mapping[str, Mapping[str, Any]]) -> str:
-    """The first thing that two of them do not agree in."""
-    (first, one), *others = protocols.items()
-    return next(
-        f"{key} is {one[key]} with {first} and {other[key]} with {kind}"
-        for kind, other in others
-        for key in one
-        if one[key] != other[key]
-    )
+def common_protocol(folder: Path) -> dict[str, Any] | None:
+    """Of all kinds that were tried: rows of different tests belong in no table together."""
+    protocols = [(path.stem, json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
+    if not protocols:
+        return None
+    (first, one), *others = protocols
+    for kind, other in others:
+        if unlike := disagreement(one, other, tuple(one)):
+            key, here, there = unlike
+            raise UserError(f"not tried alike: {key} is {here} with {first} and {there} with {kind}; try the kinds anew")
+    return one
 
 
 def draw_curves(path: Path, rows: list[dict[str, str]]) -> None:
@@ -236,9 +230,7 @@ def draw_curves(path: Path, rows: list[dict[str, str]]) -> None:
         if tried:
             axes.legend(fontsize=8, loc="upper left" if of_attacks else "lower left")
         axes.spines[["top", "right"]].set_visible(False)
-    with aside(path) as unfinished:
-        figure.savefig(unfinished, dpi=110)
-    plt.close(figure)
+    save_figure(path, figure)
 
 
 def main() -> None:
@@ -262,7 +254,7 @@ def main() -> None:
         seed_everything(params.seed, params.threads)
         network, checkpoint = load_checkpoint(given.model_path, choose_device(params.device))
         videos = [video for video in read_index(given.index) if video.split == params.split]
-        samples = test_samples(videos, given.crops, params)
+        samples = samples_of(videos, given.crops, params)
         subject = Subject(network, checkpoint, rule_of(checkpoint, params), videos, samples, params)
     for kind in kinds:
         rows = list(rows_of(kind, subject, given.work_path))

@@ -9,17 +9,24 @@ from typing import Any
 import numpy as np
 
 from model_test_train.checkpoint import Checkpoint, load_checkpoint
-from model_test_train.crop_dataset import Samples, samples_by_video
 from model_test_train.networks.network import read_description
 from model_test_train.plots import draw_all, told
-from model_test_train.testing import Params, calibration_figures, judged_videos, measure_tests, protocol, rule_of, score_frames
+from model_test_train.testing import (
+    Params,
+    calibration_figures,
+    judged_videos,
+    measure_tests,
+    protocol,
+    rule_of,
+    samples_of,
+    score_frames,
+)
 from model_test_train.verdicts import NO_VERDICT, FrameScore, Rule, Verdict, judge_videos
 from pipeline.errors import UserError, run
 from pipeline.index import Video, of_dataset, read_index
 from pipeline.outputs import write_csv, write_json, write_text
 from pipeline.params import PathFlag, read_command_line
 from pipeline.reproducible import choose_device, seed_everything
-from preprocessing.crops import read_crops
 
 FRAME_COLUMNS = ("video", "method", "label", "frame", "track", "path", "fake_probability")
 VIDEO_COLUMNS = (
@@ -42,6 +49,8 @@ TOLD = ("accuracy", "balanced_accuracy", "auc", "eer", "f1")
 
 def write_verdicts(folder: Path, name: str, params: Params, verdicts: list[Verdict], rule: Rule) -> None:
     """The two tables, and those that the published scripts write."""
+    for earlier in (*folder.glob("samples_list_*.csv"), *folder.glob("*_labels.txt")):  # of another network
+        earlier.unlink()
     by_name = {verdict.video.video: verdict.video for verdict in verdicts}
     frames = [frame for verdict in verdicts for frame in verdict.frames]
     write_csv(folder / "frames.csv", FRAME_COLUMNS, ({**_facts(by_name[f.video]), **vars(f)} for f in frames))
@@ -114,8 +123,7 @@ def main() -> None:
     if paths.config and read_description(paths.config) != checkpoint.description:
         raise UserError(f"{paths.model_path} was not trained with {paths.config}; leave --config out, the checkpoint knows")
     videos = [video for video in of_dataset(read_index(paths.index), params.dataset) if video.split == params.split]
-    chosen = samples_by_video(videos, read_crops(paths.crops), params.frames_per_video, everybody=True)
-    samples = Samples(sample for name in sorted(chosen) for sample in chosen[name])
+    samples = samples_of(videos, paths.crops, params)
     if not len(samples):
         raise UserError(f"no crops of {params.split} videos in {paths.crops}; `dvc repro extract_crops` makes them")
     rule = rule_of(checkpoint, params)

@@ -1,6 +1,6 @@
 """Testing: a network and crops -> a score a frame; verdicts -> figures by frame, by video and by method."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from model_test_train.checkpoint import Checkpoint
-from model_test_train.crop_dataset import Change, Sample, picture_batches
+from model_test_train.crop_dataset import Change, Sample, Samples, picture_batches, samples_by_video
 from model_test_train.figures import calibration
 from model_test_train.figures.calibration import Calibration
 from model_test_train.figures.intervals import figures, identity_groups
@@ -16,12 +16,13 @@ from model_test_train.figures.measures import Scores, measure
 from model_test_train.judging import fake_probabilities
 from model_test_train.networks.network import Network
 from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, Verdict
-from pipeline.index import SPLITS
+from pipeline.index import SPLITS, Video
 from pipeline.ledger import content_hash
 from pipeline.params import setting
 from pipeline.progress import track
 from pipeline.project import relative
 from pipeline.reproducible import DEVICES
+from preprocessing.crops import read_crops
 
 OF_PROBABILITIES = ("log_loss", "brier", "calibration_error")
 
@@ -73,6 +74,17 @@ def protocol(checkpoint: Checkpoint, model_path: Path, index_path: Path, params:
         "crops": checkpoint.preprocessing["extract_crops"],
         "intervals": f"95 %, bootstrap over groups of identities, {params.bootstrap} draws",
     }
+
+
+def disagreement(one: Mapping[str, Any], other: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, Any, Any] | None:
+    """The first of these things that two protocols do not agree in, and what they say."""
+    return next(((key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)), None)
+
+
+def samples_of(videos: Sequence[Video], crops: Path, params: Params) -> Samples:
+    """The crops that are judged: equidistant ones of everybody in the videos."""
+    chosen = samples_by_video(videos, read_crops(crops), params.frames_per_video, everybody=True)
+    return Samples(sample for name in sorted(chosen) for sample in chosen[name])
 
 
 def score_frames(
@@ -139,18 +151,18 @@ def by_method(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
     return {name: [one for one in judged if one.method == name or not one.label] for name in methods}
 
 
+def figures_by_method(judged: Sequence[Judged], draws: int, seed: int) -> dict[str, Any]:
+    return {name: figures_of(chosen, draws, seed) for name, chosen in by_method(judged).items()}
+
+
 def measure_tests(verdicts: Sequence[Verdict], rule: Rule, params: Params) -> dict[str, Any]:
     """Figures over the frames and over the videos, over all methods and for each against the originals."""
     frames, videos = judged_frames(verdicts, rule.threshold), judged_videos(verdicts)
     return {
         "frame": figures_of(frames, params.bootstrap, params.seed),
         "video": figures_of(videos, params.bootstrap, params.seed),
-        **{
-            f"{level}_by_method": {
-                name: figures_of(chosen, params.bootstrap, params.seed) for name, chosen in by_method(judged).items()
-            }
-            for level, judged in (("frame", frames), ("video", videos))
-        },
+        "frame_by_method": figures_by_method(frames, params.bootstrap, params.seed),
+        "video_by_method": figures_by_method(videos, params.bootstrap, params.seed),
         "abstaining": abstaining(verdicts),
         "no_verdict": sum(verdict.verdict == NO_VERDICT for verdict in verdicts),
     }

@@ -7,16 +7,13 @@ beside them the learning rate, histograms of weights and gradients, validation v
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen needed
-import matplotlib.pyplot as plt
 import psutil
 import torch
 from dvclive import Live
 from sklearn.metrics import ConfusionMatrixDisplay
 from torch.utils.tensorboard import SummaryWriter
 
+from model_test_train.plots import plt
 from model_test_train.training import Run
 from model_test_train.validation import Validation
 from preprocessing.crop_stores import read_crop

@@ -8,7 +8,7 @@ from scipy.stats import beta, norm
 from sklearn import metrics
 
 from model_test_train.figures.calibration import Calibration
-from model_test_train.figures.comparison import compare, delong, holm, mcnemar
+from model_test_train.figures.comparison import compare, corrected, delong, of_verdicts
 from model_test_train.figures.intervals import connected, drawn_weights, figures
 from model_test_train.figures.measures import Scores, best_threshold, measure
 
@@ -59,7 +59,7 @@ def test_each_figure_is_scikit_learns(name: str) -> None:
 def test_weights_are_how_often_a_row_is_there() -> None:
     labels, probabilities = drawn(4, 60, decimals=1)
     weights = np.random.default_rng(0).integers(0, 4, (5, 60))
-    found = measure(Scores.above(0.4, labels, probabilities), weights.astype(float))
+    found = measure(Scores.above(0.4, labels, probabilities), [weights[:2].astype(float), weights[2:].astype(float)])
     for draw, counts in enumerate(weights):
         repeated = measure(Scores.above(0.4, labels.repeat(counts), probabilities.repeat(counts)))
         for figure, values in repeated.items():
@@ -99,7 +99,7 @@ def test_with_one_class_only_what_needs_both_is_not_a_number_and_the_rest_is(lab
 
 def test_one_video_and_none_have_figures_or_say_that_there_are_none() -> None:
     one = figures(Scores.above(0.5, np.array([1]), np.array([0.7])), np.array([0]), draws=10, seed=0)
-    assert one["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert one["accuracy"] == {"value": 1.0, "low": None, "high": None}
     nothing = figures(Scores.above(0.5, np.zeros(0, int), np.zeros(0)), np.zeros(0, int), draws=10, seed=0)
     assert nothing == {"count": 0, "fakes": 0}
 
@@ -157,6 +157,16 @@ def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent_of_1000_studies
     assert held_by_videos < 0.93 * 200
 
 
+def test_too_few_groups_of_people_give_no_interval_where_they_would_look_sure() -> None:
+    labels, probabilities = drawn(7, 60)
+    scores = Scores.above(0.5, labels, probabilities)
+    few, enough = (figures(scores, np.arange(60) % groups, draws=50, seed=0)["auc"] for groups in (4, 5))
+    assert (few["low"], few["high"]) == (None, None)  # type: ignore[index]
+    assert few["value"] == enough["value"]  # type: ignore[index]
+    assert enough["low"] < enough["high"]  # type: ignore[index]
+    assert all(np.isnan(d.low) for d in compare(scores, scores, np.arange(60) % 4, 50, 0) if d.test == "paired bootstrap")
+
+
 def test_videos_that_share_a_person_even_through_others_are_one_group() -> None:
     groups = connected([("a", "b"), ("c", "d"), ("b", "e"), ("e", "f")])
     assert groups[0] == groups[2] == groups[3] != groups[1]
@@ -200,13 +210,13 @@ def test_delongs_interval_is_as_wide_as_differences_of_2000_draws_spread() -> No
 def test_mcnemar_counts_only_what_one_of_them_judges_right() -> None:
     right = np.repeat([True, True, False, False], [50, 9, 1, 40])
     other = np.repeat([True, False, True, False], [50, 9, 1, 40])
-    assert mcnemar(right, other) == pytest.approx(2 * 11 / 2**10)  # 0 or 1 of 10 coins, both sides
-    assert mcnemar(right, right) == 1.0
+    assert of_verdicts(right, other) == pytest.approx(2 * 11 / 2**10)  # 0 or 1 of 10 coins, both sides
+    assert of_verdicts(right, right) == 1.0
 
 
 def test_holms_correction_is_that_of_its_definition() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
-    assert holm([0.01, float("nan"), 0.04])[0] == pytest.approx(0.02)
+    assert corrected([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert corrected([0.01, float("nan"), 0.04])[0] == pytest.approx(0.02)
 
 
 def test_a_comparison_finds_a_difference_that_is_there_and_none_between_a_detector_and_itself() -> None:

@@ -135,7 +135,7 @@ def test_kinds_that_were_tried_make_one_table_and_one_picture(tmp_path: Path) ->
     assert {path.name for path in (tmp_path / "table").iterdir()} == {"protocol.json", "robustness.csv", "robustness.png"}
     assert json.loads((tmp_path / "table/protocol.json").read_text())["model"] == "one"
     (tmp_path / "pgd.json").write_text(json.dumps({"model": "other", "split": "test_set"}))
-    with pytest.raises(UserError, match="not tried alike: model is one with clean and other with pgd"):
+    with pytest.raises(UserError, match="not tried alike: model is one with clean and other with pgd; try the kinds anew"):
         write_table(tmp_path, tmp_path / "table")
     with pytest.raises(UserError, match="holds no results"):
         write_table(tmp_path / "table", tmp_path / "nowhere")

@@ -11,10 +11,10 @@ import torch
 from numpy.random import Generator
 from scipy.fft import dctn, idctn
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from model_test_train.augmentations.chance import Chance
+from model_test_train.augmentations.effects import blurred, brighter, coarser, compressed, contrasted, noisy, rounded
 from pipeline.params import setting
 
 GREY = 127
@@ -32,7 +32,7 @@ class Brightness(Look):
     most: float = setting("by how much of itself", low=0, high=1)
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
-        return tv.adjust_brightness(pictures, 1 + self.most * rng.uniform(-1, 1))
+        return brighter(pictures, 1 + self.most * rng.uniform(-1, 1))
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Contrast(Look):
     most: float = setting("by how much of itself, around the picture's mean", low=0, high=1)
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
-        return tv.adjust_contrast(pictures, 1 + self.most * rng.uniform(-1, 1))
+        return contrasted(pictures, 1 + self.most * rng.uniform(-1, 1))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class PcaColour(Look):
         colours = pictures.double().permute(1, 0, 2, 3).flatten(1)
         values, directions = torch.linalg.eigh(torch.cov(colours))
         steps = torch.from_numpy(rng.normal(0, self.most, 3)) * values.clamp(min=0).sqrt()
-        return _rounded(pictures + (directions @ steps).view(3, 1, 1))
+        return rounded(pictures + (directions @ steps).view(3, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,7 @@ class Noise(Look):
     most: float = setting("standard deviation, grey levels", low=0)
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
-        strength = self.most * rng.random()
-        return _rounded(pictures + torch.from_numpy(strength * rng.standard_normal(pictures.shape, np.float32)))
+        return noisy(pictures, self.most * rng.random(), rng)
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class DctNoise(Look):
         frequencies = dctn(pictures.numpy().astype(np.float32), axes=(2, 3), norm="ortho")
         factors = 1 + self.most * rng.random() * rng.standard_normal(frequencies.shape[2:], np.float32)
         factors[0, 0] = 1
-        return _rounded(torch.from_numpy(idctn(frequencies * factors, axes=(2, 3), norm="ortho")))
+        return rounded(torch.from_numpy(idctn(frequencies * factors, axes=(2, 3), norm="ortho")))
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,7 @@ class Blur(Look):
     most: float = setting("standard deviation, px", low=0)
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
-        sigma = max(0.05, self.most * rng.random())
-        return tv.gaussian_blur(pictures, [2 * round(2 * sigma) + 1] * 2, [sigma] * 2)
+        return blurred(pictures, max(0.05, self.most * rng.random()))
 
 
 @dataclass(frozen=True)
@@ -112,8 +110,7 @@ class Jpeg(Look):
     least: int = setting("quality; at most it is 95", low=1, high=95)
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
-        quality = int(rng.integers(self.least, 96))
-        return torch.stack([tv.jpeg(picture, quality) for picture in pictures])
+        return compressed(pictures, int(rng.integers(self.least, 96)))
 
 
 @dataclass(frozen=True)
@@ -123,10 +120,7 @@ class Downscale(Look):
     least: float = setting("of the sides", low=0.05, high=1)
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
-        height, width = pictures.shape[2:]
-        share = rng.uniform(self.least, 1)
-        small = tv.resize(pictures, [max(1, round(height * share)), max(1, round(width * share))], antialias=True)
-        return tv.resize(small, [height, width], InterpolationMode.BILINEAR)
+        return coarser(pictures, rng.uniform(self.least, 1))
 
 
 @dataclass(frozen=True)
@@ -141,10 +135,6 @@ class GridMask(Look):
         side = round(period * self.share**0.5)
         rows, columns = ((np.arange(length) + rng.integers(period)) % period < side for length in (height, width))
         return pictures.masked_fill(torch.from_numpy(rows[:, None] & columns), GREY)
-
-
-def _rounded(pictures: Tensor) -> Tensor:
-    return pictures.round().clamp(0, 255).byte()
 
 
 LOOKS: dict[str, type[Look]] = {

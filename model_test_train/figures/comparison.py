@@ -5,13 +5,15 @@ bootstrap of pairs over groups of identities. Several questions at once are corr
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm, rankdata
+from scipy.stats import norm, rankdata
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
-from model_test_train.figures.intervals import drawn_weights
+from model_test_train.figures.intervals import NOTHING, drawn_weights
 from model_test_train.figures.measures import Scores, measure
 
 Array = NDArray[np.float64]
@@ -41,12 +43,11 @@ class Difference:
 
 def compare(a: Scores, b: Scores, groups: NDArray[np.int64], draws: int, seed: int) -> list[Difference]:
     """Of each figure, in the order of `measure`; corrected for their number."""
-    weights = drawn_weights(groups, draws, seed)
     of_a, of_b = ({name: values[0] for name, values in measure(scores).items()} for scores in (a, b))
-    drawn_a, drawn_b = measure(a, weights), measure(b, weights)
+    drawn_a, drawn_b = (measure(scores, drawn_weights(groups, draws, seed)) for scores in (a, b))  # the same draws
     found = []
     for name in of_a:
-        drawn = drawn_b[name] - drawn_a[name]
+        drawn = drawn_b.get(name, NOTHING) - drawn_a.get(name, NOTHING)
         drawn = drawn[~np.isnan(drawn)]
         low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
         test = WITH_TESTS_OF_THEIR_OWN.get(name, BOOTSTRAPPED)
@@ -54,10 +55,10 @@ def compare(a: Scores, b: Scores, groups: NDArray[np.int64], draws: int, seed: i
         if test == "DeLong":
             low, high, p = delong(a.labels, a.probabilities, b.probabilities)
         elif test == "McNemar":
-            p = mcnemar(a.called_fake == a.labels, b.called_fake == b.labels)
+            p = of_verdicts(a.called_fake == a.labels, b.called_fake == b.labels)
         found.append(Difference(name, float(of_a[name]), float(of_b[name]), float(low), float(high), p, test))
-    corrected = holm([difference.p for difference in found])
-    return [Difference(**{**vars(one), "corrected_p": p}) for one, p in zip(found, corrected, strict=True)]
+    ps = corrected([difference.p for difference in found])
+    return [replace(one, corrected_p=p) for one, p in zip(found, ps, strict=True)]
 
 
 def delong(labels: NDArray[np.int64], one: Array, other: Array) -> tuple[float, float, float]:
@@ -84,12 +85,10 @@ def _delong_difference(labels: NDArray[np.int64], one: Array, other: Array) -> t
     return float(of_fakes.mean()), float(of_fakes.var(ddof=1) / fakes + of_reals.var(ddof=1) / reals)
 
 
-def mcnemar(one_right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> float:
+def of_verdicts(one_right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> float:
     """Of the videos that only one of them judges right, is it one of them too often?"""
-    only_one, only_other = int((one_right & ~other_right).sum()), int((~one_right & other_right).sum())
-    if not only_one + only_other:
-        return 1.0
-    return float(binomtest(only_one, only_one + only_other).pvalue)
+    table = [[np.sum((one_right == one) & (other_right == other)) for other in (True, False)] for one in (True, False)]
+    return float(mcnemar(table, exact=True).pvalue)
 
 
 def _bootstrap_p(drawn: Array) -> float:
@@ -100,11 +99,10 @@ def _bootstrap_p(drawn: Array) -> float:
     return float(min(1.0, 2 * (rarer + 1) / (len(drawn) + 1)))
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Corrected for their number: the smallest counts as many times as there are, the next once less, and so on."""
-    known = sorted((p, place) for place, p in enumerate(ps) if not np.isnan(p))
-    corrected, largest = [float("nan")] * len(ps), 0.0
-    for rank, (p, place) in enumerate(known):
-        largest = max(largest, min(1.0, p * (len(known) - rank)))
-        corrected[place] = largest
-    return corrected
+def corrected(ps: Sequence[float]) -> list[float]:
+    """For their number; what is no number stays so."""
+    known = ~np.isnan(ps)
+    found = np.full(len(ps), np.nan)
+    if known.any():
+        found[known] = multipletests(np.array(ps)[known], method="holm")[1]
+    return found.tolist()

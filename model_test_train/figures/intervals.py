@@ -3,7 +3,7 @@
 Videos of one person are no independent witnesses: a draw takes or leaves a whole group of connected people.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from pipeline.index import Video
 
 Figure = dict[str, float | None]  # value, low, high
 LEVEL = 0.95
+LEAST_GROUPS = 5  # for an interval
+WEIGHTS_AT_ONCE = 500_000
+NOTHING = np.zeros(0)
 
 
 def figures(scores: Scores, groups: NDArray[np.int64], draws: int, seed: int) -> dict[str, int | Figure]:
@@ -20,8 +23,8 @@ def figures(scores: Scores, groups: NDArray[np.int64], draws: int, seed: int) ->
     table: dict[str, int | Figure] = {"count": len(scores), "fakes": int(scores.labels.sum())}
     if not len(scores):
         return table
-    values, drawn = measure(scores), measure(scores, drawn_weights(groups, draws, seed))
-    return {**table, **{name: with_interval(values[name][0], drawn[name]) for name in values}}
+    values, drawn = measure(scores), measure(scores, drawn_weights(groups, draws, seed))  # none, of too few groups
+    return {**table, **{name: with_interval(values[name][0], drawn.get(name, NOTHING)) for name in values}}
 
 
 def with_interval(value: float, drawn: NDArray[np.float64]) -> Figure:
@@ -30,11 +33,19 @@ def with_interval(value: float, drawn: NDArray[np.float64]) -> Figure:
     return {"value": plain(value), "low": plain(low), "high": plain(high)}
 
 
-def drawn_weights(groups: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.float64]:
-    """(draws, n): how often each row is taken when as many groups as there are are drawn, with replacement."""
+def drawn_weights(groups: NDArray[np.int64], draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """How often each row is taken (some draws, n) when as many groups as there are are drawn, with replacement.
+
+    A few draws at a time, so that memory does not grow with the rows. Nothing is drawn of too few groups: they would always be
+    much alike, and look sure.
+    """
     unique, place = np.unique(groups, return_inverse=True)
+    if len(unique) < LEAST_GROUPS:
+        return
     counts = np.random.default_rng(seed).multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=draws)
-    return counts[:, place].astype(float)
+    at_once = max(1, WEIGHTS_AT_ONCE // len(groups))
+    for first in range(0, draws, at_once):
+        yield counts[first : first + at_once, place].astype(float)
 
 
 def identity_groups(videos: Sequence[Video]) -> dict[str, int]:

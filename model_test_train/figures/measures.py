@@ -4,8 +4,9 @@ A row of weights is one draw of a bootstrap: how often it took each of the rows.
 few sums along the sorted probabilities, so that a thousand draws cost what ten calls of scikit-learn do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,6 @@ Array = NDArray[np.float64]
 FALSE_POSITIVE_RATES = {"tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01, "tpr_at_fpr_0.05": 0.05}
 BINS = 10  # of the calibration error, of equal width
 LEAST_PROBABILITY = 1e-15  # in the log loss
-ROWS_AT_ONCE = 4_000_000  # weights in memory
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,22 @@ class Scores:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def ranks(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows, the highest first, and where in that order those of one probability end."""
+        order = np.argsort(-self.probabilities, kind="stable")
+        return order, np.append(np.flatnonzero(np.diff(self.probabilities[order])), len(order) - 1)
+
     @classmethod
     def above(cls, threshold: float, labels: NDArray[np.int64], probabilities: Array) -> "Scores":
         return cls(labels, probabilities, probabilities > threshold)
 
 
-def measure(scores: Scores, weights: Array | None = None) -> dict[str, Array]:
-    """Each figure for each row of weights (draws, n); NaN where it cannot be computed, as with one class only."""
-    weights = np.ones((1, len(scores))) if weights is None else weights
-    parts = [_measure(scores, part) for part in _parts(weights, len(scores))]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _parts(weights: Array, count: int) -> Iterator[Array]:
-    rows = max(1, ROWS_AT_ONCE // max(1, count))
-    return (weights[first : first + rows] for first in range(0, max(1, len(weights)), rows))
+def measure(scores: Scores, weights: Iterable[Array] | None = None) -> dict[str, Array]:
+    """Each figure for each row of the weights, which come in blocks (draws, n); NaN where it cannot be computed."""
+    once = [np.ones((1, len(scores)))]
+    blocks = [_measure(scores, block) for block in (once if weights is None else weights)]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]} if blocks else {}
 
 
 def _measure(scores: Scores, weights: Array) -> dict[str, Array]:
@@ -89,8 +90,7 @@ def _by_rank(scores: Scores, weights: Array) -> dict[str, Array]:
 
 def curve(scores: Scores, weights: Array) -> tuple[Array, Array]:
     """Fakes and originals (draws, thresholds + 1) above each threshold, the highest first; the first column is 0."""
-    order = np.argsort(-scores.probabilities, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores.probabilities[order])), len(order) - 1)
+    order, ends = scores.ranks
     fake = scores.labels[order] == 1
     of_fakes, of_originals = (np.cumsum(weights[:, order] * chosen, 1)[:, ends] for chosen in (fake, ~fake))
     nothing = np.zeros((len(weights), 1))
