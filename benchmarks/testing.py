@@ -15,13 +15,14 @@ import time
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import psutil
 import torch
 from memory import memory_of
 
 from model_test_train.checkpoint import load_checkpoint
-from model_test_train.crop_dataset import picture_batches
-from model_test_train.judging import fake_probabilities
+from model_test_train.crop_dataset import Pictures
+from model_test_train.judging import fake_probabilities, side_by_side
 from model_test_train.testing import Params, samples_of, score_frames
 from pipeline.index import read_index
 from pipeline.params import load_params
@@ -41,11 +42,16 @@ def shares(repeats: int) -> tuple[int, float, float]:
     network, _ = load_checkpoint(from_root("data/models/best.safetensors"), torch.device("cpu"))
     videos = [video for video in read_index(from_root("data/index/videos.csv")) if video.split == params.split]
     samples = samples_of(videos, from_root("data/crops"), params)
-    in_memory = list(picture_batches(samples, network.input, params.batch_size, params.workers))
+    read = Pictures(samples, network.input)
+    pictures = torch.stack([read[place] for place in range(len(samples))])
+
+    def judge(places: range) -> np.ndarray:
+        return fake_probabilities(network, network.input, [pictures[places.start : places.stop]])
+
     wholes, alone = [], []
     for _ in range(repeats):
         begun = time.perf_counter()
-        fake_probabilities(network, network.input, in_memory)
+        list(side_by_side(judge, len(samples), params.batch_size, params.workers))
         between = time.perf_counter()
         score_frames(network, samples, params)
         alone.append(between - begun)

@@ -254,11 +254,9 @@ def pictures_in(batches: DataLoader) -> int:
     return sum(int(groups.sizes[places].sum()) for places in sampler.batches)
 
 
-def picture_batches(
-    samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int, change: Change | None = None
-) -> DataLoader:
+def picture_batches(samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:
     """Batches of pictures, in the samples' order."""
-    return DataLoader(Pictures(samples, contract, change), batch_size, num_workers=workers)
+    return DataLoader(Pictures(samples, contract), batch_size, num_workers=workers)
 
 
 def collate(groups: list[Batch]) -> Batch:

@@ -25,7 +25,7 @@ from model_test_train.attacks import ATTACKS
 from model_test_train.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.corruptions import CORRUPTIONS
 from model_test_train.crop_dataset import Samples
-from model_test_train.judging import fake_probabilities
+from model_test_train.judging import fake_probabilities, side_by_side
 from model_test_train.networks.network import Network
 from model_test_train.plots import plt, save_figure
 from model_test_train.testing import (
@@ -151,11 +151,14 @@ def attacked(kind: str, subject: Subject) -> Iterator[Row]:
     labels = torch.tensor([sample.video.label for sample in samples], device=device)
     right = _called(subject, pictures) == labels.cpu().numpy()
     turned = np.zeros(len(labels), bool)
-    batch = subject.params.batch_size
     for severity, budget in enumerate(BUDGETS, 1):
-        parts = zip(pictures.split(batch), labels.split(batch), strict=True)
-        shown = track(parts, len(labels), f"{kind}, {budget} grey levels", "pictures", size=lambda part: len(part[1]))
-        changed = torch.cat([ATTACKS[kind](network, contract, part, truth, budget) for part, truth in shown])
+
+        def attack(places: range, budget: int = budget) -> torch.Tensor:
+            some = slice(places.start, places.stop)
+            return ATTACKS[kind](network, contract, pictures[some], labels[some], budget)
+
+        attacks = side_by_side(attack, len(labels), subject.params.batch_size, subject.params.workers)
+        changed = torch.cat(list(track(attacks, len(labels), f"{kind}, {budget} grey levels", "pictures", size=len)))
         turned |= right & (_called(subject, changed) != labels.cpu().numpy())
         setting = f"{budget} of 255 grey levels"
         success = round(float(turned.sum() / max(1, right.sum())), 6)

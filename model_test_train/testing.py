@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from model_test_train.checkpoint import Checkpoint
-from model_test_train.crop_dataset import Change, Sample, Samples, picture_batches, samples_by_video
+from model_test_train.crop_dataset import Change, Pictures, Sample, Samples, samples_by_video
 from model_test_train.figures import calibration
 from model_test_train.figures.calibration import Calibration
 from model_test_train.figures.intervals import figures, identity_groups
 from model_test_train.figures.measures import Scores, measure
-from model_test_train.judging import fake_probabilities
+from model_test_train.judging import fake_probabilities, side_by_side
 from model_test_train.networks.network import Network
 from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, Verdict
 from pipeline.index import SPLITS, Video
@@ -37,9 +38,9 @@ class Params:
     calibration: str = setting("of the videos' probabilities, fitted on validation", choices=calibration.METHODS)
     abstain_error: float = setting("a verdict is uncertain where it would be wrong more often; 0: never", low=0, high=0.5)
     bootstrap: int = setting("draws behind each 95 %% interval", low=0)
-    workers: int = setting("processes that read crops", low=0)
+    workers: int = setting("batches that are read and judged side by side", low=0)
     seed: int = setting("of the bootstrap", low=0)
-    threads: int = setting("of the processor, for the network", low=1)
+    threads: int = setting("of the processor, for each of them", low=1)
     device: str = setting("where the network runs", choices=DEVICES)
 
 
@@ -90,9 +91,13 @@ def samples_of(videos: Sequence[Video], crops: Path, params: Params) -> Samples:
 def score_frames(
     network: Network, samples: Sequence[Sample], params: Params, change: Change | None = None, doing: str = "judging"
 ) -> list[FrameScore]:
-    batches = picture_batches(samples, network.input, params.batch_size, params.workers, change)
-    shown = track(batches, len(samples), doing, "pictures", size=len)
-    probabilities = fake_probabilities(network, network.input, shown)
+    pictures = Pictures(samples, network.input, change)
+
+    def judge(places: range) -> np.ndarray:
+        return fake_probabilities(network, network.input, [torch.stack([pictures[place] for place in places])])
+
+    judged = side_by_side(judge, len(samples), params.batch_size, params.workers)
+    probabilities = np.concatenate([np.zeros(0), *track(judged, len(samples), doing, "pictures", size=len)])
     return [
         FrameScore(s.video.video, s.crop.frame, s.crop.track, relative(s.crop.path), float(probability))
         for s, probability in zip(samples, probabilities, strict=True)
