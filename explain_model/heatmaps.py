@@ -4,44 +4,49 @@ The scale is absolute. A place with just its fair share of relevancy has 0.25, t
 a map of an undecided network stays pale instead of being stretched until its noise looks like a finding.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explain_model.relevancy import class_token_relevancy, recorded
-from model_test_train.inputs import Image
+from explain_model.maps import RELEVANCY, method_for
+from model_test_train.inputs import Image, InputContract
 from model_test_train.networks.network import Network
 
 FAIR_SHARE = 0.25  # heat of a place that is as relevant as the average place
 
 
-def heatmaps(network: Network, crops: list[Image], called_fake: list[bool]) -> list[np.ndarray]:
-    """For each crop, what spoke for the verdict: float32 (height, width) of the crop."""
+@dataclass(frozen=True)
+class Heat:
+    """A face's two maps, float32 (height, width) of its crop: what spoke for the verdict, and what against it."""
+
+    spoke_for: np.ndarray
+    spoke_against: np.ndarray  # on the scale of the other, so that what hardly counted stays pale
+
+
+def heatmaps(network: Network, crops: Sequence[Image], signs: Sequence[float], method: str = RELEVANCY) -> list[Heat]:
+    """The maps of each crop for its verdict: 1 is fake, -1 is real."""
     device = next(network.parameters()).device
-    signs = torch.where(torch.tensor(called_fake), 1.0, -1.0).to(device)
-    pixels = network.input.prepare(crops).to(device)
-    heat = heat_of(place_relevancy(network, pixels, signs))
-    heat = nn.functional.interpolate(heat[:, None], size=pixels.shape[2:], mode="bilinear")[:, 0]
-    return [network.input.unfit(one, *crop.shape[:2]) for one, crop in zip(heat.cpu().numpy(), crops, strict=True)]
+    pixels = network.input.prepare(list(crops)).to(device)
+    asked = torch.tensor(signs, device=device)
+    relevancy_for, relevancy_against = (method_for(network, method).of(network, pixels, sign) for sign in (asked, -asked))
+    total = relevancy_for.sum((1, 2), keepdim=True)
+    both = zip(heat_of(relevancy_for), heat_of(relevancy_against, total), crops, strict=True)
+    return [Heat(over_crop(network.input, one, crop), over_crop(network.input, other, crop)) for one, other, crop in both]
 
 
-def place_relevancy(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
-    """Pictures -> relevancy (b, h, w) over the places of the feature map."""
-    if network.detector.places:
-        return class_token_relevancy(network, pixels, signs).unflatten(-1, network.detector.places)
-    # A token of the published network is no place but a mixture of channels: its numbers are that mixture's map. Each
-    # token's map counts as much as the token's relevancy.
-    with recorded([network.detector.get_submodule("patch_to_embedding")]) as embeddings:
-        relevancy = class_token_relevancy(network, pixels, signs)
-    maps = embeddings[0].detach().abs()  # (b, tokens, h w)
-    side = int(maps.shape[-1] ** 0.5)
-    return (relevancy[:, :, None] * maps).sum(1).unflatten(-1, (side, side))
+def over_crop(contract: InputContract, heat: Tensor, crop: Image) -> np.ndarray:
+    """A map of any resolution over what the network saw -> over the crop's own pixels."""
+    large = nn.functional.interpolate(heat[None, None], size=(contract.size, contract.size), mode="bilinear")[0, 0]
+    return contract.unfit(large.cpu().numpy(), *crop.shape[:2])
 
 
-def heat_of(relevancy: Tensor) -> Tensor:
-    """Relevancy (b, h, w) -> heat in [0, 1) by how many times its fair share a place has."""
+def heat_of(relevancy: Tensor, total: Tensor | None = None) -> Tensor:
+    """Relevancy (b, h, w) -> heat in [0, 1) by how many times its fair share of the total (or that given) a place has."""
     places = relevancy[0].numel()
-    total = relevancy.sum((1, 2), keepdim=True)
+    total = relevancy.sum((1, 2), keepdim=True) if total is None else total
     times_fair = torch.where(total > 0, relevancy * places / total.clamp(min=1e-30), torch.ones_like(relevancy))
     return times_fair / (times_fair + (1 - FAIR_SHARE) / FAIR_SHARE)
 
@@ -53,9 +58,14 @@ def peak(heat: np.ndarray) -> tuple[int, int]:
     return int(columns[middle]), int(rows[middle])
 
 
+def shares_of(heat: np.ndarray) -> np.ndarray:
+    """The share of all relevancy that each pixel has."""
+    times_fair = heat / np.maximum(1 - heat, 1e-9)
+    return times_fair / times_fair.sum()
+
+
 def confidence(heat: np.ndarray) -> float:
     """How far the map is from saying nothing: 0 where all places are alike, towards 1 where one place has it all."""
-    times_fair = heat / np.maximum(1 - heat, 1e-9)
-    shares = times_fair.ravel() / times_fair.sum()
+    shares = shares_of(heat).ravel()
     entropy = -(shares * np.log(np.maximum(shares, 1e-30))).sum()
     return float(1 - entropy / np.log(shares.size))

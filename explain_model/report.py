@@ -19,7 +19,9 @@ from pipeline.project import from_root
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 WEBP_QUALITY = 82
+PAIRS_PER_METHOD = 4  # of the gallery's faces, shown beside their originals
 PLOTS = ("roc_curve", "precision_recall", "histogram", "calibration", "confusion")
+TRUST_PLOTS = ("localisation", "removal", "shuffled")
 OUTCOMES = ("TP", "TN", "FP", "FN")
 
 
@@ -37,6 +39,7 @@ class Card:
     outcome: str
     peak: str  # inside, outside or unknown: where the heat's peak lies
     picture: str  # as a data address
+    pair: str  # the fake beside its original, or empty
 
 
 def read_json(path: Path) -> Any:
@@ -65,9 +68,10 @@ def gallery(explanation: Path, samples_per_method: int) -> list[Card]:
             row["outcome"],
             {"True": "inside", "False": "outside", "": "unknown"}[row["peak_in_mask"]],
             embedded(explanation / row["figure"]),
+            embedded(explanation / row["pair"]) if row["pair"] and number < PAIRS_PER_METHOD else "",
         )
         for method in sorted(chosen)
-        for row in chosen[method][:samples_per_method]
+        for number, row in enumerate(chosen[method][:samples_per_method])
     ]
 
 
@@ -94,6 +98,7 @@ def main() -> None:
         models=PathFlag("data/models", "what the stage train left"),
         tests=PathFlag("results/tests", "what the stage test left"),
         explanation=PathFlag("results/explanation", "what the stage explain left"),
+        evaluation=PathFlag("results/explanation_evaluation", "what the stage evaluate_explanations left"),
         output_path=PathFlag("results/report", "where the page goes"),
     )
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -103,7 +108,8 @@ def main() -> None:
         stages=stages(from_root("dvc.yaml")),
         protocol=read_json(paths.tests / "protocol.json"),
         measured=read_json(paths.tests / "metrics.json"),
-        pointing=read_json(paths.explanation / "metrics.json")["pointing"],
+        trust=read_json(paths.evaluation / "metrics.json"),
+        trust_plots={name: embedded(paths.evaluation / f"{name}.png") for name in TRUST_PLOTS},
         training=read_json(paths.models / "metrics.json"),
         plots={name: embedded(paths.tests / f"{name}.png") for name in PLOTS},
         cards=cards,

@@ -1,16 +1,23 @@
-"""Samples: the crops that test chose, one a video, with all that is known of them and the truth where there is one."""
+"""Samples: the crops that test chose, one a video, with all that is known of them and the truth where there is one.
+
+Or those of a folder of examples, as the published explanation has them: pictures, and a table of what was found.
+"""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from model_test_train.verdicts import FAKE_VERDICT, REAL_VERDICT, outcome_of
 from pipeline.errors import UserError
-from pipeline.index import Video
+from pipeline.index import FAKE, REAL, Video
 from pipeline.project import relative
 from preprocessing.crop_stores import read_mask
 from preprocessing.crops import Crop
+
+EXAMPLES = "examples"
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,8 @@ class ExplainedSample:
 
     @property
     def name(self) -> str:
-        """Method/stem_frame_track."""
-        return f"{self.video.video}_{self.crop.frame}_{self.crop.track}"
+        """Method/stem_frame_track, of a crop with the usual name."""
+        return f"{self.video.video}_{Path(self.crop.name).stem}"
 
 
 def read_samples(path: Path, tests: Path, videos: list[Video], crops: list[Crop]) -> list[ExplainedSample]:
@@ -53,6 +60,61 @@ def read_samples(path: Path, tests: Path, videos: list[Video], crops: list[Crop]
             )
         )
     return samples
+
+
+def read_examples(folder: Path, threshold: float) -> list[ExplainedSample]:
+    """The pictures of a folder that the table in it or beside it lists, with or without the column of short names.
+
+    Verdicts are the table's; what is fake above the threshold was called fake.
+    """
+    samples = []
+    for number, row in enumerate(read_table(examples_table(folder)), 2):
+        try:
+            name = Path(row.get("example_file_name_short") or row["example_file_name"]).name
+            label, of_video, of_frame = (float(row[column]) for column in ("label", "video_prob", "high_low_prob"))
+            place = Path(row["video_name"].replace("\\", "/"))
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{examples_table(folder)}, line {number}: {_wrong_with(error)}") from error
+        verdict = FAKE_VERDICT if of_video > threshold else REAL_VERDICT
+        method = place.parent.name or EXAMPLES
+        unknown = dict.fromkeys(("split", "path", "mask", "content", "dataset"), "")
+        video = Video(video=f"{method}/{place.name}", method=method, label=int(label), identities=(), **unknown)
+        crop = Crop(video.video, *_frame_and_person(name), name, (0, 0, 0, 0), folder)
+        samples.append(ExplainedSample(video, crop, of_video, of_frame, verdict, outcome_of(verdict, video.label)))
+    return samples
+
+
+def examples_table(folder: Path) -> Path:
+    found = sorted(folder.glob("*.csv")) or sorted(folder.parent.glob("*.csv"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise UserError(f"{folder} needs one table of its pictures, in it or beside it; there are: {names}")
+    return found[0]
+
+
+def _wrong_with(error: Exception) -> str:
+    return f"column {error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _frame_and_person(name: str) -> tuple[int, int]:
+    """Of <frame>_<person>.png; 0 where a name says nothing."""
+    numbers = Path(name).stem.split("_")
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 and all(n.isdigit() for n in numbers) else (0, 0)
+
+
+def originals_beside(samples: Sequence[ExplainedSample], videos: Sequence[Video], crops: Sequence[Crop]) -> dict[str, Crop]:
+    """For each fake whose original is there, by its sample's name: the original's crop nearest in time."""
+    originals = {video.identities[0]: video.video for video in videos if video.label == REAL and video.identities}
+    of_video: dict[str, list[Crop]] = {}
+    for crop in crops:
+        if crop.track == 0:
+            of_video.setdefault(crop.video, []).append(crop)
+    found = {}
+    for sample in samples:
+        known = of_video.get(originals.get(next(iter(sample.video.identities), ""), ""))
+        if sample.video.label == FAKE and known:
+            found[sample.name] = min(known, key=lambda crop: abs(crop.frame - sample.crop.frame))
+    return found
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -76,6 +76,13 @@ class Rule:
         return raw is not None and self.band is not None and self.band[0] <= raw <= self.band[1]
 
 
+def outcome_of(verdict: str, label: int) -> str:
+    if verdict == NO_VERDICT:
+        return ""
+    right = (verdict == FAKE_VERDICT) == bool(label)
+    return ("T" if right else "F") + ("P" if verdict == FAKE_VERDICT else "N")
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A video judged, by the people in it. Without a usable face there is no probability and no verdict."""
@@ -91,10 +98,7 @@ class Verdict:
     @property
     def outcome(self) -> str:
         """TP, FP, TN or FN; empty without a verdict."""
-        if self.verdict == NO_VERDICT:
-            return ""
-        right = (self.verdict == FAKE_VERDICT) == bool(self.video.label)
-        return ("T" if right else "F") + ("P" if self.verdict == FAKE_VERDICT else "N")
+        return outcome_of(self.verdict, self.video.label)
 
     @property
     def example(self) -> FrameScore:

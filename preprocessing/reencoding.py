@@ -1,5 +1,6 @@
 """What becomes of videos on their way: compressed anew, smaller, with fewer frames; or all of it, twice, as by messengers."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -53,17 +54,21 @@ def reencode(source: Path, target: Path, way: Way, reading: Reading) -> None:
         reencode(between, target, replace(way, times=way.times - 1, size=1.0, every=1), reading)
         between.unlink()
         return
-    with open_video(source, reading) as video, aside(target) as file, av.open(str(file), "w", format="mp4") as container:
-        rate = Fraction(video.facts.frame_rate or USUAL_RATE).limit_denominator(1000) / way.every
-        stream = container.add_stream(way.codec, rate=rate)
-        stream.width, stream.height = (
-            2 * max(8, round(side * way.size / 2)) for side in (video.facts.width, video.facts.height)
-        )
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(way.crf), "preset": "veryfast", "threads": "1", "x265-params": "log-level=none:pools=1"}
-        for number, (_, picture) in enumerate(video.frames()):
-            if number % way.every == 0:
-                container.mux(stream.encode(_frame(picture, stream.width, stream.height)))
+    with open_video(source, reading) as video:
+        rate = (video.facts.frame_rate or USUAL_RATE) / way.every
+        width, height = (2 * max(8, round(side * way.size / 2)) for side in (video.facts.width, video.facts.height))
+        left = (picture for number, (_, picture) in enumerate(video.frames()) if number % way.every == 0)
+        write_video(target, left, width, height, rate, way.codec, way.crf)
+
+
+def write_video(path: Path, pictures: Iterable[np.ndarray], width: int, height: int, rate: float, codec: str, crf: int) -> None:
+    """RGB pictures of any size -> an MP4 file of that size, of even sides. The same bytes each time."""
+    with aside(path) as file, av.open(str(file), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1", "x265-params": "log-level=none:pools=1"}
+        for picture in pictures:
+            container.mux(stream.encode(_frame(picture, width, height)))
         container.mux(stream.encode())
 
 

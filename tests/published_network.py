@@ -21,6 +21,7 @@ class Attention(nn.Module):
         batch, count, _ = x.shape
         q, k, v = self.to_qkv(x).view(batch, count, 3, self.heads, self.dim_head).permute(2, 0, 3, 1, 4)
         weights = torch.einsum("bhid,bhjd->bhij", q, k).mul(self.dim_head**-0.5).softmax(dim=-1)
+        self.weights = weights  # for who explains
         mixed = torch.einsum("bhij,bhjd->bhid", weights, v)
         return self.to_out(mixed.permute(0, 2, 1, 3).reshape(batch, count, -1))
 
@@ -77,3 +78,22 @@ class PublishedNetwork(nn.Module):
         row = features.permute(0, 2, 3, 1).reshape(len(pictures), 1, -1)
         tokens = torch.cat((self.cls_token.repeat(len(pictures), 1, 1), self.patch_to_embedding(row)), dim=1)
         return self.mlp_head(self.transformer(self.dropout(tokens + self.pos_embedding))[:, 0])
+
+
+def published_relevancy(network: nn.Module, attentions: list[nn.Module], picture: Tensor, sign: float) -> Tensor:
+    """One picture (1, 3, side, side): R <- R + A R from the identity, A: attention x gradient, the positive part.
+
+    As published: gradients of everything that learns, all of R. What the attentions' weights were, they kept as `weights`.
+    """
+    logit = network(picture).sum()
+    for attention in attentions:
+        attention.weights.retain_grad()  # type: ignore[operator, union-attr]
+    network.zero_grad()
+    (sign * logit).backward()
+    relevancy = torch.eye(attentions[0].weights.shape[-1])  # type: ignore[union-attr]
+    for attention in attentions:
+        weights: Tensor = attention.weights  # type: ignore[assignment]
+        assert weights.grad is not None
+        spoke = (weights.detach() * weights.grad)[0].clamp(min=0).mean(dim=0)
+        relevancy = relevancy + spoke @ relevancy
+    return relevancy[0, 1:]

@@ -11,21 +11,18 @@ from torch.nn.functional import scaled_dot_product_attention
 
 
 class Attention(nn.Module):
-    """Fused, unless somebody looks: `attend` is a module of its own so that explain_model can hook the weights."""
-
     def __init__(self, dim: int, heads: int, dim_head: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.scale = dim_head**-0.5
         self.to_qkv = nn.Linear(dim, 3 * heads * dim_head, bias=False)
-        self.attend = nn.Softmax(dim=-1)
         self.to_out = nn.Sequential(nn.Linear(heads * dim_head, dim), nn.Dropout(dropout))
 
     def forward(self, x: Tensor, asking: int | None = None) -> Tensor:
         """What the first `asking` tokens (None: all) learn from all of them (b, asking, dim)."""
         q, k, v = self.by_head(x, asking)
-        if self.attend._forward_hooks or _is_quicker_apart(q):
-            mixed = self.attend(q @ k.mT * self.scale) @ v  # weights (b, h, asking, n)
+        if _is_quicker_apart(q):
+            mixed = (q @ k.mT * self.scale).softmax(-1) @ v  # weights (b, h, asking, n)
         else:
             mixed = scaled_dot_product_attention(q, k, v, scale=self.scale)
         return self.to_out(mixed.transpose(1, 2).flatten(2))
@@ -82,8 +79,7 @@ class Transformer(nn.Module):
         *others, last = self._blocks()
         for block in others:
             x = block(x)
-        asking = None if last.attn.attend._forward_hooks else 1  # who looks at the weights wants to see all
-        return last(x, asking)[:, 0]
+        return last(x, asking=1)[:, 0]
 
     def gaze(self, x: Tensor) -> Tensor:
         """How the class token weighs all tokens in the last block, where the verdict is drawn from them (b, n)."""

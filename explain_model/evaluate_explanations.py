@@ -1,0 +1,289 @@
+"""Stage evaluate_explanations: the fakes that were judged right -> how far the heatmaps can be trusted.
+
+Beside the network's maps, by each method, stand maps that know nothing of it. Writes results/explanation_evaluation.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from explain_model.evaluation_plots import draw_localisation, draw_randomised, draw_removal
+from explain_model.explain_model import samples_path
+from explain_model.floors import FLOORS, FaceToGuess, small_mask
+from explain_model.heatmaps import heat_of, over_crop
+from explain_model.localisation import FIGURES, located
+from explain_model.maps import METHODS, method_for
+from explain_model.randomised import randomised
+from explain_model.removal import curves, order_of, road, under
+from explain_model.samples import ExplainedSample, read_samples, true_mask
+from model_test_train.augmentations import effects
+from model_test_train.checkpoint import load_checkpoint
+from model_test_train.figures.intervals import NOTHING, Figure, drawn_weights, identity_groups, with_interval
+from model_test_train.inputs import Image
+from model_test_train.networks.network import Network
+from pipeline.errors import UserError, run
+from pipeline.index import read_index
+from pipeline.outputs import write_csv, write_json
+from pipeline.params import PathFlag, read_command_line, setting
+from pipeline.progress import track
+from pipeline.reproducible import DEVICES, choose_device, seed_everything
+from preprocessing.crop_stores import read_crop
+from preprocessing.crops import read_crops
+from preprocessing.video import evenly_spaced
+
+FAKE = 1.0  # the verdict that all maps here are asked about
+SHIFT = 0.04  # of the crop's side
+RECOMPRESSED = 75  # JPEG's quality
+AS_IT_IS = "nothing"
+STABILITY = ("shifted", "recompressed")
+REMOVAL = ("deletion_blurred", "insertion_blurred", "deletion_grained", "insertion_grained", "road")
+COLUMNS = ("video", "method", "map", *FIGURES, *REMOVAL, *STABILITY)
+
+Row = dict[str, Any]
+Maps = dict[str, torch.Tensor]  # name -> heat (h, w), of any resolution
+
+
+@dataclass(frozen=True)
+class Params:
+    methods: tuple[str, ...] = setting(f"maps to measure, as far as the network has them: {', '.join(METHODS)}")
+    road_faces: int = setting("that the slow ROAD is done for, of them all, equidistant", low=0)
+    batch_size: int = setting("faces explained at once", low=1)
+    bootstrap: int = setting("draws behind each 95 %% interval", low=0)
+    seed: int = setting("of all that is drawn at random", low=0)
+    threads: int = setting("of the processor", low=1)
+    device: str = setting("where the network runs", choices=DEVICES)
+
+
+@dataclass(frozen=True)
+class Face:
+    """A fake that was judged right."""
+
+    sample: ExplainedSample
+    crop: Image
+    mask: np.ndarray | None
+    guess: FaceToGuess
+
+
+def faces_of(network: Network, samples: Sequence[ExplainedSample], seed: int) -> Iterator[Face]:
+    """One after the other, so that memory does not grow with them; of the masks small copies are kept."""
+    groups = identity_groups([sample.video for sample in samples])
+    masks = [None if (mask := true_mask(sample)) is None else small_mask(mask) for sample in samples]
+    for number, sample in enumerate(samples):
+        group = groups[sample.video.video]
+        others = [m for m, o in zip(masks, samples, strict=True) if m is not None and groups[o.video.video] != group]
+        crop = read_crop(sample.crop.path)
+        guess = FaceToGuess(crop, others, network.input.size // network.backbone.stride, seed + number)
+        yield Face(sample, crop, true_mask(sample), guess)
+
+
+def heats(network: Network, method: str, crops: Sequence[Image]) -> torch.Tensor:
+    """(b, h, w), as the method has it."""
+    pixels = network.input.prepare(list(crops)).to(next(network.parameters()).device)
+    asked = torch.full((len(crops),), FAKE, device=pixels.device)
+    return heat_of(method_for(network, method).of(network, pixels, asked)).cpu()
+
+
+def floor_heats(face: Face) -> Maps:
+    return {name: heat_of(torch.from_numpy(floor(face.guess)).float()[None])[0] for name, floor in FLOORS.items()}
+
+
+def shifted(crop: Image) -> tuple[Image, int]:
+    """Down and to the right, edges repeated; by how many pixels."""
+    by = max(1, round(SHIFT * min(crop.shape[:2])))
+    return cv2.copyMakeBorder(crop, by, 0, by, 0, cv2.BORDER_REPLICATE)[: crop.shape[0], : crop.shape[1]], by
+
+
+def recompressed(crop: Image) -> Image:
+    return effects.compressed(torch.from_numpy(crop).permute(2, 0, 1)[None], RECOMPRESSED)[0].permute(1, 2, 0).numpy()
+
+
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two maps; 0 where one of them says nothing."""
+    if one.std() < 1e-9 or other.std() < 1e-9:
+        return 0.0
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def stability(network: Network, method: str, faces: Sequence[Face], found: Sequence[np.ndarray]) -> list[dict[str, float]]:
+    """How alike the maps of nearly the same picture are, over the same pixels of the face."""
+    moved = [shifted(face.crop) for face in faces]
+    after_shift = heats(network, method, [crop for crop, _ in moved])
+    packed = [recompressed(face.crop) for face in faces]
+    after_packing = heats(network, method, packed)
+    rows = []
+    for face, heat, (_, by), of_moved, of_packed in zip(faces, found, moved, after_shift, after_packing, strict=True):
+        back = over_crop(network.input, of_moved, face.crop)[by:, by:]
+        again = over_crop(network.input, of_packed, face.crop)
+        rows.append({"shifted": likeness(heat[:-by, :-by], back), "recompressed": likeness(heat, again)})
+    return rows
+
+
+def measured(
+    network: Network, methods: Sequence[str], faces: Sequence[Face], with_road: Sequence[bool], seed: int
+) -> Iterator[tuple[Row, dict[str, np.ndarray]]]:
+    """Of a batch of faces, each map's figures, and the curves behind some of them."""
+    by_method = {name: heats(network, name, [face.crop for face in faces]) for name in methods}
+    stable = {}
+    for name in methods:
+        over = [over_crop(network.input, heat, face.crop) for heat, face in zip(by_method[name], faces, strict=True)]
+        stable[name] = stability(network, name, faces, over)
+    for place, face in enumerate(faces):
+        maps = {name: by_method[name][place] for name in methods} | floor_heats(face)
+        places = face.guess.places
+        orders = {name: order_of(heat, places) for name, heat in maps.items()}
+        fitted = network.input.fit(face.crop)
+        removed = curves(network, fitted, FAKE, orders, seed)
+        filled_in = road(network, fitted, FAKE, orders, seed) if with_road[place] else {}
+        for name, heat in maps.items():
+            row: Row = {"video": face.sample.video.video, "method": face.sample.video.method, "map": name}
+            if face.mask is not None:
+                row |= located(over_crop(network.input, heat, face.crop), face.mask)
+            row |= {what: under(curve) for what, curve in removed[name].items()}
+            row |= {"road": filled_in[name]} if filled_in else {}
+            row |= stable[name][place] if name in stable else {}
+            yield row, removed[name]
+
+
+def falls_apart(network: Network, method: str, faces: Sequence[Face], seed: int) -> Iterator[Row]:
+    """A batch of faces by ever more random networks: where the map peaks, and how much it is like the true one."""
+    crops = [face.crop for face in faces]
+    before = [over_crop(network.input, heat, crop) for heat, crop in zip(heats(network, method, crops), crops, strict=True)]
+    for name, random in chain([(AS_IT_IS, network)], randomised(network, seed)):
+        for face, true, heat in zip(faces, before, heats(random, method, crops), strict=True):
+            found = over_crop(network.input, heat, face.crop)
+            row: Row = {"video": face.sample.video.video, "map": name, "likeness": likeness(true, found)}
+            yield row | ({"peak": located(found, face.mask)["peak"]} if face.mask is not None else {})
+
+
+@dataclass
+class Measured:
+    """All rows, and of each map the mean curves."""
+
+    rows: list[Row]
+    random_rows: list[Row]
+    curves: dict[str, dict[str, np.ndarray]]
+
+
+def measure_all(network: Network, samples: Sequence[ExplainedSample], params: Params) -> Measured:
+    """Batch by batch."""
+    methods = [name for name in params.methods if METHODS[name].fits(network.detector)]
+    in_road = set(evenly_spaced(len(samples), params.road_faces)) if params.road_faces else set()
+    found = Measured([], [], {})
+    faces: list[Face] = []
+    for number, face in enumerate(track(faces_of(network, samples, params.seed), len(samples), "measuring", "faces"), 1):
+        faces.append(face)
+        if len(faces) < params.batch_size and number < len(samples):
+            continue
+        with_road = [place in in_road for place in range(number - len(faces), number)]
+        for row, of_row in measured(network, methods, faces, with_road, params.seed):
+            found.rows.append(row)
+            sums = found.curves.setdefault(row["map"], {})
+            for what, curve in of_row.items():
+                sums[what] = sums.get(what, 0) + curve / len(samples)
+        found.random_rows += falls_apart(network, methods[0], faces, params.seed)
+        faces = []
+    return found
+
+
+def table_of(rows: Sequence[Row], figures: Sequence[str], groups: dict[str, int], draws: int, seed: int) -> dict[str, Any]:
+    """For each map, in the rows' order, each figure with its interval over groups of identities."""
+    names = list(dict.fromkeys(row["map"] for row in rows))
+    table: dict[str, Any] = {}
+    for name in names:
+        table[name] = {}
+        for figure in figures:
+            known = [row for row in rows if row["map"] == name and not np.isnan(row.get(figure, np.nan))]
+            if known:
+                values = np.array([row[figure] for row in known], float)
+                of_groups = np.array([groups[row["video"]] for row in known])
+                table[name][figure] = mean_of(values, of_groups, draws, seed)
+    return table
+
+
+def mean_of(values: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> Figure:
+    drawn = [weights @ values / weights.sum(1) for weights in drawn_weights(groups, draws, seed)]
+    return with_interval(float(values.mean()), np.concatenate([NOTHING, *drawn]))
+
+
+def summary_of(found: Measured, samples: Sequence[ExplainedSample], method: str, params: Params) -> dict[str, Any]:
+    groups = identity_groups([sample.video for sample in samples])
+    how = groups, params.bootstrap, params.seed
+    manipulations = sorted({sample.video.method for sample in samples})
+    return {
+        "method": method,
+        "faces": len(samples),
+        "faces_with_mask": sum(sample.crop.mask is not None for sample in samples),
+        "maps": table_of(found.rows, (*FIGURES, *REMOVAL, *STABILITY), *how),
+        "by_manipulation": {
+            name: {
+                "faces": sum(sample.video.method == name for sample in samples),
+                "maps": table_of([row for row in found.rows if row["method"] == name], tuple(FIGURES), *how),
+            }
+            for name in manipulations
+        },
+        "shuffled": table_of(found.random_rows, ("peak", "likeness"), *how),
+    }
+
+
+def main() -> None:
+    params, paths = read_command_line(
+        __doc__,
+        "evaluate_explanations",
+        Params,
+        model_path=PathFlag("data/models/best.safetensors", "the checkpoint that was tested"),
+        samples=PathFlag(None, "which crops to explain: a samples_list_….csv of the tests"),
+        tests=PathFlag("results/tests", "what the stage test left"),
+        index=PathFlag("data/index/videos.csv", "the index of videos"),
+        crops=PathFlag("data/crops", "the crops of its videos"),
+        output_path=PathFlag("results/explanation_evaluation", "where figures and plots go"),
+    )
+    seed_everything(params.seed, params.threads)
+    network, checkpoint = load_checkpoint(paths.model_path, choose_device(params.device))
+    check_methods(params.methods)
+    method = method_for(network, params.methods[0])
+    videos, crops = read_index(paths.index), read_crops(paths.crops)
+    listed = read_samples(paths.samples or samples_path(paths.tests), paths.tests, videos, crops)
+    samples = [sample for sample in listed if sample.outcome == "TP"]
+    if samples:
+        found = measure_all(network, samples, params)
+    else:
+        found = Measured([], [], {})
+        print(f"none of the {len(listed)} samples is a fake that was judged right; there is nothing to measure")
+    measured_figures = summary_of(found, samples, params.methods[0], params)
+    write_csv(paths.output_path / "faces.csv", COLUMNS, found.rows)
+    write_json(paths.output_path / "metrics.json", measured_figures)
+    draw_localisation(paths.output_path / "localisation.png", measured_figures)
+    draw_removal(paths.output_path / "removal.png", found.curves)
+    draw_randomised(paths.output_path / "shuffled.png", measured_figures)
+    say(measured_figures, method.words)
+    if checkpoint.warning:
+        print(checkpoint.warning)
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    if not methods:
+        raise UserError("evaluate_explanations.methods is empty; the first of them is measured most closely")
+    if unknown := [name for name in methods if name not in METHODS]:
+        raise UserError(f"evaluate_explanations.methods: {unknown[0]} is not known; there are: {', '.join(METHODS)}")
+
+
+def say(table: dict[str, Any], words: str) -> None:
+    if not table["faces_with_mask"]:
+        return
+    print(f"{table['faces_with_mask']} fakes judged right; the peak lies in the changed region ({words} comes first):")
+    for name, figures in table["maps"].items():
+        print(f"  {name:<16}{told(figures['peak'])}   of the relevancy, {told(figures['mass'])} lies there")
+
+
+def told(figure: Figure) -> str:
+    value, low, high = figure["value"], figure["low"], figure["high"]
+    return f"{value:.1%}" + ("" if low is None else f" ({low:.1%} to {high:.1%})")
+
+
+if __name__ == "__main__":
+    run(main)

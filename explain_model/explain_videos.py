@@ -1,0 +1,138 @@
+"""Stage explain_videos: some tested videos -> each annotated, with a timeline of its scores and a contact sheet of its faces.
+
+Reads results/tests, the crops and the videos; writes results/explained_videos.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from explain_model.heatmaps import heatmaps
+from explain_model.maps import METHODS, method_for
+from explain_model.over_time import Moment, People, draw_sheet, draw_timeline, pooled, write_annotated
+from explain_model.samples import read_table
+from model_test_train.checkpoint import Checkpoint, load_checkpoint
+from model_test_train.networks.network import Network
+from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT
+from pipeline.errors import UserError, run
+from pipeline.index import Video, read_index
+from pipeline.outputs import aside, write_csv
+from pipeline.params import PathFlag, Section, TextFlag, read_command_line, setting
+from pipeline.progress import track
+from pipeline.project import from_root, relative
+from pipeline.reproducible import DEVICES, choose_device, seed_everything
+from preprocessing.crop_stores import read_crop
+from preprocessing.crops import Crop, read_crops
+from preprocessing.video import Reading, UnreadableVideo, open_video
+
+COLUMNS = ("video", "frame", "track", "fake_probability")
+
+
+@dataclass(frozen=True)
+class Params:
+    method: str = setting("how maps are made", choices=tuple(METHODS))
+    videos_per_method: int = setting("of each manipulation, and originals; where --videos names none", low=1)
+    opacity: float = setting("of the heatmap over the face, where it is strongest", low=0, high=1)
+    batch_size: int = setting("crops explained at once", low=1)
+    seed: int = setting("of all that is drawn at random", low=0)
+    threads: int = setting("of the processor", low=1)
+    device: str = setting("where the network runs", choices=DEVICES)
+
+
+def people_of(network: Network, crops: Sequence[Crop], scores: dict[str, float], sign: float, params: Params) -> People:
+    """The people of a video in the frames that were judged, each with its heat for the video's verdict."""
+    judged = [crop for crop in crops if relative(crop.path) in scores]
+    people: People = {}
+    for first in range(0, len(judged), params.batch_size):
+        batch = judged[first : first + params.batch_size]
+        pictures = [read_crop(crop.path) for crop in batch]
+        for crop, picture, heat in zip(
+            batch, pictures, heatmaps(network, pictures, [sign] * len(batch), params.method), strict=True
+        ):
+            moment = Moment(crop.frame, crop.window, picture, heat.spoke_for, scores[relative(crop.path)])
+            people.setdefault(crop.track, []).append(moment)
+    return people
+
+
+def explain_video(
+    network: Network,
+    checkpoint: Checkpoint,
+    video: Video,
+    verdict: str,
+    people: People,
+    output: Path,
+    reading: Reading,
+    params: Params,
+) -> None:
+    """One folder a video: annotated.mp4, timeline.png, contact_sheet.png, frames.csv and each person's heat over all frames."""
+    called_fake = verdict == FAKE_VERDICT
+    title = f"{video.video}: judged {verdict}, is {'fake' if video.label else 'real'}"
+    for person, moments in people.items():
+        with aside(output / f"heat_person_{person}.npy") as unfinished, unfinished.open("wb") as file:
+            np.save(file, pooled(moments, network.input.size))
+    rows = [
+        {"video": video.video, "frame": moment.frame, "track": person, "fake_probability": moment.probability}
+        for person, moments in people.items()
+        for moment in moments
+    ]
+    write_csv(output / "frames.csv", COLUMNS, rows)
+    with open_video(from_root(video.path), reading) as opened:
+        rate = opened.facts.frame_rate
+        write_annotated(output / "annotated.mp4", opened, people, checkpoint.threshold, params.opacity, checkpoint.warning)
+    draw_timeline(output / "timeline.png", people, rate, checkpoint.threshold, called_fake, title)
+    draw_sheet(output / "contact_sheet.png", people, params.opacity, called_fake, title, checkpoint.warning)
+
+
+def chosen_videos(verdicts: Sequence[dict[str, str]], named: str | None, per_method: int) -> list[dict[str, str]]:
+    """Those named, or the first of each method that got a verdict."""
+    known = {row["video"]: row for row in verdicts if row["verdict"] != NO_VERDICT}
+    if named:
+        if missing := [name for name in named.split(",") if name not in known]:
+            raise UserError(
+                f"--videos: {missing[0]} was not tested, or has no verdict; names are like {next(iter(known), 'none')}"
+            )
+        return [known[name] for name in named.split(",")]
+    methods = sorted({row["method"] for row in known.values()})
+    return [row for method in methods for row in [r for r in known.values() if r["method"] == method][:per_method]]
+
+
+def main() -> None:
+    params, paths = read_command_line(
+        __doc__,
+        "explain_videos",
+        Params,
+        videos=TextFlag("which of the tested videos, Method/stem, with commas"),
+        model_path=PathFlag("data/models/best.safetensors", "the checkpoint that was tested"),
+        tests=PathFlag("results/tests", "what the stage test left"),
+        index=PathFlag("data/index/videos.csv", "the index of videos"),
+        crops=PathFlag("data/crops", "the crops of its videos"),
+        output_path=PathFlag("results/explained_videos", "where a folder for each video goes"),
+        reading=Section("read_video", Reading),
+    )
+    seed_everything(params.seed, params.threads)
+    network, checkpoint = load_checkpoint(paths.model_path, choose_device(params.device))
+    method_for(network, params.method)
+    by_name = {video.video: video for video in read_index(paths.index)}
+    scores = {row["path"]: float(row["fake_probability"]) for row in read_table(paths.tests / "frames.csv")}
+    chosen = chosen_videos(read_table(paths.tests / "videos.csv"), paths.videos, params.videos_per_method)
+    wanted = {row["video"] for row in chosen}
+    crops = [crop for crop in read_crops(paths.crops) if crop.video in wanted]
+    for row in track(chosen, len(chosen), "explaining", "videos"):
+        sign = 1.0 if row["verdict"] == FAKE_VERDICT else -1.0
+        people = people_of(network, [crop for crop in crops if crop.video == row["video"]], scores, sign, params)
+        try:
+            video = by_name[row["video"]]
+            explain_video(
+                network, checkpoint, video, row["verdict"], people, paths.output_path / video.video, paths.reading, params
+            )
+        except UnreadableVideo as error:
+            raise UserError(f"{row['video']}: {error}") from error
+    print(f"{len(chosen)} videos explained in {paths.output_path}")
+    if checkpoint.warning:
+        print(checkpoint.warning)
+
+
+if __name__ == "__main__":
+    run(main)

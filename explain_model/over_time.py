@@ -1,0 +1,169 @@
+"""People over time: scores and heatmaps of the frames looked at -> the annotated video, a timeline, a contact sheet."""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from explain_model.figure import overlaid
+from model_test_train.inputs import Image, resized
+from model_test_train.plots import plt, save_figure
+from preprocessing.crops import Window
+from preprocessing.reencoding import USUAL_RATE, write_video
+from preprocessing.video import OpenVideo, evenly_spaced
+
+H264, CRF = "libx264", 20
+FAKE_COLOUR, REAL_COLOUR = (213, 94, 0), (0, 114, 178)  # vermilion and blue: told apart by the colour-blind too
+PERSON_COLOURS = ("#0b6e75", "#9a5b13", "#5b4a9e", "#555555")
+ON_SHEET = 10  # frames of a person
+DECIDING = 3  # frames marked
+LEAST_SIDE = 480  # of the annotated video's shorter side: letters are to be read
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A person in a frame that was looked at."""
+
+    frame: int
+    window: Window  # of the frame's pixels
+    crop: Image
+    heat: np.ndarray  # over the crop
+    probability: float  # of fake
+
+
+People = dict[int, list[Moment]]  # track -> in time
+
+
+def deciding(moments: Sequence[Moment], called_fake: bool) -> list[Moment]:
+    """The frames that spoke loudest for the verdict."""
+    return sorted(moments, key=lambda moment: -moment.probability if called_fake else moment.probability)[:DECIDING]
+
+
+def pooled(moments: Sequence[Moment], side: int) -> np.ndarray:
+    """The mean heat over a person's frames, (side, side)."""
+    return np.mean([resized(moment.heat, side, side) for moment in moments], axis=0)
+
+
+def draw_timeline(path: Path, people: People, rate: float | None, threshold: float, called_fake: bool, title: str) -> None:
+    """Each person's scores over time, the frames that decided, and where fake begins."""
+    figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
+    for track, moments in people.items():
+        times = [moment.frame / (rate or 1) for moment in moments]
+        colour = PERSON_COLOURS[track % len(PERSON_COLOURS)]
+        axes.plot(times, [moment.probability for moment in moments], color=colour, marker=".", label=f"person {track}")
+        decided = deciding(moments, called_fake)
+        axes.scatter(
+            [m.frame / (rate or 1) for m in decided],
+            [m.probability for m in decided],
+            s=70,
+            facecolors="none",
+            edgecolors=colour,
+        )
+    axes.axhline(threshold, color="0.5", linestyle=":", linewidth=1)
+    axes.annotate(
+        "called fake above",
+        (1, threshold),
+        xycoords=("axes fraction", "data"),
+        fontsize=7,
+        ha="right",
+        va="bottom",
+        color="0.4",
+    )
+    axes.set(ylim=(-0.03, 1.03), xlabel="seconds" if rate else "frame", ylabel="fake probability")
+    axes.set_title(f"{title}; circles: frames that spoke loudest for it", fontsize=9, loc="left")
+    axes.legend(fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(path, figure)
+
+
+def draw_sheet(path: Path, people: People, opacity: float, called_fake: bool, title: str, warning: str | None) -> None:
+    """For each person, frames in time and below them their heat, those that decided framed; last, the heat over all frames."""
+    columns = min(ON_SHEET, max(len(moments) for moments in people.values())) + 1
+    figure, rows = plt.subplots(
+        2 * len(people), columns, figsize=(1.25 * columns, 2.75 * len(people) + 0.6), squeeze=False, layout="constrained"
+    )
+    for axes in rows.flat:
+        axes.set_axis_off()
+    for row, (track, moments) in enumerate(people.items()):
+        above, below = rows[2 * row], rows[2 * row + 1]
+        decided = {moment.frame for moment in deciding(moments, called_fake)}
+        for place, number in enumerate(evenly_spaced(len(moments), columns - 1)):
+            moment = moments[number]
+            above[place].imshow(moment.crop)
+            below[place].imshow(overlaid(moment.crop, moment.heat, opacity))
+            above[place].set_title(
+                f"{moment.frame}: {moment.probability:.2f}", fontsize=7, weight="bold" if moment.frame in decided else None
+            )
+            if moment.frame in decided:
+                frame = plt.Rectangle(
+                    (0, 0), 1, 1, transform=below[place].transAxes, fill=False, linewidth=3, edgecolor="#d55e00"
+                )
+                below[place].add_patch(frame)
+        middle = moments[len(moments) // 2].crop
+        whole = resized(pooled(moments, max(middle.shape[:2])), *middle.shape[:2])
+        below[-1].imshow(overlaid(middle, whole, opacity))
+        above[-1].text(0.5, 0.06, f"person {track},\nall frames", fontsize=8, ha="center", transform=above[-1].transAxes)
+    figure.suptitle(title + (f"\n{warning}" if warning else ""), fontsize=9, x=0.01, ha="left")
+    save_figure(path, figure)
+
+
+def write_annotated(
+    path: Path, video: OpenVideo, people: People, threshold: float, opacity: float, warning: str | None
+) -> None:
+    """Each person's box, score and heat; between the frames looked at boxes move evenly, scores and heat stay."""
+    facts = video.facts
+    times = max(1, -(-LEAST_SIDE // min(facts.width, facts.height)))
+    width, height = (2 * round(side * times / 2) for side in (facts.width, facts.height))
+    pictures = (
+        cv2.putText(picture, warning or "", (8, height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+        for picture in _annotated(video, people, threshold, opacity, (width, height))
+    )
+    write_video(path, pictures, width, height, facts.frame_rate or USUAL_RATE, H264, CRF)
+
+
+def _annotated(video: OpenVideo, people: People, threshold: float, opacity: float, size: tuple[int, int]) -> Iterator[Image]:
+    for index, picture in video.frames():
+        shown = [found for moments in people.values() if (found := at(moments, index))]
+        picture = picture.copy()
+        for moment, window in shown:
+            _lay_heat(picture, moment.heat, window, opacity)
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
+        for moment, window in shown:
+            _draw_box(picture, window, size[0] / video.facts.width, moment.probability, threshold)
+        yield picture
+
+
+def at(moments: Sequence[Moment], index: int) -> tuple[Moment, Window] | None:
+    """The nearest moment, and where the person is in that frame; None before the first and after the last."""
+    after = bisect_left([moment.frame for moment in moments], index)
+    if after == len(moments) or (after == 0 and moments[0].frame != index):
+        return None
+    if moments[after].frame == index:
+        return moments[after], moments[after].window
+    one, other = moments[after - 1], moments[after]
+    share = (index - one.frame) / (other.frame - one.frame)
+    x0, y0, x1, y1 = (round((1 - share) * a + share * b) for a, b in zip(one.window, other.window, strict=True))
+    return one if share < 0.5 else other, (x0, y0, x1, y1)
+
+
+def _lay_heat(picture: Image, heat: np.ndarray, window: Window, opacity: float) -> None:
+    """Over what of the window lies in the picture."""
+    x0, y0, x1, y1 = window
+    left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, picture.shape[1]), min(y1, picture.shape[0])
+    if left < right and top < bottom:
+        over = resized(heat, y1 - y0, x1 - x0).clip(0, 1)[top - y0 : bottom - y0, left - x0 : right - x0]
+        picture[top:bottom, left:right] = overlaid(picture[top:bottom, left:right], over, opacity)
+
+
+def _draw_box(picture: Image, window: Window, times: float, probability: float, threshold: float) -> None:
+    colour = FAKE_COLOUR if probability > threshold else REAL_COLOUR
+    x0, y0, x1, y1 = (round(times * side) for side in window)
+    cv2.rectangle(picture, (x0, y0), (x1, y1), colour, 2)
+    text = f"{'fake' if probability > threshold else 'real'} {probability:.2f}"
+    (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)
+    left, bottom = max(0, x0), max(high + 8, y0)
+    cv2.rectangle(picture, (left, bottom - high - 8), (left + wide + 8, bottom), colour, -1)
+    cv2.putText(picture, text, (left + 4, bottom - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2, cv2.LINE_AA)
