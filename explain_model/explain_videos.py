@@ -81,7 +81,7 @@ def explain_video(
     with open_video(from_root(video.path), reading) as opened:
         rate = opened.facts.frame_rate
         write_annotated(output / "annotated.mp4", opened, people, checkpoint.threshold, params.opacity, checkpoint.warning)
-    draw_timeline(output / "timeline.png", people, rate, checkpoint.threshold, called_fake, title)
+    draw_timeline(output / "timeline.png", people, rate, checkpoint.threshold, called_fake, title, checkpoint.warning)
     draw_sheet(output / "contact_sheet.png", people, params.opacity, called_fake, title, checkpoint.warning)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from pytorch_grad_cam import GradCAM
 from torch import Tensor, nn
 
 from explain_model.relevancy import attention_weights, class_token_relevancy, frozen, outputs_of
@@ -43,6 +42,8 @@ def rollout(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
 
 def grad_cam(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
     """Grad-CAM on the backbone's feature map (Selvaraju et al. 2017)."""
+    from pytorch_grad_cam import GradCAM  # takes seconds, which who asks for no Grad-CAM need not wait
+
     asked = [lambda logit, sign=sign: sign * logit for sign in signs]
     with frozen(network), GradCAM(network, [network.backbone]) as cam:
         return torch.from_numpy(cam(pixels.detach().clone().requires_grad_(), asked))

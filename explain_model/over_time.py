@@ -47,7 +47,9 @@ def pooled(moments: Sequence[Moment], side: int) -> np.ndarray:
     return np.mean([resized(moment.heat, side, side) for moment in moments], axis=0)
 
 
-def draw_timeline(path: Path, people: People, rate: float | None, threshold: float, called_fake: bool, title: str) -> None:
+def draw_timeline(
+    path: Path, people: People, rate: float | None, threshold: float, called_fake: bool, title: str, warning: str | None
+) -> None:
     """Each person's scores over time, the frames that decided, and where fake begins."""
     figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
     for track, moments in people.items():
@@ -73,7 +75,8 @@ def draw_timeline(path: Path, people: People, rate: float | None, threshold: flo
         color="0.4",
     )
     axes.set(ylim=(-0.03, 1.03), xlabel="seconds" if rate else "frame", ylabel="fake probability")
-    axes.set_title(f"{title}; circles: frames that spoke loudest for it", fontsize=9, loc="left")
+    told = f"{title}; circles: frames that spoke loudest for it" + (f"\n{warning}" if warning else "")
+    axes.set_title(told, fontsize=9, loc="left")
     axes.legend(fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(path, figure)

@@ -20,7 +20,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "make_demo_videos": {"train_identities": 16, "val_identities": 4, "test_identities": 20, "frames": 10},
     "detect_faces": {"frames": 4},
     "train": {"num_epochs": 2, "workers": 0},
-    "test": {"bootstrap": 100, "workers": 0},
+    "test": {"bootstrap": 100},
+    "evaluate_explanations": {"bootstrap": 100, "road_faces": 2},
 }
 
 
@@ -59,6 +60,8 @@ STAGES = (
     "model_test_train/train_model.py",
     "model_test_train/test_model.py",
     "explain_model/explain_model.py",
+    "explain_model/explain_videos.py",
+    "explain_model/evaluate_explanations.py",
     "explain_model/report.py",
 )
 

@@ -117,8 +117,8 @@ def test_every_stage_repeats_its_bytes(finished: Project, tmp_path: Path) -> Non
     shutil.copytree(finished.folder / "data", again.folder / "data", ignore=shutil.ignore_patterns("models", "crops"))
     for script in ("preprocessing/extract_crops.py", "model_test_train/train_model.py", "model_test_train/test_model.py"):
         again.stage(script)
-    again.stage("explain_model/explain_model.py")
-    again.stage("explain_model/report.py")
+    for script in ("explain_model", "explain_videos", "evaluate_explanations", "report"):
+        again.stage(f"explain_model/{script}.py")
     for folder in ("data/crops", "data/models", "results"):
         assert hashes(again.folder / folder) == hashes(finished.folder / folder), folder
 

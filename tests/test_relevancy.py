@@ -1,49 +1,94 @@
-"""Relevancy: the published rules, and heatmaps that lie where the decision was made."""
+"""Relevancy: the published rules, and heatmaps that lie where the decision was made.
 
+PICTURES=16 compares that many of the published network.
+"""
+
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from published_network import PublishedNetwork, published_relevancy
 from torch import Tensor, nn
 
 from explain_model.heatmaps import confidence, heat_of, heatmaps, peak
-from explain_model.relevancy import attention_modules, class_token_relevancy, recorded
+from explain_model.maps import METHODS, method_for
+from explain_model.randomised import randomised
+from explain_model.relevancy import attention_weights, class_token_relevancy
+from model_test_train.import_checkpoint import load_published
 from model_test_train.inputs import InputContract
+from model_test_train.networks.detectors import ChannelTransformer
 from model_test_train.networks.network import Network, build_network, read_description
 from model_test_train.networks.transformer import Attention
+from pipeline.errors import UserError
 
+PICTURES = int(os.environ.get("PICTURES", 2))
 CONFIGS = Path(__file__).parents[1] / "model_test_train/configs"
+CONTRACT = InputContract(64, "rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3, "stretch")
 
 
-def relevancy_by_the_book(network: nn.Module, picture: Tensor, sign: float) -> Tensor:
-    """One picture, full matrices: R <- R + mean over heads of (attention x gradient, positive part) R, from the identity."""
-    with recorded(attention_modules(network)) as attentions:
-        logit = sign * network(picture[None])[0]
-        gradients = torch.autograd.grad(logit, attentions)
-    tokens = attentions[0].shape[-1]
-    relevancy = torch.eye(tokens)
-    for attention, gradient in zip(attentions, gradients, strict=True):
-        relevancy = relevancy + (attention[0] * gradient[0]).clamp(min=0).mean(0) @ relevancy
-    return relevancy[0, 1:].detach()
+def attend_plainly(attention: Attention, x: Tensor, asking: int | None = None) -> Tensor:
+    """As the formula has it, keeping the weights."""
+    q, k, v = (part.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for part in attention.to_qkv(x).chunk(3, -1))
+    attention.weights = (q @ k.mT * attention.scale).softmax(-1)
+    return attention.to_out((attention.weights @ v).transpose(1, 2).flatten(2))[:, :asking]
 
 
-@pytest.mark.parametrize("name", ["places", "explained_architecture"])
+def agree(found: Tensor, expected: Tensor) -> bool:
+    return bool((found - expected).abs().max() <= 5e-5 * expected.abs().max())
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_relevancy_of_a_batch_equals_the_published_rules_one_by_one(name: str, sign: float) -> None:
+@pytest.mark.parametrize("count", [1, 16])
+def test_relevancy_of_a_batch_equals_the_published_rules_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, count: int, sign: float
+) -> None:
     torch.manual_seed(0)
-    network = build_network(read_description(CONFIGS / f"{name}.yaml")).eval().requires_grad_(False)
-    pixels = torch.randn(2, 3, network.input.size, network.input.size)
-    found = class_token_relevancy(network, pixels, torch.full((2,), sign))
-    for picture, row in zip(pixels, found, strict=True):
-        expected = relevancy_by_the_book(network, picture, sign)
-        assert (row - expected).abs().max() <= 5e-5 * expected.abs().max()
-
-
-def test_explaining_leaves_no_hook_behind() -> None:
     network = build_network(read_description(CONFIGS / "places.yaml")).eval()
-    class_token_relevancy(network, torch.randn(1, 3, network.input.size, network.input.size), torch.ones(1))
+    pixels = torch.randn(count, 3, network.input.size, network.input.size)
+    found = class_token_relevancy(network, pixels, torch.full((count,), sign))
+    monkeypatch.setattr(Attention, "forward", attend_plainly)
+    attentions = [module for module in network.modules() if isinstance(module, Attention)]
+    for picture, row in zip(pixels, found, strict=True):
+        assert agree(row, published_relevancy(network, attentions, picture[None], sign))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_relevancy_of_the_published_network_is_the_published_one(sign: float) -> None:
+    torch.manual_seed(0)
+    published = PublishedNetwork().eval()
+    ours = build_network(read_description(CONFIGS / "explained_architecture.yaml")).eval()
+    load_published(ours, published.state_dict())
+    pixels = 255 * torch.rand(PICTURES, 3, 224, 224)
+    found = class_token_relevancy(ours, pixels, torch.full((PICTURES,), sign))
+    attentions = [block.attn for block in published.transformer.blocks]
+    for picture, row in zip(pixels, found, strict=True):
+        assert agree(row, published_relevancy(published, attentions, picture[None], sign))
+
+
+def test_explaining_leaves_the_network_as_it_was() -> None:
+    torch.manual_seed(0)
+    network = build_network(read_description(CONFIGS / "places.yaml")).eval()
+    pixels = torch.randn(1, 3, network.input.size, network.input.size)
+    learning = [weight.requires_grad for weight in network.parameters()]
+    with torch.inference_mode():
+        before = network(pixels)
+    for name, method in METHODS.items():
+        if method.fits(network.detector):
+            method_for(network, name).of(network, pixels, torch.ones(1))
+    with torch.inference_mode():
+        assert torch.equal(network(pixels), before)
+    assert [weight.requires_grad for weight in network.parameters()] == learning
     assert not any(module._forward_hooks for module in network.modules())
+    assert all(weight.grad is None for weight in network.parameters())
+
+
+def test_attention_is_a_share_of_each_token() -> None:
+    network = build_network(read_description(CONFIGS / "places.yaml")).eval()
+    (weights,) = attention_weights(network, torch.randn(2, 3, network.input.size, network.input.size))
+    assert weights.shape == (2, 1, 257)
+    assert weights.sum(-1).allclose(torch.ones(()))
 
 
 class Brightness(nn.Module):
@@ -59,13 +104,14 @@ class LooksAtTheBrightPlace(nn.Module):
     """The class token attends to bright places, and what they say is fake: so the right heatmap is known."""
 
     places = (8, 8)
+    transformer = True
 
     def __init__(self) -> None:
         super().__init__()
         self.attention = Attention(dim=2, heads=1, dim_head=2, dropout=0.0)
         with torch.no_grad():  # token: (is the class token, brightness)
             wants_bright, is_bright, says_bright = (
-                [[8.0, 0.0], [0.0, 0.0]],
+                [[12.0, 0.0], [0.0, 0.0]],
                 [[0.0, 1.0], [0.0, 0.0]],
                 [[0.0, 1.0], [0.0, 0.0]],
             )
@@ -80,17 +126,69 @@ class LooksAtTheBrightPlace(nn.Module):
         return self.attention(torch.cat((cls, tokens), 1))[:, 0, 0]
 
 
-@pytest.mark.parametrize(("x", "y"), [(0, 0), (40, 16), (56, 56)])
-def test_the_heat_lies_on_the_place_that_decides(x: int, y: int) -> None:
-    contract = InputContract(64, "rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3, "stretch")
-    network = Network(Brightness(), LooksAtTheBrightPlace(), contract).requires_grad_(False)  # type: ignore[arg-type]
+def bright_at(x: int, y: int) -> np.ndarray:
     crop = np.full((64, 64, 3), 20, np.uint8)
     crop[y : y + 8, x : x + 8] = 250
-    (heat,) = heatmaps(network, [crop], [True])
-    assert heat.shape == (64, 64)
-    found_x, found_y = peak(heat)
+    return crop
+
+
+def mass_at(maps: Tensor, x: int, y: int) -> float:
+    """The share of a map's relevancy that the patch has."""
+    rows, columns = (side // 8 for side in maps.shape[1:])
+    here = maps[0, y // 8 * rows : (y // 8 + 1) * rows, x // 8 * columns : (x // 8 + 1) * columns]
+    return float(here.sum() / maps.sum())
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (40, 16), (56, 56)])
+def test_the_heat_lies_on_the_place_that_decides(x: int, y: int) -> None:
+    network = Network(Brightness(), LooksAtTheBrightPlace(), CONTRACT)  # type: ignore[arg-type]
+    crop = bright_at(x, y)
+    (heat,) = heatmaps(network, [crop], [1.0])
+    assert heat.spoke_for.shape == heat.spoke_against.shape == (64, 64)
+    found_x, found_y = peak(heat.spoke_for)
     assert x <= found_x < x + 8
     assert y <= found_y < y + 8
+    maps = METHODS["relevancy"].of(network, CONTRACT.prepare([crop]), torch.ones(1))
+    assert mass_at(maps, x, y) > 0.9
+
+
+class Mixtures(Brightness):
+    """The same, as eight channels of which each follows the brightness in its own way."""
+
+    channels = 8
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        gains = torch.tensor([1.0, -1.0, 0.5, 2.0, -0.5, 1.5, -2.0, 0.7])
+        return (super().forward(pixels) - 20 / 255) * gains[None, :, None, None]
+
+
+def of_mixtures() -> Network:
+    """In the published form, with 64 tokens: only what is bright is anything but 0, in every token."""
+    torch.manual_seed(0)
+    sizes = {"tokens": 64, "depth": 2, "heads": 2, "dim_head": 16, "mlp_dim": 32, "dropout": 0.0, "emb_dropout": 0.0}
+    detector = ChannelTransformer(8, (8, 8), **sizes)  # type: ignore[arg-type]
+    nn.init.zeros_(detector.patch_to_embedding.bias)  # type: ignore[arg-type]
+    return Network(Mixtures(), detector, CONTRACT).eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (40, 16), (56, 56)])
+def test_of_tokens_that_are_no_places_the_published_picture_misses_the_place_that_decides_and_ours_does_not(
+    x: int, y: int
+) -> None:
+    """The published picture lays 64 tokens out as 8 x 8. But each token is a mixture of channels and sees the whole picture."""
+    network, pixels = of_mixtures(), CONTRACT.prepare([bright_at(x, y)])
+    ours = METHODS["relevancy"].of(network, pixels, torch.ones(1))
+    published = METHODS["published"].of(network, pixels, torch.ones(1))
+    assert mass_at(ours, x, y) > 0.9
+    assert mass_at(published, x, y) < 0.2
+    elsewhere = METHODS["published"].of(network, CONTRACT.prepare([bright_at(24, 40)]), torch.ones(1))
+    assert np.corrcoef(published.flatten(), elsewhere.flatten())[0, 1] > 0.9  # it stays as it was, wherever the patch goes
+
+
+def test_a_method_that_the_network_has_nothing_for_is_refused_by_name() -> None:
+    network = build_network(read_description(CONFIGS / "places.yaml")).eval()
+    with pytest.raises(UserError, match="--method published: PlaceTransformer .* there are: relevancy, raw_attention"):
+        method_for(network, "published")
 
 
 def test_heat_keeps_an_absolute_scale() -> None:
@@ -99,5 +197,21 @@ def test_heat_keeps_an_absolute_scale() -> None:
     assert heat_of(even).unique().tolist() == [0.25]  # a map that says nothing is pale everywhere
     assert heat_of(sharp).max() > 0.8
     assert heat_of(torch.zeros(1, 4, 4)).unique().tolist() == [0.25]
+    assert heat_of(0.01 * even, even.sum((1, 2), keepdim=True)).max() < 0.01  # beside what counted, it hardly did
     assert confidence(heat_of(even)[0].numpy()) == pytest.approx(0, abs=1e-6)
     assert confidence(heat_of(sharp)[0].numpy()) > 0.9
+
+
+def test_shuffling_goes_from_the_verdict_down_and_leaves_the_network_itself_alone() -> None:
+    network = build_network(read_description(CONFIGS / "places.yaml"))
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    layers, changed = [], set()
+    for layer, random in randomised(network, seed=0):
+        layers.append(layer)
+        now = {name for name, weight in random.named_parameters() if not torch.equal(weight, before[name])}
+        assert changed <= now
+        changed = now
+    assert layers[-1] == "backbone"
+    assert layers.index("to_logit") < layers.index("transformer") < layers.index("to_tokens")
+    assert any(name.startswith("backbone") for name in changed)
+    assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())

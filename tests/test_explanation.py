@@ -1,0 +1,234 @@
+"""Explanations: what is written of samples and of examples, how maps are measured, what becomes of videos over time."""
+
+import csv
+import json
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import Project
+from torch import Tensor, nn
+
+from explain_model.localisation import border_of, located
+from explain_model.over_time import Moment, at, deciding, pooled
+from explain_model.removal import SHARES, curves, order_of, road, under
+from model_test_train.inputs import InputContract
+from model_test_train.networks.network import Network
+from preprocessing.crop_stores import read_crop
+from preprocessing.crops import read_crops
+
+EXPLANATION, EVALUATION, OVER_TIME = "results/explanation", "results/explanation_evaluation", "results/explained_videos"
+COLUMNS = ("video_name", "label", "video_prob", "high_low_prob", "example_file_name")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def heat_at(y: int, x: int, side: int = 40) -> np.ndarray:
+    heat = np.zeros((side, side), np.float32)
+    heat[y, x] = 0.9
+    return heat
+
+
+def test_a_map_is_measured_by_where_it_lies() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[10:20, 10:20] = True
+    inside, outside = located(heat_at(14, 14), mask), located(heat_at(30, 30), mask)
+    assert (inside["peak"], outside["peak"]) == (1, 0)
+    assert inside["mass"] == pytest.approx(1)
+    assert inside["interior"] == pytest.approx(1)
+    assert outside["mass"] == outside["interior"] == outside["border"] == 0
+    assert inside["iou"] == pytest.approx(1 / 100)
+    perfect = located(0.9 * mask.astype(np.float32), mask)
+    assert perfect["rank"] == perfect["iou"] == 1
+    assert perfect["mass"] == pytest.approx(1)
+    assert perfect["interior"] + perfect["border"] == pytest.approx(1)
+    even = located(np.full((40, 40), 0.25, np.float32), mask)
+    assert even["mass"] == pytest.approx(mask.mean())
+
+
+def test_the_border_lies_on_both_sides_of_the_edge() -> None:
+    mask = np.zeros((50, 50), bool)
+    mask[20:30, 20:30] = True
+    border = border_of(mask)
+    assert border[20, 25]
+    assert border[18, 25]
+    assert not border[25, 25]
+    assert not border[10, 25]
+
+
+class TopLeft(nn.Module):
+    """Its verdict is decided by the brightness of one patch."""
+
+    stride = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(16.0))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.gain * pixels[:, :, :16, :16].mean((1, 2, 3)) - 12
+
+
+class Verdict(nn.Module):
+    places = (8, 8)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def test_a_verdict_falls_with_the_places_that_made_it_and_comes_back_with_them() -> None:
+    contract = InputContract(64, "rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3, "stretch")
+    network = Network(TopLeft(), Verdict(), contract)  # type: ignore[arg-type]
+    picture = np.full((64, 64, 3), 10, np.uint8)
+    picture[:16, :16] = 250
+    heat = torch.zeros(8, 8)
+    heat[:2, :2] = 1
+    orders = {"right": order_of(heat, 8), "wrong": order_of(-heat, 8)}
+    found = curves(network, picture, 1.0, orders, seed=0)
+    for fill in ("blurred", "grained"):
+        deletion, insertion = ({name: found[name][f"{what}_{fill}"] for name in orders} for what in ("deletion", "insertion"))
+        assert len(deletion["right"]) == len(SHARES)
+        assert deletion["right"][0] == deletion["wrong"][0] == insertion["right"][-1]
+        assert deletion["right"][-1] == insertion["wrong"][0]
+        assert under(deletion["right"]) < under(deletion["wrong"]) - 0.2
+        assert under(insertion["right"]) > under(insertion["wrong"]) + 0.2
+    filled_in = road(network, picture, 1.0, orders, seed=0)
+    assert filled_in["right"] < filled_in["wrong"] - 0.2
+
+
+def moment(frame: int, probability: float, x: int = 0) -> Moment:
+    return Moment(frame, (x, 0, x + 10, 10), np.zeros((10, 10, 3), np.uint8), np.full((10, 10), probability), probability)
+
+
+def test_between_frames_looked_at_boxes_move_evenly_and_nobody_is_there_before_or_after() -> None:
+    moments = [moment(4, 0.2), moment(8, 0.9, x=40)]
+    assert at(moments, 3) is None
+    assert at(moments, 9) is None
+    assert at(moments, 5) == (moments[0], (10, 0, 20, 10))
+    assert at(moments, 8) == (moments[1], (40, 0, 50, 10))
+    assert [one.frame for one in deciding(moments, called_fake=True)] == [8, 4]
+    assert [one.frame for one in deciding(moments, called_fake=False)] == [4, 8]
+    assert pooled(moments, 5) == pytest.approx(np.full((5, 5), 0.55))
+
+
+def test_each_fake_stands_beside_its_original_and_both_maps_are_kept(finished: Project) -> None:
+    folder = finished.folder / EXPLANATION
+    explained = rows(folder / "explanations.csv")
+    for row in explained:
+        assert np.load(folder / row["map"]).shape == np.load(folder / row["map_against"]).shape
+        assert (row["pair"] != "") == (row["label"] == "1")
+        assert not row["pair"] or (folder / row["pair"]).stat().st_size > 10_000
+    assert not rows(folder / "failures.csv")
+
+
+def test_maps_are_measured_beside_floors_and_over_shuffled_networks(finished: Project) -> None:
+    found = json.loads((finished.folder / EVALUATION / "metrics.json").read_text())
+    right = [row for row in rows(finished.folder / "results/tests/videos.csv") if row["outcome"] == "TP"]
+    assert found["faces"] == len(right)
+    assert {"relevancy", "raw_attention", "rollout", "grad_cam", "input_gradient"} < set(found["maps"])
+    assert {"random", "centred_blob", "edges", "mean_mask"} < set(found["maps"])
+    for figures in found["maps"].values():
+        for name in ("peak", "mass", "rank", "iou", "deletion_grained", "insertion_blurred", "road"):
+            assert 0 <= figures[name]["value"] <= 1
+    assert found["shuffled"]["nothing"]["likeness"]["value"] == pytest.approx(1)
+    assert found["shuffled"]["backbone"]["likeness"]["value"] < 0.9
+    assert sum(one["faces"] for one in found["by_manipulation"].values()) == len(right)
+
+
+def test_a_video_is_shown_over_time_with_every_frame_it_has(finished: Project) -> None:
+    judged = {row["video"]: row for row in rows(finished.folder / "results/tests/videos.csv")}
+    folders = [table.parent for table in (finished.folder / OVER_TIME).rglob("frames.csv")]
+    assert len(folders) == 6  # one of each manipulation, and an original
+    for folder in folders:
+        told = rows(folder / "frames.csv")
+        assert len(told) == int(judged[told[0]["video"]]["frames"])
+        assert len(list(folder.glob("heat_person_*.npy"))) == int(judged[told[0]["video"]]["people"])
+        with av.open(str(folder / "annotated.mp4")) as video:
+            assert video.streams.video[0].codec_context.name == "h264"
+            assert len(list(video.decode(video=0))) == 10
+        for picture in ("timeline.png", "contact_sheet.png"):
+            assert (folder / picture).stat().st_size > 10_000
+
+
+def test_two_people_are_told_apart_over_time(finished: Project, tmp_path: Path) -> None:
+    told = finished.stage("explain_model/explain_videos.py", "--videos", "FaceSwap/021_020", "--output_path", tmp_path / "out")
+    assert "1 videos explained" in told
+    assert {row["track"] for row in rows(tmp_path / "out/FaceSwap/021_020/frames.csv")} == {"0", "1"}
+
+
+def examples(folder: Path, finished: Project, table: list[dict[str, object]], columns: tuple[str, ...]) -> Path:
+    """As the published explanation has them; and pictures of strange kinds."""
+    (folder / "examples").mkdir(parents=True)
+    crop = read_crop(read_crops(finished.folder / "data/crops")[0].path)
+    strange = {
+        "0_0.png": crop,
+        "grey.png": crop.mean(-1).astype(np.uint8),
+        "tiny.png": cv2.resize(crop, (20, 20)),
+        "flat.png": np.full((50, 70, 3), 128, np.uint8),
+    }
+    for name, picture in strange.items():
+        cv2.imwrite(str(folder / "examples" / name), picture)
+    (folder / "examples" / "broken.png").write_bytes(b"no picture")
+    with (folder / "samples.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(table)
+    return folder
+
+
+def row(name: str, **more: object) -> dict[str, object]:
+    facts = {"video_name": "../data/Deepfakes/000_003", "label": 1.0, "video_prob": 0.99, "high_low_prob": 0.98}
+    return {**facts, "example_file_name": name, **more}
+
+
+def explain_examples(finished: Project, folder: Path) -> tuple[str, list[dict[str, str]], list[dict[str, str]]]:
+    model = finished.folder / "data/models/best.safetensors"
+    done = finished.run("explain_model/explain_model.py", "--examples", folder / "examples", "--model_path", model)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, rows(folder / "explanation/explanations.csv"), rows(folder / "explanation/failures.csv")
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_a_folder_of_examples_is_explained_and_what_is_missing_or_broken_is_said(
+    finished: Project, tmp_path: Path, short: bool
+) -> None:
+    names = ["0_0.png", "grey.png", "tiny.png", "flat.png", "broken.png", "missing.png"]
+    table = [row(f"somewhere/else/{n}", example_file_name_short=n) if short else row(n) for n in names]
+    columns = (*COLUMNS, "example_file_name_short") if short else COLUMNS
+    told, explained, failures = explain_examples(finished, examples(tmp_path, finished, table, columns))
+    assert "4 faces explained" in told
+    assert "2 pictures are missing or broken" in told
+    assert {one["crop"] for one in failures} == {"broken.png", "missing.png"}
+    assert len({one["map"] for one in explained}) == 4
+    assert {one["outcome"] for one in explained} == {"TP"}
+    assert all(one["peak_in_mask"] == "" for one in explained)  # nobody knows the truth
+
+
+def test_columns_that_nobody_knows_do_no_harm_and_an_empty_table_is_no_error(finished: Project, tmp_path: Path) -> None:
+    folder = examples(tmp_path / "more", finished, [row("0_0.png", remark="?")], (*COLUMNS, "remark"))
+    assert len(explain_examples(finished, folder)[1]) == 1
+    told, explained, _ = explain_examples(finished, examples(tmp_path / "none", finished, [], COLUMNS))
+    assert "0 faces explained" in told
+    assert not explained
+
+
+def test_a_table_without_a_needed_column_is_refused_by_its_line(finished: Project, tmp_path: Path) -> None:
+    folder = examples(tmp_path, finished, [{"label": 1.0}], ("label",))
+    model = finished.folder / "data/models/best.safetensors"
+    done = finished.run("explain_model/explain_model.py", "--examples", folder / "examples", "--model_path", model)
+    assert done.returncode == 2
+    assert "samples.csv, line 2: column 'example_file_name' is missing" in done.stderr
+
+
+def test_an_examples_folder_beside_the_command_is_taken_as_the_published_way_has_it(finished: Project, tmp_path: Path) -> None:
+    folder = examples(tmp_path, finished, [row("0_0.png")], COLUMNS)
+    model = finished.folder / "data/models/best.safetensors"
+    done = finished.run("explain_model/explain_model.py", "--model_path", model, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(folder / "explanation/explanations.csv")) == 1
