@@ -23,11 +23,10 @@ from model_test_train import testing
 from model_test_train.checkpoint import load_checkpoint
 from model_test_train.networks.network import Network
 from model_test_train.testing import rule_of
-from model_test_train.verdicts import FAKE_VERDICT
 from pipeline.errors import UserError, run
 from pipeline.index import read_index
 from pipeline.outputs import aside, write_csv
-from pipeline.params import PathFlag, load_params, read_command_line, setting
+from pipeline.params import PathFlag, SwitchFlag, load_params, read_command_line, setting
 from pipeline.progress import track
 from pipeline.project import from_root
 from pipeline.reproducible import DEVICES, choose_device, seed_everything
@@ -56,6 +55,8 @@ COLUMNS = (
 )
 FAILURE_COLUMNS = ("video", "crop", "reason")
 
+AS_MADE = "maps_as_made"
+
 Row = dict[str, Any]
 
 
@@ -69,47 +70,26 @@ class Params:
     device: str = setting("where the network runs", choices=DEVICES)
 
 
-@dataclass(frozen=True)
-class Explained:
-    """A sample, its crop and its maps; of a fake whose original is at hand, that one's too."""
-
-    sample: ExplainedSample
-    crop: np.ndarray
-    heat: Heat
-    original: tuple[np.ndarray, Heat] | None
+Asked = tuple[Crop, float]  # what spoke for fake in it (1), or for real (-1)?
+Face = tuple[np.ndarray, Heat]
 
 
-def explained(
-    network: Network,
-    samples: Sequence[ExplainedSample],
-    originals: dict[str, Crop],
-    params: Params,
-    failures: list[Row],
-) -> Iterator[Explained | None]:
-    """Each sample, or None if its picture is missing or broken; a batch at a time, so that memory does not grow with them."""
-    for first in range(0, len(samples), params.batch_size):
-        batch = samples[first : first + params.batch_size]
-        pictures = [_picture(sample, sample.crop, failures) for sample in batch]
-        beside = [_picture(sample, originals[sample.name], failures) if sample.name in originals else None for sample in batch]
-        asked = [(p, 1.0 if s.verdict == FAKE_VERDICT else -1.0) for p, s in zip(pictures, batch, strict=True) if p is not None]
-        asked += [(picture, 1.0) for picture in beside if picture is not None]
-        faces, signs = [picture for picture, _ in asked], [sign for _, sign in asked]
-        heats = iter(heatmaps(network, faces, signs, params.method) if asked else ())
-        of_samples = [None if picture is None else next(heats) for picture in pictures]
-        of_originals = [None if picture is None else next(heats) for picture in beside]
-        for sample, crop, heat, original, its_heat in zip(batch, pictures, of_samples, beside, of_originals, strict=True):
-            if crop is None or heat is None:
-                yield None
-            else:
-                pair = None if original is None or its_heat is None else (original, its_heat)
-                yield Explained(sample, crop, heat, pair)
+def explained(network: Network, asked: Sequence[Asked | None], params: Params, failures: list[Row]) -> Iterator[Face | None]:
+    """Each crop with its heat, None where there is none to read; a batch at a time, so that memory does not grow with them."""
+    for first in range(0, len(asked), params.batch_size):
+        batch = asked[first : first + params.batch_size]
+        pictures = [one and _picture(one[0], failures) for one in batch]
+        known = [(picture, one[1]) for picture, one in zip(pictures, batch, strict=True) if one and picture is not None]
+        faces, signs = [picture for picture, _ in known], [sign for _, sign in known]
+        heats = iter(heatmaps(network, faces, signs, params.method) if known else ())
+        yield from (None if picture is None else (picture, next(heats)) for picture in pictures)
 
 
-def _picture(sample: ExplainedSample, crop: Crop, failures: list[Row]) -> np.ndarray | None:
+def _picture(crop: Crop, failures: list[Row]) -> np.ndarray | None:
     try:
         return read_crop(crop.path)
     except UnreadableCrop as error:
-        failures.append({"video": sample.video.video, "crop": crop.name, "reason": str(error)})
+        failures.append({"video": crop.video, "crop": crop.name, "reason": str(error)})
         return None
 
 
@@ -120,35 +100,44 @@ def explain_model(
     output: Path,
     params: Params,
     warning: str | None,
+    save_maps: bool = False,
 ) -> tuple[int, int]:
     """Writes maps and figures of each sample, and the table of them all; returns how many there are, and how many failed."""
     rows: list[Row] = []
     failures: list[Row] = []
     figure, pair_figure = SampleFigure(params.opacity, warning), PairFigure(params.opacity, warning)
-    each = explained(network, samples, originals, params, failures)
-    for one in track(each, len(samples), "explaining", "faces"):
-        if one is None:
+    faces = explained(network, [(s.crop, 1.0 if s.called_fake else -1.0) for s in samples], params, failures)
+    beside = explained(network, [(originals[s.name], 1.0) if s.name in originals else None for s in samples], params, failures)
+    each = track(zip(samples, faces, beside, strict=True), len(samples), "explaining", "faces")
+    for sample, face, original in each:
+        if face is None:
             continue
-        sample, heat, mask = one.sample, one.heat, true_mask(one.sample)
-        paths = {folder: output / folder / f"{sample.name}.png" for folder in ("figures", "pairs")}
-        paths |= {folder: output / folder / f"{sample.name}.npy" for folder in ("maps", "maps_against")}
-        for folder, array in (("maps", heat.spoke_for), ("maps_against", heat.spoke_against)):
-            with aside(paths[folder]) as unfinished:
+        crop, heat = face
+        mask = true_mask(sample)
+        arrays = {"maps": heat.spoke_for, "maps_against": heat.spoke_against} | ({AS_MADE: heat.as_made} if save_maps else {})
+        for folder, array in arrays.items():
+            with aside(output / folder / f"{sample.name}.npy") as unfinished:
                 np.save(unfinished, array)
-        figure.draw(paths["figures"], sample, one.crop, heat, mask)
-        if one.original:
-            original, its_heat = one.original
-            of_fake = heat.spoke_for if sample.verdict == FAKE_VERDICT else heat.spoke_against
-            pair_figure.draw(paths["pairs"], sample, (original, one.crop), (its_heat.spoke_for, of_fake), mask)
-        else:
-            del paths["pairs"]
-        rows.append(_row(sample, heat, mask, {folder: path.relative_to(output).as_posix() for folder, path in paths.items()}))
+        figure.draw(output / _figure_of(sample), sample, crop, heat, mask)
+        if original:
+            of_fake = heat.spoke_for if sample.called_fake else heat.spoke_against
+            pair = (original[0], crop), (original[1].spoke_for, of_fake)
+            pair_figure.draw(output / _pair_of(sample), sample, *pair, mask)
+        rows.append(_row(sample, heat, mask, has_pair=original is not None))
     write_csv(output / "explanations.csv", COLUMNS, rows)
     write_csv(output / "failures.csv", FAILURE_COLUMNS, failures)
     return len(rows), len(failures)
 
 
-def _row(sample: ExplainedSample, heat: Heat, mask: np.ndarray | None, paths: dict[str, str]) -> Row:
+def _figure_of(sample: ExplainedSample) -> str:
+    return f"figures/{sample.name}.png"
+
+
+def _pair_of(sample: ExplainedSample) -> str:
+    return f"pairs/{sample.name}.png"
+
+
+def _row(sample: ExplainedSample, heat: Heat, mask: np.ndarray | None, has_pair: bool) -> Row:
     x, y = peak(heat.spoke_for)
     return {
         "video": sample.video.video,
@@ -165,10 +154,10 @@ def _row(sample: ExplainedSample, heat: Heat, mask: np.ndarray | None, paths: di
         "peak_y": y,
         "peak_in_mask": "" if mask is None else bool(mask[y, x]),
         "mask_share": "" if mask is None else round(float(mask.mean()), 6),
-        "figure": paths["figures"],
-        "pair": paths.get("pairs", ""),
-        "map": paths["maps"],
-        "map_against": paths["maps_against"],
+        "figure": _figure_of(sample),
+        "pair": _pair_of(sample) if has_pair else "",
+        "map": f"maps/{sample.name}.npy",
+        "map_against": f"maps_against/{sample.name}.npy",
     }
 
 
@@ -192,6 +181,7 @@ def main() -> None:
         tests=PathFlag("results/tests", "what the stage test left"),
         index=PathFlag("data/index/videos.csv", "the index of videos"),
         crops=PathFlag("data/crops", "the crops of its videos"),
+        save_maps=SwitchFlag(f"keep each map also as its method made it, unscaled, in {AS_MADE}; the published one as 32x32"),
         output_path=PathFlag(
             None, "where maps and figures go (default: results/explanation; of examples: explanation, beside them)"
         ),
@@ -209,7 +199,7 @@ def main() -> None:
         samples = read_samples(paths.samples or samples_path(paths.tests), paths.tests, videos, crops)
         originals = originals_beside(samples, videos, crops)
         output = paths.output_path or from_root("results/explanation")
-    done, failed = explain_model(network, samples, originals, output, params, checkpoint.warning)
+    done, failed = explain_model(network, samples, originals, output, params, checkpoint.warning, paths.save_maps)
     print(f"{done} faces explained in {output}, by {METHODS[params.method].words}")
     if failed:
         print(f"{failed} pictures are missing or broken; {output / 'failures.csv'} says which and why")

@@ -24,6 +24,7 @@ class Heat:
 
     spoke_for: np.ndarray
     spoke_against: np.ndarray  # on the scale of the other, so that what hardly counted stays pale
+    as_made: np.ndarray  # what spoke for it, at the places and on the scale that the method has
 
 
 def heatmaps(network: Network, crops: Sequence[Image], signs: Sequence[float], method: str = RELEVANCY) -> list[Heat]:
@@ -33,8 +34,12 @@ def heatmaps(network: Network, crops: Sequence[Image], signs: Sequence[float], m
     asked = torch.tensor(signs, device=device)
     relevancy_for, relevancy_against = (method_for(network, method).of(network, pixels, sign) for sign in (asked, -asked))
     total = relevancy_for.sum((1, 2), keepdim=True)
-    both = zip(heat_of(relevancy_for), heat_of(relevancy_against, total), crops, strict=True)
-    return [Heat(over_crop(network.input, one, crop), over_crop(network.input, other, crop)) for one, other, crop in both]
+    return [
+        Heat(over_crop(network.input, heat, crop), over_crop(network.input, against, crop), made.cpu().numpy())
+        for heat, against, made, crop in zip(
+            heat_of(relevancy_for), heat_of(relevancy_against, total), relevancy_for, crops, strict=True
+        )
+    ]
 
 
 def over_crop(contract: InputContract, heat: Tensor, crop: Image) -> np.ndarray:

@@ -75,6 +75,10 @@ def gallery(explanation: Path, samples_per_method: int) -> list[Card]:
     ]
 
 
+def sheets_in(videos: Path) -> list[Path]:
+    return sorted(videos.rglob("contact_sheet.png"))
+
+
 def stages(dvc_yaml: Path) -> list[dict[str, str]]:
     """The DAG as dvc.yaml has it: name and purpose of each stage that always runs, in the order in which a video passes."""
     listed = yaml.safe_load(dvc_yaml.read_text())["stages"]
@@ -98,6 +102,7 @@ def main() -> None:
         models=PathFlag("data/models", "what the stage train left"),
         tests=PathFlag("results/tests", "what the stage test left"),
         explanation=PathFlag("results/explanation", "what the stage explain left"),
+        videos=PathFlag("results/explained_videos", "what the stage explain_videos left"),
         evaluation=PathFlag("results/explanation_evaluation", "what the stage evaluate_explanations left"),
         output_path=PathFlag("results/report", "where the page goes"),
     )
@@ -112,6 +117,7 @@ def main() -> None:
         trust_plots={name: embedded(paths.evaluation / f"{name}.png") for name in TRUST_PLOTS},
         training=read_json(paths.models / "metrics.json"),
         plots={name: embedded(paths.tests / f"{name}.png") for name in PLOTS},
+        sheets={sheet.parent.relative_to(paths.videos).as_posix(): embedded(sheet) for sheet in sheets_in(paths.videos)},
         cards=cards,
         methods=sorted({card.method for card in cards}),
         outcomes=[outcome for outcome in OUTCOMES if any(card.outcome == outcome for card in cards)],

@@ -32,6 +32,10 @@ class ExplainedSample:
     outcome: str
 
     @property
+    def called_fake(self) -> bool:
+        return self.verdict == FAKE_VERDICT
+
+    @property
     def name(self) -> str:
         """Method/stem_frame_track, of a crop with the usual name."""
         return f"{self.video.video}_{Path(self.crop.name).stem}"

@@ -187,9 +187,9 @@ def row(name: str, **more: object) -> dict[str, object]:
     return {**facts, "example_file_name": name, **more}
 
 
-def explain_examples(finished: Project, folder: Path) -> tuple[str, list[dict[str, str]], list[dict[str, str]]]:
+def explain_examples(finished: Project, folder: Path, *flags: str) -> tuple[str, list[dict[str, str]], list[dict[str, str]]]:
     model = finished.folder / "data/models/best.safetensors"
-    done = finished.run("explain_model/explain_model.py", "--examples", folder / "examples", "--model_path", model)
+    done = finished.run("explain_model/explain_model.py", "--examples", folder / "examples", "--model_path", model, *flags)
     assert done.returncode == 0, done.stderr
     return done.stdout, rows(folder / "explanation/explanations.csv"), rows(folder / "explanation/failures.csv")
 
@@ -201,7 +201,9 @@ def test_a_folder_of_examples_is_explained_and_what_is_missing_or_broken_is_said
     names = ["0_0.png", "grey.png", "tiny.png", "flat.png", "broken.png", "missing.png"]
     table = [row(f"somewhere/else/{n}", example_file_name_short=n) if short else row(n) for n in names]
     columns = (*COLUMNS, "example_file_name_short") if short else COLUMNS
-    told, explained, failures = explain_examples(finished, examples(tmp_path, finished, table, columns))
+    folder = examples(tmp_path, finished, table, columns)
+    told, explained, failures = explain_examples(finished, folder, "--save-maps")
+    assert np.load(folder / "explanation" / explained[0]["map"].replace("maps/", "maps_as_made/")).shape == (16, 16)
     assert "4 faces explained" in told
     assert "2 pictures are missing or broken" in told
     assert {one["crop"] for one in failures} == {"broken.png", "missing.png"}
