@@ -6,21 +6,25 @@ Of a fake whose original is at hand, also the two side by side.
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import matplotlib
-
-matplotlib.use("Agg")  # no screen needed
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.font_manager import FontProperties, findfont
+from PIL import Image, ImageDraw, ImageFont
 
 from explain_model.heatmaps import Heat
 from explain_model.samples import ExplainedSample
 from pipeline.outputs import aside
+from preprocessing.png import encode_png
 
 COLOURS = matplotlib.colormaps["inferno"]  # perceptually even, and safe for the colour-blind
-TRUTH_COLOUR = "#33e6ff"  # of the manipulated region's outline; inferno has no such blue
+TRUTH_COLOUR = (51, 230, 255)  # of the manipulated region's outline; inferno has no such blue
 SCALE = {0: "0", 0.25: "1×", 0.5: "3×", 0.75: "9×", 1: "∞"}  # heat, in times the fair share of relevancy
 OUTCOMES = {"TP": "fake, found", "TN": "real, left in peace", "FP": "real, wrongly accused", "FN": "fake, missed"}
 RIGHT, WRONG = "#1a7f37", "#b3261e"
+INK, QUIET = "black", "#595959"
+
+PANEL, GAP, TOP, BOTTOM, RIGHT_SIDE = 270, 8, 104, 30, 58  # px
 
 
 def overlaid(crop: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
@@ -30,42 +34,60 @@ def overlaid(crop: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
     return np.rint((1 - share) * crop + share * colours).astype(np.uint8)
 
 
+def font(size: int, weight: str = "normal") -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(findfont(FontProperties(family="DejaVu Sans", weight=weight)), size)
+
+
 class Panels:
-    """One canvas for all figures of a kind: to set one up takes longer than to draw on it."""
+    """Square pictures side by side, each under its title; a scale of heat at their right, and room for words above."""
 
     def __init__(self, titles: Sequence[str], opacity: float, warning: str | None) -> None:
         self.opacity = opacity
-        count = len(titles)
-        self.figure, self.axes = plt.subplots(1, count, figsize=(2.42 * count + 0.35, 3.62))
-        right = 1 - 0.52 / (2.42 * count + 0.35)
-        self.figure.subplots_adjust(left=0.015, right=right, bottom=0.06, top=0.74, wspace=0.03)
-        scale = self.figure.add_axes((right + 0.012, 0.06, 0.015, 0.68))
-        bar = self.figure.colorbar(matplotlib.cm.ScalarMappable(cmap=COLOURS), cax=scale, ticks=list(SCALE))
-        bar.ax.set_yticklabels(list(SCALE.values()), fontsize=7)
-        self.title = self.figure.text(0.015, 0.94, "", fontsize=10, weight="bold")
-        self.facts = self.figure.text(0.015, 0.835, "", fontsize=8)
-        for axes, title in zip(self.axes, titles, strict=True):
-            box = axes.get_position()
-            self.figure.text(box.x0, 0.765, title, fontsize=8, color="0.25")
+        width = GAP + len(titles) * (PANEL + GAP) + RIGHT_SIDE
+        self.blank = Image.new("RGB", (width, TOP + PANEL + BOTTOM), "white")
+        draw = ImageDraw.Draw(self.blank)
+        for number, title in enumerate(titles):
+            draw.text((self.left_of(number), TOP - 19), title, QUIET, font(12))
         if warning:
-            self.figure.text(0.015, 0.015, warning, fontsize=6.5, color="0.35")
+            draw.text((GAP, TOP + PANEL + 9), warning, QUIET, font(10))
+        left = self.left_of(len(titles))
+        colours = (255 * COLOURS(np.linspace(1, 0, PANEL))[:, None, :3]).round().astype(np.uint8)
+        self.blank.paste(Image.fromarray(np.repeat(colours, 14, 1)), (left, TOP))
+        for heat, words in SCALE.items():
+            draw.text((left + 19, TOP + (1 - heat) * (PANEL - 1)), words, INK, font(10), anchor="lm")
 
-    def show(self, number: int, picture: np.ndarray, mask: np.ndarray | None = None) -> None:
-        axes = self.axes[number]
-        axes.clear()
-        axes.set_axis_off()
-        axes.imshow(picture, interpolation="lanczos")
-        if mask is not None and mask.any() and not mask.all():
-            axes.contour(mask, levels=[0.5], colors=TRUTH_COLOUR, linewidths=1.2)
+    @staticmethod
+    def left_of(number: int) -> int:
+        return GAP + number * (PANEL + GAP)
 
-    def tell(self, sample: ExplainedSample, facts: str) -> None:
-        self.title.set_text(f"{sample.outcome}: {OUTCOMES[sample.outcome]}")
-        self.title.set_color(RIGHT if sample.outcome[0] == "T" else WRONG)
-        self.facts.set_text(facts)
-
-    def save(self, path: Path) -> None:
+    def draw(self, path: Path, sample: ExplainedSample, facts: str, pictures: Sequence[np.ndarray]) -> None:
+        figure = self.blank.copy()
+        draw = ImageDraw.Draw(figure)
+        colour = RIGHT if sample.outcome[0] == "T" else WRONG
+        draw.text((GAP, 9), f"{sample.outcome}: {OUTCOMES[sample.outcome]}", colour, font(15, "bold"))
+        draw.multiline_text((GAP, 38), facts, INK, font(12), spacing=4)
+        for number, picture in enumerate(pictures):
+            figure.paste(Image.fromarray(picture), (self.left_of(number), TOP))
         with aside(path) as unfinished:
-            self.figure.savefig(unfinished, dpi=100, format="png")
+            unfinished.write_bytes(encode_png(np.asarray(figure)))
+
+    def face(self, crop: np.ndarray) -> np.ndarray:
+        """As large as a panel, whatever its own size; a crop that is no square keeps its shape."""
+        share = PANEL / max(crop.shape[:2])
+        height, width = (max(1, round(share * side)) for side in crop.shape[:2])
+        panel = np.full((PANEL, PANEL, 3), 255, np.uint8)
+        panel[:height, :width] = cv2.resize(crop, (width, height), interpolation=cv2.INTER_LANCZOS4)
+        return panel
+
+    def heated(self, crop: np.ndarray, heat: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """The same under its heat, with the outline of what was really changed."""
+        panel = self.face(overlaid(crop, heat, self.opacity))
+        if mask is not None and mask.any() and not mask.all():
+            share = PANEL / max(mask.shape)
+            large = cv2.resize(mask.astype(np.float32), None, fx=share, fy=share, interpolation=cv2.INTER_LINEAR)
+            outline, _ = cv2.findContours((large > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(panel, outline, -1, TRUTH_COLOUR, 1, cv2.LINE_AA)
+        return panel
 
 
 class SampleFigure:
@@ -76,25 +98,21 @@ class SampleFigure:
 
     def draw(self, path: Path, sample: ExplainedSample, crop: np.ndarray, heat: Heat, mask: np.ndarray | None) -> None:
         panels = self.panels
-        panels.show(0, crop)
-        panels.show(1, overlaid(crop, heat.spoke_for, panels.opacity), mask)
-        panels.show(2, overlaid(crop, heat.spoke_against, panels.opacity))
-        label = "fake" if sample.video.label else "real"
-        panels.tell(
-            sample,
-            f"{sample.video.video}, frame {sample.crop.frame}, person {sample.crop.track}   label: {label}\n"
-            f"fake probability: video {sample.video_probability:.3f}, this frame {sample.frame_probability:.3f}",
+        facts = (
+            f"{sample.video.video}, frame {sample.crop.frame}, person {sample.crop.track}   "
+            f"label: {'fake' if sample.video.label else 'real'}\n"
+            f"fake probability: video {sample.video_probability:.3f}, this frame {sample.frame_probability:.3f}"
         )
-        panels.save(path)
+        spoke = panels.heated(crop, heat.spoke_for, mask), panels.heated(crop, heat.spoke_against)
+        panels.draw(path, sample, facts, (panels.face(crop), *spoke))
 
 
 class PairFigure:
     """An original and its fake, each with what spoke for fake."""
 
     def __init__(self, opacity: float, warning: str | None) -> None:
-        self.panels = Panels(
-            ("the original", "what speaks for fake in it", "the fake", "what speaks for fake in it"), opacity, warning
-        )
+        heat = "what speaks for fake in it"
+        self.panels = Panels(("the original", heat, "the fake", heat), opacity, warning)
 
     def draw(
         self,
@@ -105,8 +123,10 @@ class PairFigure:
         mask: np.ndarray | None,
     ) -> None:
         """Face and heat of the original, and of the fake."""
-        for place, (face, heat) in enumerate(zip(faces, heats, strict=True)):
-            self.panels.show(2 * place, face)
-            self.panels.show(2 * place + 1, overlaid(face, heat, self.panels.opacity), mask if place else None)
-        self.panels.tell(sample, f"{sample.video.video}, frame {sample.crop.frame}, beside the original's nearest frame")
-        self.panels.save(path)
+        panels = self.panels
+        facts = (
+            f"{sample.video.video}, frame {sample.crop.frame}, person {sample.crop.track}\nbeside the original's nearest frame"
+        )
+        original = panels.face(faces[0]), panels.heated(faces[0], heats[0])
+        fake = panels.face(faces[1]), panels.heated(faces[1], heats[1], mask)
+        panels.draw(path, sample, facts, (*original, *fake))
