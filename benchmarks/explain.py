@@ -2,8 +2,8 @@
 
     python benchmarks/explain.py [--repeats 5] [--pictures 4] [--threads 2]
 
-The published way takes the pictures one by one. Each runs in a process of its own; the peak of its memory is counted from what
-the process held when the network was loaded.
+The published way takes the pictures one by one, and asks what spoke for fake; ours also says what spoke for real. Each runs
+in a process of its own; the peak of its memory is counted from what that held when the network was loaded.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def explained(name: str, count: int, threads: int) -> tuple[float, float, Tensor
         attentions: list[nn.Module] = [block.attn for block in network.transformer.blocks]
         found = torch.stack([published_relevancy(network, attentions, picture[None], 1.0) for picture in pixels])
     else:
-        found = class_token_relevancy(network, pixels, torch.ones(count))
+        found = class_token_relevancy(network, pixels).for_fake
     return time.perf_counter() - begun, peak() - before, found
 
 

@@ -36,7 +36,6 @@ from preprocessing.crop_stores import read_crop
 from preprocessing.crops import read_crops
 from preprocessing.video import evenly_spaced
 
-FAKE = 1.0  # the verdict that all maps here are asked about
 SHIFT = 0.04  # of the crop's side
 RECOMPRESSED = 75  # JPEG's quality
 AS_IT_IS = "nothing"
@@ -82,10 +81,10 @@ def faces_of(network: Network, samples: Sequence[ExplainedSample], seed: int) ->
 
 
 def heats(network: Network, method: str, crops: Sequence[Image]) -> torch.Tensor:
-    """(b, h, w), as the method has it."""
+    """What spoke for fake, (b, h, w), as the method has it."""
     pixels = network.input.prepare(list(crops)).to(next(network.parameters()).device)
-    asked = torch.full((len(crops),), FAKE, device=pixels.device)
-    return heat_of(method_for(network, method).of(network, pixels, asked)).cpu()
+    for_fake, _ = method_for(network, method).of(network, pixels)
+    return heat_of(for_fake).cpu()
 
 
 def floor_heats(face: Face) -> Maps:
@@ -137,8 +136,8 @@ def measured(
         places = face.guess.places
         orders = {name: order_of(heat, places) for name, heat in maps.items()}
         fitted = network.input.fit(face.crop)
-        removed = curves(network, fitted, FAKE, orders, seed)
-        filled_in = road(network, fitted, FAKE, orders, seed) if with_road[place] else {}
+        removed = curves(network, fitted, orders, seed)
+        filled_in = road(network, fitted, orders, seed) if with_road[place] else {}
         for name, heat in maps.items():
             row: Row = {"video": face.sample.video.video, "method": face.sample.video.method, "map": name}
             if face.mask is not None:

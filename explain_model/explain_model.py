@@ -70,7 +70,7 @@ class Params:
     device: str = setting("where the network runs", choices=DEVICES)
 
 
-Asked = tuple[Crop, float]  # what spoke for fake in it (1), or for real (-1)?
+Asked = tuple[Crop, bool]  # what spoke for fake in it, or for real?
 Face = tuple[np.ndarray, Heat]
 
 
@@ -80,8 +80,8 @@ def explained(network: Network, asked: Sequence[Asked | None], params: Params, f
         batch = asked[first : first + params.batch_size]
         pictures = [one and _picture(one[0], failures) for one in batch]
         known = [(picture, one[1]) for picture, one in zip(pictures, batch, strict=True) if one and picture is not None]
-        faces, signs = [picture for picture, _ in known], [sign for _, sign in known]
-        heats = iter(heatmaps(network, faces, signs, params.method) if known else ())
+        faces, as_fake = [picture for picture, _ in known], [is_fake for _, is_fake in known]
+        heats = iter(heatmaps(network, faces, as_fake, params.method) if known else ())
         yield from (None if picture is None else (picture, next(heats)) for picture in pictures)
 
 
@@ -106,8 +106,8 @@ def explain_model(
     rows: list[Row] = []
     failures: list[Row] = []
     figure, pair_figure = SampleFigure(params.opacity, warning), PairFigure(params.opacity, warning)
-    faces = explained(network, [(s.crop, 1.0 if s.called_fake else -1.0) for s in samples], params, failures)
-    beside = explained(network, [(originals[s.name], 1.0) if s.name in originals else None for s in samples], params, failures)
+    faces = explained(network, [(s.crop, s.called_fake) for s in samples], params, failures)
+    beside = explained(network, [(originals[s.name], True) if s.name in originals else None for s in samples], params, failures)
     each = track(zip(samples, faces, beside, strict=True), len(samples), "explaining", "faces")
     for sample, face, original in each:
         if face is None:

@@ -41,7 +41,7 @@ class Params:
     device: str = setting("where the network runs", choices=DEVICES)
 
 
-def people_of(network: Network, crops: Sequence[Crop], scores: dict[str, float], sign: float, params: Params) -> People:
+def people_of(network: Network, crops: Sequence[Crop], scores: dict[str, float], called_fake: bool, params: Params) -> People:
     """The people of a video in the frames that were judged, each with its heat for the video's verdict."""
     judged = [crop for crop in crops if relative(crop.path) in scores]
     people: People = {}
@@ -49,7 +49,7 @@ def people_of(network: Network, crops: Sequence[Crop], scores: dict[str, float],
         batch = judged[first : first + params.batch_size]
         pictures = [read_crop(crop.path) for crop in batch]
         for crop, picture, heat in zip(
-            batch, pictures, heatmaps(network, pictures, [sign] * len(batch), params.method), strict=True
+            batch, pictures, heatmaps(network, pictures, [called_fake] * len(batch), params.method), strict=True
         ):
             moment = Moment(crop.frame, crop.window, picture, heat.spoke_for, scores[relative(crop.path)])
             people.setdefault(crop.track, []).append(moment)
@@ -120,8 +120,8 @@ def main() -> None:
     wanted = {row["video"] for row in chosen}
     crops = [crop for crop in read_crops(paths.crops) if crop.video in wanted]
     for row in track(chosen, len(chosen), "explaining", "videos"):
-        sign = 1.0 if row["verdict"] == FAKE_VERDICT else -1.0
-        people = people_of(network, [crop for crop in crops if crop.video == row["video"]], scores, sign, params)
+        called_fake = row["verdict"] == FAKE_VERDICT
+        people = people_of(network, [crop for crop in crops if crop.video == row["video"]], scores, called_fake, params)
         try:
             video = by_name[row["video"]]
             explain_video(

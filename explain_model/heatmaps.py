@@ -27,19 +27,15 @@ class Heat:
     as_made: np.ndarray  # what spoke for it, at the places and on the scale that the method has
 
 
-def heatmaps(network: Network, crops: Sequence[Image], signs: Sequence[float], method: str = RELEVANCY) -> list[Heat]:
-    """The maps of each crop for its verdict: 1 is fake, -1 is real."""
-    device = next(network.parameters()).device
-    pixels = network.input.prepare(list(crops)).to(device)
-    asked = torch.tensor(signs, device=device)
-    relevancy_for, relevancy_against = (method_for(network, method).of(network, pixels, sign) for sign in (asked, -asked))
-    total = relevancy_for.sum((1, 2), keepdim=True)
-    return [
-        Heat(over_crop(network.input, heat, crop), over_crop(network.input, against, crop), made.cpu().numpy())
-        for heat, against, made, crop in zip(
-            heat_of(relevancy_for), heat_of(relevancy_against, total), relevancy_for, crops, strict=True
-        )
-    ]
+def heatmaps(network: Network, crops: Sequence[Image], called_fake: Sequence[bool], method: str = RELEVANCY) -> list[Heat]:
+    """The maps of each crop for its verdict, and against it."""
+    pixels = network.input.prepare(list(crops)).to(next(network.parameters()).device)
+    heats = []
+    for crop, is_fake, *both in zip(crops, called_fake, *method_for(network, method).of(network, pixels), strict=True):
+        made, against = (one.cpu()[None] for one in (both if is_fake else reversed(both)))
+        over = [over_crop(network.input, heat[0], crop) for heat in (heat_of(made), heat_of(against, total=made.sum()))]
+        heats.append(Heat(over[0], over[1], made[0].numpy()))
+    return heats
 
 
 def over_crop(contract: InputContract, heat: Tensor, crop: Image) -> np.ndarray:
@@ -51,7 +47,7 @@ def over_crop(contract: InputContract, heat: Tensor, crop: Image) -> np.ndarray:
 def heat_of(relevancy: Tensor, total: Tensor | None = None) -> Tensor:
     """Relevancy (b, h, w) -> heat in [0, 1) by how many times its fair share of the total (or that given) a place has."""
     places = relevancy[0].numel()
-    total = relevancy.sum((1, 2), keepdim=True) if total is None else total
+    total = relevancy.sum((1, 2), keepdim=True) if total is None else total.view(-1, 1, 1)
     times_fair = torch.where(total > 0, relevancy * places / total.clamp(min=1e-30), torch.ones_like(relevancy))
     return times_fair / (times_fair + (1 - FAIR_SHARE) / FAIR_SHARE)
 

@@ -1,7 +1,6 @@
-"""Maps: a network and prepared pixels -> how much each place spoke for a verdict (b, h, w), by one of several methods.
+"""Maps: a network and prepared pixels -> what each place spoke for fake and for real, by one of several methods.
 
-`signs` (b,) says which verdict: 1 asks what spoke for fake, -1 what spoke for real. The maps of all methods are at least 0 and
-have a scale of their own; heatmaps.py gives them a common one.
+The maps of all methods are at least 0 and have a scale of their own; heatmaps.py gives them a common one.
 """
 
 from collections.abc import Callable
@@ -15,23 +14,27 @@ from model_test_train.networks.detectors import ChannelTransformer
 from model_test_train.networks.network import Network
 from pipeline.errors import UserError
 
-MapOf = Callable[[Network, Tensor, Tensor], Tensor]
+Maps = tuple[Tensor, Tensor]  # for fake and for real, (b, h, w) each
 
 
-def relevancy(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
-    """Of tokens that are places their relevancy; of mixtures of channels their evidence, by their relevancy."""
-    of_tokens = class_token_relevancy(network, pixels, signs)
-    if network.detector.places:
-        return of_tokens.unflatten(-1, network.detector.places)
-    return (of_tokens[:, :, None, None] * _token_evidence(network, pixels, signs)).sum(1)
+def relevancy(network: Network, pixels: Tensor) -> Maps:
+    """Of tokens that are places their relevancy; of mixtures of channels their evidence at each place, by their relevancy."""
+    places = network.detector.places
+    found = class_token_relevancy(network, pixels, None if places else _to_tokens(network))
+    rows = found.for_fake, found.for_real
+    if found.evidence is None:
+        for_fake, for_real = (row.unflatten(-1, places) for row in rows)
+    else:
+        for_fake, for_real = (_by_place((row[:, :, None] * found.evidence).sum(1)) for row in rows)
+    return for_fake, for_real
 
 
-def raw_attention(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
+def raw_attention(network: Network, pixels: Tensor) -> Maps:
     """How the class token weighs the tokens in the last block; the same whatever is asked."""
     return _weighed(network, pixels, attention_weights(network, pixels)[-1][:, 0, 1:])
 
 
-def rollout(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
+def rollout(network: Network, pixels: Tensor) -> Maps:
     """Attention through all blocks, each token half of what it was (Abnar and Zuidema 2020); the same whatever is asked."""
     *others, last = attention_weights(network, pixels)
     row = _half_itself(last[:, :1])
@@ -40,40 +43,46 @@ def rollout(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
     return _weighed(network, pixels, row[:, 0, 1:])
 
 
-def grad_cam(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
+def grad_cam(network: Network, pixels: Tensor) -> Maps:
     """Grad-CAM on the backbone's feature map (Selvaraju et al. 2017)."""
     from pytorch_grad_cam import GradCAM  # takes seconds, which who asks for no Grad-CAM need not wait
 
-    asked = [lambda logit, sign=sign: sign * logit for sign in signs]
     with frozen(network), GradCAM(network, [network.backbone]) as cam:
-        return torch.from_numpy(cam(pixels.detach().clone().requires_grad_(), asked))
+        pixels = pixels.detach().clone().requires_grad_()
+        for_fake, for_real = (
+            torch.from_numpy(cam(pixels, [lambda logit, sign=sign: sign * logit] * len(pixels))) for sign in (1, -1)
+        )
+    return for_fake, for_real
 
 
-def input_gradient(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
-    """How much the logit would follow each pixel (Simonyan et al. 2014)."""
+def input_gradient(network: Network, pixels: Tensor) -> Maps:
+    """How much the logit would follow each pixel (Simonyan et al. 2014), either way."""
     with frozen(network), torch.enable_grad():
         pixels = pixels.detach().clone().requires_grad_()
-        slope = torch.autograd.grad((signs * network(pixels)).sum(), pixels)[0]
-    return slope.abs().sum(1)
+        slope = torch.autograd.grad(network(pixels).sum(), pixels)[0].abs().sum(1)
+    return slope, slope
 
 
-def token_evidence(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
-    """That evidence without the relevancy, all tokens alike: what relevancy of such tokens has to be better than."""
-    return _token_evidence(network, pixels, signs).sum(1)
+def token_evidence(network: Network, pixels: Tensor) -> Maps:
+    """The evidence without the relevancy, all tokens alike: what relevancy of such tokens has to be better than."""
+    evidence = class_token_relevancy(network, pixels, _to_tokens(network)).evidence
+    assert evidence is not None
+    found = _by_place(evidence.sum(1))
+    return found, found
 
 
-def published_picture(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
+def published_picture(network: Network, pixels: Tensor) -> Maps:
     """The relevancy of the tokens, row after row in a square, as published. A token is no place: this shows no place either."""
-    found = class_token_relevancy(network, pixels, signs)
-    side = int(found.shape[1] ** 0.5)
-    if side * side != found.shape[1]:
-        raise UserError(f"the published picture is a square of tokens; this network has {found.shape[1]}")
-    return found.unflatten(1, (side, side))
+    found = class_token_relevancy(network, pixels)
+    count = found.for_fake.shape[1]
+    if round(count**0.5) ** 2 != count:
+        raise UserError(f"the published picture is a square of tokens; this network has {count}")
+    return _by_place(found.for_fake), _by_place(found.for_real)
 
 
 @dataclass(frozen=True)
 class MapMethod:
-    of: MapOf
+    of: Callable[[Network, Tensor], Maps]
     words: str
     fits: Callable[[nn.Module], bool]  # the detector
 
@@ -90,7 +99,6 @@ def _mixes_channels(detector: nn.Module) -> bool:
     return isinstance(detector, ChannelTransformer)
 
 
-TO_TOKENS = "patch_to_embedding"  # of the published detector
 RELEVANCY = "relevancy"
 METHODS = {
     RELEVANCY: MapMethod(relevancy, "attention's relevancy for the verdict", _has_attention),
@@ -112,33 +120,26 @@ def method_for(network: Network, name: str) -> MapMethod:
     return method
 
 
-def _weighed(network: Network, pixels: Tensor, weights: Tensor) -> Tensor:
+def _to_tokens(network: Network) -> nn.Module:
+    """What makes the published detector's tokens: each is a mixture of channels, its numbers are that mixture's map."""
+    return network.detector.get_submodule("patch_to_embedding")
+
+
+def _weighed(network: Network, pixels: Tensor, weights: Tensor) -> Maps:
     """How much each token (b, n) counts -> how much each place of the feature map does."""
     if network.detector.places:
-        return weights.unflatten(-1, network.detector.places)
-    with torch.no_grad(), outputs_of(network.detector.get_submodule(TO_TOKENS)) as tokens:
-        network(pixels)
-    return (weights[:, :, None, None] * _by_place(tokens[0].detach().abs())).sum(1)
+        found = weights.unflatten(-1, network.detector.places)
+    else:
+        with torch.no_grad(), outputs_of(_to_tokens(network)) as tokens:
+            network(pixels)
+        found = _by_place((weights[:, :, None] * tokens[0].detach().abs()).sum(1))
+    return found, found
 
 
-def _token_evidence(network: Network, pixels: Tensor, signs: Tensor) -> Tensor:
-    """(b, tokens, h, w): a token of the published network is a mixture of channels, its numbers are that mixture's map.
-
-    How strong each is, times how much the verdict follows it. One picture at a time: many would fill the memory.
-    """
-    found = []
-    for picture, sign in zip(pixels.split(1), signs, strict=True):
-        with torch.enable_grad(), frozen(network), outputs_of(network.detector.get_submodule(TO_TOKENS)) as tokens:
-            logit = sign * network(picture).sum()
-        slope = torch.autograd.grad(logit, tokens[0])[0]
-        found.append((tokens[0].detach() * slope).abs())
-    return _by_place(torch.cat(found))
-
-
-def _by_place(of_tokens: Tensor) -> Tensor:
-    """(b, tokens, h w) -> (b, tokens, h, w)."""
-    side = int(of_tokens.shape[-1] ** 0.5)
-    return of_tokens.unflatten(-1, (side, side))
+def _by_place(found: Tensor) -> Tensor:
+    """(b, h w) -> (b, h, w), of a square."""
+    side = round(found.shape[-1] ** 0.5)
+    return found.unflatten(-1, (side, side))
 
 
 def _half_itself(weights: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 Each block's attention is multiplied by its gradient, the positive part averaged over the heads (A), and R <- R + A R
 accumulated from the identity. Only the class token's row of R is needed, and a row can be carried from the last block to the
 first: the way that gradients take anyway. So the row is carried by the attention's own backward pass, a few of its rows at a
-time, and no attention matrix is ever held as a whole.
+time, and no attention matrix is ever held as a whole. What spoke against the logit has the same gradients, turned: one pass
+carries both rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,9 +37,9 @@ class InsteadOfAttention(TorchFunctionMode):
 
 @dataclass
 class Carried:
-    """The class token's row of R, (b, n): what it owes to each token at the entrance of the block that was passed last."""
+    """The class token's rows of R (2, b, n): what it owes, for fake and for real, to each token below the block passed last."""
 
-    row: Tensor | None = None
+    rows: Tensor | None = None
     anchor: Tensor = field(default_factory=lambda: torch.zeros((), requires_grad=True))  # nothing below the first block learns
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None) -> Tensor:
@@ -60,18 +61,20 @@ class CarryingAttention(torch.autograd.Function):
         q, k, v, mixed = ctx.saved_tensors
         batch, heads, asking, _ = q.shape
         count = k.shape[2]
-        to_itself = torch.eye(1, count, device=q.device).expand(batch, -1)
-        row: Tensor = to_itself if ctx.carried.row is None else ctx.carried.row
+        to_itself = torch.eye(1, count, device=q.device).expand(2, batch, -1)
+        rows: Tensor = to_itself if ctx.carried.rows is None else ctx.carried.rows
         is_first_block = not ctx.needs_input_grad[0]
         of_q, of_k, of_v = (torch.zeros_like(t) for t in (q, k, v))
-        owed = row.clone()
+        owed = rows.clone()
         at_once = max(1, WEIGHTS_AT_ONCE // (batch * heads * count))
         for first in range(0, asking, at_once):
             some = slice(first, min(first + at_once, asking))
             q_some, of_some = q[:, :, some], of_mixed[:, :, some]
             weights = (q_some @ k.mT).mul_(ctx.scale).softmax(-1)  # (b, h, some, n)
             spoke = (of_some @ v.mT).mul_(weights)  # times its gradient
-            owed += (row[:, None, None, some] @ spoke.clamp(min=0)).squeeze(2).mean(1)
+            for_fake, for_real = rows[:, :, None, None, some]
+            owed[0] += (for_fake @ spoke.clamp(min=0)).squeeze(2).mean(1)
+            owed[1] -= (for_real @ spoke.clamp(max=0)).squeeze(2).mean(1)
             if is_first_block:
                 continue
             of_v += weights.mT @ of_some
@@ -79,29 +82,42 @@ class CarryingAttention(torch.autograd.Function):
             of_scores = spoke.sub_(weights.mul_(through)).mul_(ctx.scale)
             of_q[:, :, some] = of_scores @ k
             of_k += of_scores.mT @ q_some
-        ctx.carried.row = owed
+        ctx.carried.rows = owed
         return of_q, of_k, of_v, None, None, None
 
 
-def class_token_relevancy(network: torch.nn.Module, pixels: Tensor, signs: Tensor) -> Tensor:
-    """Pictures (b, 3, size, size) -> relevancy (b, n) of the n tokens that follow the class token.
+@dataclass(frozen=True)
+class Relevancy:
+    """Of the n tokens that follow the class token."""
 
-    `signs` (b,): 1 asks what spoke for fake, -1 what spoke for real.
-    """
-    first = _relevancy_at_once(network, pixels[:1], signs[:1])  # and so how many tokens there are
-    at_once = max(1, TOKENS_AT_ONCE // first.shape[1])
-    others = zip(pixels[1:].split(at_once), signs[1:].split(at_once), strict=True) if len(pixels) > 1 else ()
-    return torch.cat([first, *(_relevancy_at_once(network, *some) for some in others)])
+    for_fake: Tensor  # (b, n)
+    for_real: Tensor  # (b, n)
+    evidence: Tensor | None  # (b, n, d): each token's numbers times the logit's slope by them, absolute; if it was asked for
 
 
-def _relevancy_at_once(network: torch.nn.Module, pixels: Tensor, signs: Tensor) -> Tensor:
+def class_token_relevancy(network: torch.nn.Module, pixels: Tensor, to_tokens: torch.nn.Module | None = None) -> Relevancy:
+    """Of pictures (b, 3, size, size), a few at a time; with the evidence of the tokens that the module `to_tokens` puts out."""
+    first = _at_once(network, pixels[:1], to_tokens)  # and so how many tokens there are
+    at_once = max(1, TOKENS_AT_ONCE // first.for_fake.shape[1])
+    parts = [first, *(_at_once(network, some, to_tokens) for some in pixels[1:].split(at_once) if len(some))]
+    evidence = [part.evidence for part in parts if part.evidence is not None]
+    return Relevancy(
+        torch.cat([part.for_fake for part in parts]),
+        torch.cat([part.for_real for part in parts]),
+        torch.cat(evidence) if evidence else None,
+    )
+
+
+def _at_once(network: torch.nn.Module, pixels: Tensor, to_tokens: torch.nn.Module | None) -> Relevancy:
     carried = Carried()
-    with torch.enable_grad(), frozen(network), InsteadOfAttention(carried.attend):
-        logits = network(pixels)
-    torch.autograd.grad((signs * logits).sum(), carried.anchor, allow_unused=True)
-    if carried.row is None:
+    with torch.enable_grad(), frozen(network), InsteadOfAttention(carried.attend), outputs_of(to_tokens) as tokens:
+        logit = network(pixels).sum()
+    slopes = torch.autograd.grad(logit, [carried.anchor, *tokens], allow_unused=True)[1:]
+    if carried.rows is None:
         raise TypeError("the network has no attention to ask")
-    return carried.row[:, 1:]
+    for_fake, for_real = carried.rows[:, :, 1:]
+    evidence = [(token.detach() * slope).abs() for token, slope in zip(tokens, slopes, strict=True)]
+    return Relevancy(for_fake, for_real, evidence[0] if evidence else None)
 
 
 def attention_weights(network: torch.nn.Module, pixels: Tensor) -> list[Tensor]:
@@ -132,9 +148,12 @@ def frozen(network: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def outputs_of(module: torch.nn.Module) -> Iterator[list[Tensor]]:
+def outputs_of(module: torch.nn.Module | None) -> Iterator[list[Tensor]]:
     """Collects what the module puts out, as tensors that gradients can be asked for; below them there are none."""
     outputs: list[Tensor] = []
+    if module is None:
+        yield outputs
+        return
 
     def record(module: torch.nn.Module, inputs: Any, output: Tensor) -> Tensor:
         outputs.append(output.detach().requires_grad_())

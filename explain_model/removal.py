@@ -1,4 +1,4 @@
-"""Removal: a picture, an order of its places -> how the verdict follows as they are taken away, or put back, in that order.
+"""Removal: a fake, an order of its places -> how the verdict follows as they are taken away, or put back, in that order.
 
 What is taken away is not made black, which no face is: it is blurred, blurred under noise, or filled in from around it (ROAD,
 Rong et al. 2022). A map that tells what decided makes the verdict fall soon (deletion), or come back soon (insertion).
@@ -45,7 +45,7 @@ def order_of(heat: torch.Tensor, places: int) -> np.ndarray:
     return np.argsort(-coarse.cpu().numpy(), axis=None, kind="stable")
 
 
-def curves(network: Network, picture: Image, sign: float, orders: dict[str, np.ndarray], seed: int) -> dict[str, Curves]:
+def curves(network: Network, picture: Image, orders: dict[str, np.ndarray], seed: int) -> dict[str, Curves]:
     """For each order of the places of a fitted picture (size, size, 3): what becomes of the verdict."""
     rng = np.random.default_rng(seed)
     fills = {name: fill(picture, rng) for name, fill in FILLS.items()}
@@ -54,7 +54,7 @@ def curves(network: Network, picture: Image, sign: float, orders: dict[str, np.n
         for filled in fills.values():
             changed += [_mixed(picture, filled, order, share) for share in SHARES[1:-1]]
             changed += [_mixed(filled, picture, order, share) for share in SHARES[1:-1]]
-    found = verdicts(network, changed, sign)
+    found = fakeness(network, changed)
     whole, gone = found[0], dict(zip(fills, found[1 : 1 + len(fills)], strict=True))
     steps = iter(found[1 + len(fills) :].reshape(-1, len(SHARES) - 2))
     table: dict[str, Curves] = {}
@@ -66,7 +66,7 @@ def curves(network: Network, picture: Image, sign: float, orders: dict[str, np.n
     return table
 
 
-def road(network: Network, picture: Image, sign: float, orders: dict[str, np.ndarray], seed: int) -> dict[str, float]:
+def road(network: Network, picture: Image, orders: dict[str, np.ndarray], seed: int) -> dict[str, float]:
     """For each order: the verdict's mean probability when its first places are filled in from what is around them."""
     imputer = NoisyLinearImputer()
     torch.manual_seed(seed)
@@ -77,15 +77,13 @@ def road(network: Network, picture: Image, sign: float, orders: dict[str, np.nda
             kept = torch.from_numpy(~_first(order, share, picture.shape[0])).float()
             filled = imputer(pixels, kept).clamp(0, 1) * 255
             changed.append(filled.round().byte().permute(1, 2, 0).numpy())
-    means = verdicts(network, changed, sign).reshape(len(orders), -1).mean(1)
+    means = fakeness(network, changed).reshape(len(orders), -1).mean(1)
     return dict(zip(orders, means.tolist(), strict=True))
 
 
-def verdicts(network: Network, pictures: list[Image], sign: float) -> np.ndarray:
-    """The probability of the verdict that is asked about."""
-    batches = torch.from_numpy(np.stack(pictures)).split(AT_ONCE)
-    of_fake = fake_probabilities(network, network.input, batches)
-    return of_fake if sign > 0 else 1 - of_fake
+def fakeness(network: Network, pictures: list[Image]) -> np.ndarray:
+    """The fake probabilities of fitted pictures."""
+    return fake_probabilities(network, network.input, torch.from_numpy(np.stack(pictures)).split(AT_ONCE))
 
 
 def under(curve: np.ndarray) -> float:

@@ -90,7 +90,7 @@ def test_a_verdict_falls_with_the_places_that_made_it_and_comes_back_with_them()
     heat = torch.zeros(8, 8)
     heat[:2, :2] = 1
     orders = {"right": order_of(heat, 8), "wrong": order_of(-heat, 8)}
-    found = curves(network, picture, 1.0, orders, seed=0)
+    found = curves(network, picture, orders, seed=0)
     for fill in ("blurred", "grained"):
         deletion, insertion = ({name: found[name][f"{what}_{fill}"] for name in orders} for what in ("deletion", "insertion"))
         assert len(deletion["right"]) == len(SHARES)
@@ -98,7 +98,7 @@ def test_a_verdict_falls_with_the_places_that_made_it_and_comes_back_with_them()
         assert deletion["right"][-1] == insertion["wrong"][0]
         assert under(deletion["right"]) < under(deletion["wrong"]) - 0.2
         assert under(insertion["right"]) > under(insertion["wrong"]) + 0.2
-    filled_in = road(network, picture, 1.0, orders, seed=0)
+    filled_in = road(network, picture, orders, seed=0)
     assert filled_in["right"] < filled_in["wrong"] - 0.2
 
 

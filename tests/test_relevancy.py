@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from explain_model.heatmaps import confidence, heat_of, heatmaps, peak
 from explain_model.maps import METHODS, method_for
 from explain_model.randomised import randomised
-from explain_model.relevancy import attention_weights, class_token_relevancy
+from explain_model.relevancy import Relevancy, attention_weights, class_token_relevancy
 from model_test_train.import_checkpoint import load_published
 from model_test_train.inputs import InputContract
 from model_test_train.networks.detectors import ChannelTransformer
@@ -35,6 +35,10 @@ def attend_plainly(attention: Attention, x: Tensor, asking: int | None = None) -
     return attention.to_out((attention.weights @ v).transpose(1, 2).flatten(2))[:, :asking]
 
 
+def of_sign(found: Relevancy, sign: float) -> Tensor:
+    return found.for_fake if sign > 0 else found.for_real
+
+
 def agree(found: Tensor, expected: Tensor) -> bool:
     return bool((found - expected).abs().max() <= 5e-5 * expected.abs().max())
 
@@ -47,7 +51,7 @@ def test_relevancy_of_a_batch_equals_the_published_rules_one_by_one(
     torch.manual_seed(0)
     network = build_network(read_description(CONFIGS / "places.yaml")).eval()
     pixels = torch.randn(count, 3, network.input.size, network.input.size)
-    found = class_token_relevancy(network, pixels, torch.full((count,), sign))
+    found = of_sign(class_token_relevancy(network, pixels), sign)
     monkeypatch.setattr(Attention, "forward", attend_plainly)
     attentions = [module for module in network.modules() if isinstance(module, Attention)]
     for picture, row in zip(pixels, found, strict=True):
@@ -61,7 +65,7 @@ def test_relevancy_of_the_published_network_is_the_published_one(sign: float) ->
     ours = build_network(read_description(CONFIGS / "explained_architecture.yaml")).eval()
     load_published(ours, published.state_dict())
     pixels = 255 * torch.rand(PICTURES, 3, 224, 224)
-    found = class_token_relevancy(ours, pixels, torch.full((PICTURES,), sign))
+    found = of_sign(class_token_relevancy(ours, pixels), sign)
     attentions = [block.attn for block in published.transformer.blocks]
     for picture, row in zip(pixels, found, strict=True):
         assert agree(row, published_relevancy(published, attentions, picture[None], sign))
@@ -76,7 +80,7 @@ def test_explaining_leaves_the_network_as_it_was() -> None:
         before = network(pixels)
     for name, method in METHODS.items():
         if method.fits(network.detector):
-            method_for(network, name).of(network, pixels, torch.ones(1))
+            method_for(network, name).of(network, pixels)
     with torch.inference_mode():
         assert torch.equal(network(pixels), before)
     assert [weight.requires_grad for weight in network.parameters()] == learning
@@ -143,12 +147,12 @@ def mass_at(maps: Tensor, x: int, y: int) -> float:
 def test_the_heat_lies_on_the_place_that_decides(x: int, y: int) -> None:
     network = Network(Brightness(), LooksAtTheBrightPlace(), CONTRACT)  # type: ignore[arg-type]
     crop = bright_at(x, y)
-    (heat,) = heatmaps(network, [crop], [1.0])
+    (heat,) = heatmaps(network, [crop], [True])
     assert heat.spoke_for.shape == heat.spoke_against.shape == (64, 64)
     found_x, found_y = peak(heat.spoke_for)
     assert x <= found_x < x + 8
     assert y <= found_y < y + 8
-    maps = METHODS["relevancy"].of(network, CONTRACT.prepare([crop]), torch.ones(1))
+    maps, _ = METHODS["relevancy"].of(network, CONTRACT.prepare([crop]))
     assert mass_at(maps, x, y) > 0.9
 
 
@@ -177,11 +181,11 @@ def test_of_tokens_that_are_no_places_the_published_picture_misses_the_place_tha
 ) -> None:
     """The published picture lays 64 tokens out as 8 x 8. But each token is a mixture of channels and sees the whole picture."""
     network, pixels = of_mixtures(), CONTRACT.prepare([bright_at(x, y)])
-    ours = METHODS["relevancy"].of(network, pixels, torch.ones(1))
-    published = METHODS["published"].of(network, pixels, torch.ones(1))
+    ours, _ = METHODS["relevancy"].of(network, pixels)
+    published, _ = METHODS["published"].of(network, pixels)
     assert mass_at(ours, x, y) > 0.9
     assert mass_at(published, x, y) < 0.2
-    elsewhere = METHODS["published"].of(network, CONTRACT.prepare([bright_at(24, 40)]), torch.ones(1))
+    elsewhere, _ = METHODS["published"].of(network, CONTRACT.prepare([bright_at(24, 40)]))
     assert np.corrcoef(published.flatten(), elsewhere.flatten())[0, 1] > 0.9  # it stays as it was, wherever the patch goes
 
 
