@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from explain_model.evaluation_plots import draw_localisation, draw_randomised, draw_removal
 from explain_model.explain_model import samples_path
 from explain_model.floors import FLOORS, FaceToGuess, small_mask
-from explain_model.heatmaps import heat_of, over_crop
+from explain_model.heatmaps import heat_of, heats_for_fake, over_crop
 from explain_model.localisation import FIGURES, located
 from explain_model.maps import METHODS, method_for
 from explain_model.randomised import randomised
 from explain_model.removal import curves, order_of, road, under
 from explain_model.samples import ExplainedSample, read_samples, true_mask
-from model_test_train.augmentations import effects
+from explain_model.stability import STABILITY, likeness, stability
 from model_test_train.checkpoint import load_checkpoint
 from model_test_train.figures.intervals import NOTHING, Figure, drawn_weights, identity_groups, with_interval
 from model_test_train.inputs import Image
@@ -36,10 +35,7 @@ from preprocessing.crop_stores import read_crop
 from preprocessing.crops import read_crops
 from preprocessing.video import evenly_spaced
 
-SHIFT = 0.04  # of the crop's side
-RECOMPRESSED = 75  # JPEG's quality
 AS_IT_IS = "nothing"
-STABILITY = ("shifted", "recompressed")
 REMOVAL = ("deletion_blurred", "insertion_blurred", "deletion_grained", "insertion_grained", "road")
 COLUMNS = ("video", "method", "map", *FIGURES, *REMOVAL, *STABILITY)
 
@@ -80,61 +76,21 @@ def faces_of(network: Network, samples: Sequence[ExplainedSample], seed: int) ->
         yield Face(sample, crop, true_mask(sample), guess)
 
 
-def heats(network: Network, method: str, crops: Sequence[Image]) -> torch.Tensor:
-    """What spoke for fake, (b, h, w), as the method has it."""
-    pixels = network.input.prepare(list(crops)).to(next(network.parameters()).device)
-    for_fake, _ = method_for(network, method).of(network, pixels)
-    return heat_of(for_fake).cpu()
-
-
 def floor_heats(face: Face) -> Maps:
     return {name: heat_of(torch.from_numpy(floor(face.guess)).float()[None])[0] for name, floor in FLOORS.items()}
-
-
-def shifted(crop: Image) -> tuple[Image, int]:
-    """Down and to the right, edges repeated; by how many pixels."""
-    by = max(1, round(SHIFT * min(crop.shape[:2])))
-    return cv2.copyMakeBorder(crop, by, 0, by, 0, cv2.BORDER_REPLICATE)[: crop.shape[0], : crop.shape[1]], by
-
-
-def recompressed(crop: Image) -> Image:
-    return effects.compressed(torch.from_numpy(crop).permute(2, 0, 1)[None], RECOMPRESSED)[0].permute(1, 2, 0).numpy()
-
-
-def likeness(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of two maps; 0 where one of them says nothing."""
-    if one.std() < 1e-9 or other.std() < 1e-9:
-        return 0.0
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
-
-
-def stability(network: Network, method: str, faces: Sequence[Face], found: Sequence[np.ndarray]) -> list[dict[str, float]]:
-    """How alike the maps of nearly the same picture are, over the same pixels of the face."""
-    moved = [shifted(face.crop) for face in faces]
-    after_shift = heats(network, method, [crop for crop, _ in moved])
-    packed = [recompressed(face.crop) for face in faces]
-    after_packing = heats(network, method, packed)
-    rows = []
-    for face, heat, (_, by), of_moved, of_packed in zip(faces, found, moved, after_shift, after_packing, strict=True):
-        back = over_crop(network.input, of_moved, face.crop)[by:, by:]
-        again = over_crop(network.input, of_packed, face.crop)
-        rows.append({"shifted": likeness(heat[:-by, :-by], back), "recompressed": likeness(heat, again)})
-    return rows
 
 
 def measured(
     network: Network, methods: Sequence[str], faces: Sequence[Face], with_road: Sequence[bool], seed: int
 ) -> Iterator[tuple[Row, dict[str, np.ndarray]]]:
     """Of a batch of faces, each map's figures, and the curves behind some of them."""
-    by_method = {name: heats(network, name, [face.crop for face in faces]) for name in methods}
-    stable = {}
-    for name in methods:
-        over = [over_crop(network.input, heat, face.crop) for heat, face in zip(by_method[name], faces, strict=True)]
-        stable[name] = stability(network, name, faces, over)
+    crops = [face.crop for face in faces]
+    by_method = {name: heats_for_fake(network, crops, name) for name in methods}
+    stable = {name: stability(network, crops, name) for name in methods}
     for place, face in enumerate(faces):
         maps = {name: by_method[name][place] for name in methods} | floor_heats(face)
         places = face.guess.places
-        orders = {name: order_of(heat, places) for name, heat in maps.items()}
+        orders = {name: order_of(heat, places, face.guess.seed) for name, heat in maps.items()}
         fitted = network.input.fit(face.crop)
         removed = curves(network, fitted, orders, seed)
         filled_in = road(network, fitted, orders, seed) if with_road[place] else {}
@@ -151,9 +107,11 @@ def measured(
 def falls_apart(network: Network, method: str, faces: Sequence[Face], seed: int) -> Iterator[Row]:
     """A batch of faces by ever more random networks: where the map peaks, and how much it is like the true one."""
     crops = [face.crop for face in faces]
-    before = [over_crop(network.input, heat, crop) for heat, crop in zip(heats(network, method, crops), crops, strict=True)]
+    before = [
+        over_crop(network.input, heat, crop) for heat, crop in zip(heats_for_fake(network, crops, method), crops, strict=True)
+    ]
     for name, random in chain([(AS_IT_IS, network)], randomised(network, seed)):
-        for face, true, heat in zip(faces, before, heats(random, method, crops), strict=True):
+        for face, true, heat in zip(faces, before, heats_for_fake(random, crops, method), strict=True):
             found = over_crop(network.input, heat, face.crop)
             row: Row = {"video": face.sample.video.video, "map": name, "likeness": likeness(true, found)}
             yield row | ({"peak": located(found, face.mask)["peak"]} if face.mask is not None else {})

@@ -38,6 +38,13 @@ def heatmaps(network: Network, crops: Sequence[Image], called_fake: Sequence[boo
     return heats
 
 
+def heats_for_fake(network: Network, crops: Sequence[Image], method: str) -> Tensor:
+    """What spoke for fake, as heat (b, h, w) at the places that the method has."""
+    pixels = network.input.prepare(list(crops)).to(next(network.parameters()).device)
+    for_fake, _ = method_for(network, method).of(network, pixels)
+    return heat_of(for_fake).cpu()
+
+
 def over_crop(contract: InputContract, heat: Tensor, crop: Image) -> np.ndarray:
     """A map of any resolution over what the network saw -> over the crop's own pixels."""
     large = nn.functional.interpolate(heat[None, None], size=(contract.size, contract.size), mode="bilinear")[0, 0]

@@ -5,6 +5,7 @@ The maps of all methods are at least 0 and have a scale of their own; heatmaps.p
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -43,14 +44,14 @@ def rollout(network: Network, pixels: Tensor) -> Maps:
     return _weighed(network, pixels, row[:, 0, 1:])
 
 
-def grad_cam(network: Network, pixels: Tensor) -> Maps:
-    """Grad-CAM on the backbone's feature map (Selvaraju et al. 2017)."""
-    from pytorch_grad_cam import GradCAM  # takes seconds, which who asks for no Grad-CAM need not wait
+def cam(kind: str, network: Network, pixels: Tensor) -> Maps:
+    """One of the grad-cam package's, on the backbone's feature map."""
+    import pytorch_grad_cam  # takes seconds, which who asks for none need not wait
 
-    with frozen(network), GradCAM(network, [network.backbone]) as cam:
+    with frozen(network), getattr(pytorch_grad_cam, kind)(network, [network.backbone]) as maps_of:
         pixels = pixels.detach().clone().requires_grad_()
         for_fake, for_real = (
-            torch.from_numpy(cam(pixels, [lambda logit, sign=sign: sign * logit] * len(pixels))) for sign in (1, -1)
+            torch.from_numpy(maps_of(pixels, [lambda logit, sign=sign: sign * logit] * len(pixels))) for sign in (1, -1)
         )
     return for_fake, for_real
 
@@ -104,7 +105,9 @@ METHODS = {
     RELEVANCY: MapMethod(relevancy, "attention's relevancy for the verdict", _has_attention),
     "raw_attention": MapMethod(raw_attention, "the last block's attention", _has_attention),
     "rollout": MapMethod(rollout, "attention through all blocks", _has_attention),
-    "grad_cam": MapMethod(grad_cam, "Grad-CAM on the backbone", _any),
+    "grad_cam": MapMethod(partial(cam, "GradCAM"), "Grad-CAM on the backbone", _any),
+    "hires_cam": MapMethod(partial(cam, "HiResCAM"), "HiRes-CAM on the backbone", _any),
+    "layer_cam": MapMethod(partial(cam, "LayerCAM"), "Layer-CAM on the backbone", _any),
     "input_gradient": MapMethod(input_gradient, "the gradient by each pixel", _any),
     "token_evidence": MapMethod(token_evidence, "the tokens' evidence, without relevancy", _mixes_channels),
     "published": MapMethod(published_picture, "the published picture, whose places mean nothing", _mixes_channels),

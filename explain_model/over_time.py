@@ -132,7 +132,7 @@ def _annotated(video: OpenVideo, people: People, threshold: float, opacity: floa
         shown = [found for moments in people.values() if (found := at(moments, index))]
         picture = picture.copy()
         for moment, window in shown:
-            _lay_heat(picture, moment.heat, window, opacity)
+            lay_heat(picture, moment.heat, window, opacity)
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
         for moment, window in shown:
             _draw_box(picture, window, size[0] / video.facts.width, moment.probability, threshold)
@@ -152,7 +152,7 @@ def at(moments: Sequence[Moment], index: int) -> tuple[Moment, Window] | None:
     return one if share < 0.5 else other, (x0, y0, x1, y1)
 
 
-def _lay_heat(picture: Image, heat: np.ndarray, window: Window, opacity: float) -> None:
+def lay_heat(picture: Image, heat: np.ndarray, window: Window, opacity: float) -> None:
     """Over what of the window lies in the picture."""
     x0, y0, x1, y1 = window
     left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, picture.shape[1]), min(y1, picture.shape[0])

@@ -39,10 +39,11 @@ def grained(picture: Image, rng: np.random.Generator) -> Image:
 FILLS: dict[str, Callable[[Image, np.random.Generator], Image]] = {"blurred": blurred, "grained": grained}
 
 
-def order_of(heat: torch.Tensor, places: int) -> np.ndarray:
-    """A map of any resolution -> the numbers of the places, hottest first."""
-    coarse = nn.functional.adaptive_avg_pool2d(heat[None, None].double(), places)[0, 0]
-    return np.argsort(-coarse.cpu().numpy(), axis=None, kind="stable")
+def order_of(heat: torch.Tensor, places: int, seed: int) -> np.ndarray:
+    """A map of any resolution -> the numbers of the places, hottest first; of equal ones, any."""
+    coarse = nn.functional.adaptive_avg_pool2d(heat[None, None].double(), places).flatten().numpy()
+    any_order = np.random.default_rng(seed).permutation(len(coarse))
+    return any_order[np.argsort(-coarse[any_order], kind="stable")]
 
 
 def curves(network: Network, picture: Image, orders: dict[str, np.ndarray], seed: int) -> dict[str, Curves]:

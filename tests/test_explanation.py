@@ -13,7 +13,7 @@ from conftest import Project
 from torch import Tensor, nn
 
 from explain_model.localisation import border_of, located
-from explain_model.over_time import Moment, at, deciding, pooled
+from explain_model.over_time import Moment, at, deciding, lay_heat, pooled
 from explain_model.removal import SHARES, curves, order_of, road, under
 from model_test_train.inputs import InputContract
 from model_test_train.networks.network import Network
@@ -89,7 +89,7 @@ def test_a_verdict_falls_with_the_places_that_made_it_and_comes_back_with_them()
     picture[:16, :16] = 250
     heat = torch.zeros(8, 8)
     heat[:2, :2] = 1
-    orders = {"right": order_of(heat, 8), "wrong": order_of(-heat, 8)}
+    orders = {"right": order_of(heat, 8, seed=0), "wrong": order_of(-heat, 8, seed=0)}
     found = curves(network, picture, orders, seed=0)
     for fill in ("blurred", "grained"):
         deletion, insertion = ({name: found[name][f"{what}_{fill}"] for name in orders} for what in ("deletion", "insertion"))
@@ -100,6 +100,16 @@ def test_a_verdict_falls_with_the_places_that_made_it_and_comes_back_with_them()
         assert under(insertion["right"]) > under(insertion["wrong"]) + 0.2
     filled_in = road(network, picture, orders, seed=0)
     assert filled_in["right"] < filled_in["wrong"] - 0.2
+
+
+def test_a_face_at_the_border_gets_its_heat_where_it_is_in_the_picture() -> None:
+    picture = np.zeros((30, 40, 3), np.uint8)
+    lay_heat(picture, np.full((20, 20), 0.9, np.float32), (-10, 20, 10, 40), opacity=1.0)
+    assert picture[20:, :10].any(axis=-1).all()
+    picture[20:, :10] = 0
+    assert not picture.any()
+    lay_heat(picture, np.full((20, 20), 0.9, np.float32), (50, 0, 70, 20), opacity=1.0)
+    assert not picture.any()
 
 
 def moment(frame: int, probability: float, x: int = 0) -> Moment:
