@@ -21,7 +21,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "detect_faces": {"frames": 4},
     "train": {"num_epochs": 2, "workers": 0},
     "test": {"bootstrap": 100},
-    "evaluate_explanations": {"bootstrap": 100, "road_faces": 2},
+    "evaluate_explanations": {"methods": ["relevancy", "grad_cam"], "bootstrap": 100, "road_faces": 2},
 }
 
 
