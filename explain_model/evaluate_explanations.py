@@ -12,16 +12,15 @@ import numpy as np
 import torch
 
 from explain_model.evaluation_plots import draw_localisation, draw_randomised, draw_removal
-from explain_model.explain_model import samples_path
 from explain_model.floors import FLOORS, FaceToGuess, small_mask
-from explain_model.heatmaps import heat_of, heats_for_fake, over_crop
+from explain_model.heatmaps import Row, heat_of, heats_for_fake, over_crop
 from explain_model.localisation import FIGURES, located
 from explain_model.maps import METHODS, method_for
 from explain_model.randomised import randomised
 from explain_model.removal import curves, order_of, road, under
-from explain_model.samples import ExplainedSample, read_samples, true_mask
+from explain_model.samples import ExplainedSample, true_mask
 from explain_model.stability import STABILITY, likeness, stability
-from model_test_train.checkpoint import load_checkpoint
+from explain_model.tested import SAMPLES, TESTED, Running, open_network, samples_tested
 from model_test_train.figures.intervals import NOTHING, Figure, drawn_weights, identity_groups, with_interval
 from model_test_train.inputs import Image
 from model_test_train.networks.network import Network
@@ -30,7 +29,6 @@ from pipeline.index import read_index
 from pipeline.outputs import write_csv, write_json
 from pipeline.params import PathFlag, read_command_line, setting
 from pipeline.progress import track
-from pipeline.reproducible import DEVICES, choose_device, seed_everything
 from preprocessing.crop_stores import read_crop
 from preprocessing.crops import read_crops
 from preprocessing.video import evenly_spaced
@@ -39,19 +37,15 @@ AS_IT_IS = "nothing"
 REMOVAL = ("deletion_blurred", "insertion_blurred", "deletion_grained", "insertion_grained", "road")
 COLUMNS = ("video", "method", "map", *FIGURES, *REMOVAL, *STABILITY)
 
-Row = dict[str, Any]
 Maps = dict[str, torch.Tensor]  # name -> heat (h, w), of any resolution
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(Running):
     methods: tuple[str, ...] = setting(f"maps to measure, as far as the network has them: {', '.join(METHODS)}")
     road_faces: int = setting("that the slow ROAD is done for, of them all, equidistant", low=0)
-    batch_size: int = setting("faces explained at once", low=1)
     bootstrap: int = setting("draws behind each 95 %% interval", low=0)
     seed: int = setting("of all that is drawn at random", low=0)
-    threads: int = setting("of the processor", low=1)
-    device: str = setting("where the network runs", choices=DEVICES)
 
 
 @dataclass(frozen=True)
@@ -192,19 +186,15 @@ def main() -> None:
         __doc__,
         "evaluate_explanations",
         Params,
-        model_path=PathFlag("data/models/best.safetensors", "the checkpoint that was tested"),
-        samples=PathFlag(None, "which crops to explain: a samples_list_….csv of the tests"),
-        tests=PathFlag("results/tests", "what the stage test left"),
-        index=PathFlag("data/index/videos.csv", "the index of videos"),
-        crops=PathFlag("data/crops", "the crops of its videos"),
+        **TESTED,
+        samples=SAMPLES,
         output_path=PathFlag("results/explanation_evaluation", "where figures and plots go"),
     )
-    seed_everything(params.seed, params.threads)
-    network, checkpoint = load_checkpoint(paths.model_path, choose_device(params.device))
     check_methods(params.methods)
+    network, checkpoint = open_network(paths.model_path, params, params.seed)
     method = method_for(network, params.methods[0])
     videos, crops = read_index(paths.index), read_crops(paths.crops)
-    listed = read_samples(paths.samples or samples_path(paths.tests), paths.tests, videos, crops)
+    listed = samples_tested(paths, videos, crops)
     samples = [sample for sample in listed if sample.outcome == "TP"]
     if samples:
         found = measure_all(network, samples, params)

@@ -25,9 +25,8 @@ def draw_localisation(path: Path, table: dict[str, Any]) -> None:
     """Of each map, how often its peak lies in the changed region, over all and for each manipulation."""
     panels = {"all manipulations": table} | table["by_manipulation"]
     panels = {title: panel for title, panel in panels.items() if any("peak" in f for f in panel["maps"].values())}
-    figure, axes = plt.subplots(
-        1, max(1, len(panels)), figsize=(3 + 1.9 * max(1, len(panels)), 3.6), sharey=True, squeeze=False
-    )
+    count = max(1, len(panels))
+    figure, axes = plt.subplots(1, count, figsize=(2 + 1.9 * count, 3.6), sharey=True, squeeze=False, layout="constrained")
     for axis, (title, panel) in zip(axes[0], panels.items(), strict=False):
         names = list(panel["maps"])[::-1]
         figures = [panel["maps"][name]["peak"] for name in names]

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from explain_model.heatmaps import heatmaps
+from explain_model.heatmaps import Row, explained
 from explain_model.maps import METHODS, method_for
 from explain_model.over_time import Moment, People, draw_sheet, draw_timeline, pooled, write_annotated
 from explain_model.samples import read_table
-from model_test_train.checkpoint import Checkpoint, load_checkpoint
+from explain_model.tested import TESTED, Running, open_network
+from model_test_train.checkpoint import Checkpoint
 from model_test_train.networks.network import Network
 from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT
 from pipeline.errors import UserError, run
@@ -22,8 +23,6 @@ from pipeline.outputs import aside, write_csv
 from pipeline.params import PathFlag, Section, TextFlag, read_command_line, setting
 from pipeline.progress import track
 from pipeline.project import from_root, relative
-from pipeline.reproducible import DEVICES, choose_device, seed_everything
-from preprocessing.crop_stores import read_crop
 from preprocessing.crops import Crop, read_crops
 from preprocessing.video import Reading, UnreadableVideo, open_video
 
@@ -31,28 +30,24 @@ COLUMNS = ("video", "frame", "track", "fake_probability")
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(Running):
     method: str = setting("how maps are made", choices=tuple(METHODS))
     videos_per_method: int = setting("of each manipulation, and originals; where --videos names none", low=1)
     opacity: float = setting("of the heatmap over the face, where it is strongest", low=0, high=1)
-    batch_size: int = setting("crops explained at once", low=1)
-    seed: int = setting("of all that is drawn at random", low=0)
-    threads: int = setting("of the processor", low=1)
-    device: str = setting("where the network runs", choices=DEVICES)
 
 
 def people_of(network: Network, crops: Sequence[Crop], scores: dict[str, float], called_fake: bool, params: Params) -> People:
     """The people of a video in the frames that were judged, each with its heat for the video's verdict."""
     judged = [crop for crop in crops if relative(crop.path) in scores]
+    failures: list[Row] = []
+    faces = explained(network, [(crop, called_fake) for crop in judged], params.method, params.batch_size, failures)
     people: People = {}
-    for first in range(0, len(judged), params.batch_size):
-        batch = judged[first : first + params.batch_size]
-        pictures = [read_crop(crop.path) for crop in batch]
-        for crop, picture, heat in zip(
-            batch, pictures, heatmaps(network, pictures, [called_fake] * len(batch), params.method), strict=True
-        ):
-            moment = Moment(crop.frame, crop.window, picture, heat.spoke_for, scores[relative(crop.path)])
-            people.setdefault(crop.track, []).append(moment)
+    for crop, face in zip(judged, faces, strict=True):
+        if face is None:
+            raise UserError(failures[0]["reason"])
+        picture, heat = face
+        moment = Moment(crop.frame, crop.window, picture, heat.spoke_for, scores[relative(crop.path)])
+        people.setdefault(crop.track, []).append(moment)
     return people
 
 
@@ -104,15 +99,11 @@ def main() -> None:
         "explain_videos",
         Params,
         videos=TextFlag("which of the tested videos, Method/stem, with commas"),
-        model_path=PathFlag("data/models/best.safetensors", "the checkpoint that was tested"),
-        tests=PathFlag("results/tests", "what the stage test left"),
-        index=PathFlag("data/index/videos.csv", "the index of videos"),
-        crops=PathFlag("data/crops", "the crops of its videos"),
+        **TESTED,
         output_path=PathFlag("results/explained_videos", "where a folder for each video goes"),
         reading=Section("read_video", Reading),
     )
-    seed_everything(params.seed, params.threads)
-    network, checkpoint = load_checkpoint(paths.model_path, choose_device(params.device))
+    network, checkpoint = open_network(paths.model_path, params)
     method_for(network, params.method)
     by_name = {video.video: video for video in read_index(paths.index)}
     scores = {row["path"]: float(row["fake_probability"]) for row in read_table(paths.tests / "frames.csv")}

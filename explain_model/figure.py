@@ -4,6 +4,7 @@ Of a fake whose original is at hand, also the two side by side.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -34,6 +35,7 @@ def overlaid(crop: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
     return np.rint((1 - share) * crop + share * colours).astype(np.uint8)
 
 
+@cache
 def font(size: int, weight: str = "normal") -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(findfont(FontProperties(family="DejaVu Sans", weight=weight)), size)
 

@@ -4,8 +4,9 @@ The scale is absolute. A place with just its fair share of relevancy has 0.25, t
 a map of an undecided network stays pale instead of being stretched until its noise looks like a finding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,10 @@ from torch import Tensor, nn
 from explain_model.maps import RELEVANCY, method_for
 from model_test_train.inputs import Image, InputContract
 from model_test_train.networks.network import Network
+from preprocessing.crop_stores import UnreadableCrop, read_crop
+from preprocessing.crops import Crop
+
+Row = dict[str, Any]
 
 FAIR_SHARE = 0.25  # heat of a place that is as relevant as the average place
 
@@ -36,6 +41,31 @@ def heatmaps(network: Network, crops: Sequence[Image], called_fake: Sequence[boo
         over = [over_crop(network.input, heat[0], crop) for heat in (heat_of(made), heat_of(against, total=made.sum()))]
         heats.append(Heat(over[0], over[1], made[0].numpy()))
     return heats
+
+
+Asked = tuple[Crop, bool]  # what spoke for fake in it, or for real?
+Face = tuple[Image, Heat]
+
+
+def explained(
+    network: Network, asked: Sequence[Asked | None], method: str, batch_size: int, failures: list[Row]
+) -> Iterator[Face | None]:
+    """Each crop with its heat, None where there is none to read; a batch at a time, so that memory does not grow with them."""
+    for first in range(0, len(asked), batch_size):
+        batch = asked[first : first + batch_size]
+        pictures = [one and _picture(one[0], failures) for one in batch]
+        known = [(picture, one[1]) for picture, one in zip(pictures, batch, strict=True) if one and picture is not None]
+        faces, as_fake = [picture for picture, _ in known], [is_fake for _, is_fake in known]
+        heats = iter(heatmaps(network, faces, as_fake, method) if known else ())
+        yield from (None if picture is None else (picture, next(heats)) for picture in pictures)
+
+
+def _picture(crop: Crop, failures: list[Row]) -> np.ndarray | None:
+    try:
+        return read_crop(crop.path)
+    except UnreadableCrop as error:
+        failures.append({"video": crop.video, "crop": crop.name, "reason": str(error)})
+        return None
 
 
 def heats_for_fake(network: Network, crops: Sequence[Image], method: str) -> Tensor:

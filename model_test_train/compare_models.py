@@ -100,7 +100,7 @@ def main() -> None:
     write_json(given.output_path / "comparison.json", {"words": words, "a": a.name, "b": b.name, "differences": rows})
     print(f"{'':<20}{'A':>8}{'B':>8}{'B - A':>9}{'95 % interval':>20}{'p':>9}{'corrected':>11}  test")
     for one in differences:
-        interval = f"{one.low:+.3f} to {one.high:+.3f}"
+        interval = "none" if np.isnan(one.low) else f"{one.low:+.3f} to {one.high:+.3f}"
         mark = "*" if one.is_significant else ""
         figures = f"{one.a:>8.3f}{one.b:>8.3f}{one.b - one.a:>+9.3f}{interval:>20}{one.p:>9.2g}{one.corrected_p:>11.2g}"
         print(f"{one.figure:<20}{figures}  {one.test} {mark}")

@@ -179,7 +179,7 @@ def test_a_video_is_shown_over_time_with_every_frame_it_has(finished: Project) -
 def test_two_people_are_told_apart_over_time(finished: Project, network: Network, tmp_path: Path) -> None:
     crops = [crop for crop in read_crops(finished.folder / "data/crops") if crop.video == "FaceSwap/021_020"]
     scores = {relative(crop.path): 0.9 for crop in crops}
-    params = explain_videos.Params("relevancy", 1, 0.6, batch_size=4, seed=0, threads=1, device="cpu")
+    params = explain_videos.Params(batch_size=4, threads=1, device="cpu", method="relevancy", videos_per_method=1, opacity=0.6)
     people = explain_videos.people_of(network, crops, scores, called_fake=True, params=params)
     assert set(people) == {0, 1}
     draw_sheet(tmp_path / "sheet.png", people, 0.6, called_fake=True, title="two", warning=None)
@@ -213,7 +213,7 @@ def row(name: str, **more: object) -> dict[str, object]:
 
 def explain_examples(network: Network, folder: Path) -> tuple[tuple[int, int], list[dict[str, str]], list[dict[str, str]]]:
     """How many were explained and how many failed; and what the tables say."""
-    params = Params("relevancy", batch_size=4, opacity=0.6, seed=0, threads=1, device="cpu")
+    params = Params(batch_size=4, threads=1, device="cpu", method="relevancy", opacity=0.6)
     samples = read_examples(folder / "examples", threshold=0.5)
     counts = explain_model(network, samples, {}, folder / "explanation", params, warning=None, save_maps=True)
     return counts, rows(folder / "explanation/explanations.csv"), rows(folder / "explanation/failures.csv")
