@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from explain_model.relevancy import class_token_relevancy
+from explain_model.relevancy import token_relevancy
 from model_test_train.networks.network import build_network, read_description
 from pipeline.memory import keep_memory
 from pipeline.project import CODE
@@ -59,7 +59,7 @@ def explained(name: str, count: int, threads: int) -> tuple[float, float, Tensor
         attentions: list[nn.Module] = [block.attn for block in network.transformer.blocks]
         found = torch.stack([published_relevancy(network, attentions, picture[None], 1.0) for picture in pixels])
     else:
-        found = class_token_relevancy(network, pixels).for_fake
+        found = token_relevancy(network, pixels).for_fake
     return time.perf_counter() - begun, peak() - before, found
 
 

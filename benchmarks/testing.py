@@ -46,7 +46,7 @@ def shares(repeats: int) -> tuple[int, float, float]:
     pictures = torch.stack([read[place] for place in range(len(samples))])
 
     def judge(places: range) -> np.ndarray:
-        return fake_probabilities(network, network.input, [pictures[places.start : places.stop]])
+        return fake_probabilities(network, [pictures[places.start : places.stop]])
 
     wholes, alone = [], []
     for _ in range(repeats):

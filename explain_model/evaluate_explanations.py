@@ -15,7 +15,7 @@ from explain_model.evaluation_plots import draw_localisation, draw_randomised, d
 from explain_model.floors import FLOORS, FaceToGuess, small_mask
 from explain_model.heatmaps import Row, heat_of, heats_for_fake, over_crop
 from explain_model.localisation import FIGURES, located
-from explain_model.maps import METHODS, method_for
+from explain_model.maps import METHODS, method_for, named_for
 from explain_model.randomised import randomised
 from explain_model.removal import curves, order_of, road, under
 from explain_model.samples import ExplainedSample, true_mask
@@ -66,7 +66,7 @@ def faces_of(network: Network, samples: Sequence[ExplainedSample], seed: int) ->
         group = groups[sample.video.video]
         others = [m for m, o in zip(masks, samples, strict=True) if m is not None and groups[o.video.video] != group]
         crop = read_crop(sample.crop.path)
-        guess = FaceToGuess(crop, others, network.input.size // network.backbone.stride, seed + number)
+        guess = FaceToGuess(crop, others, network.grid[0], seed + number)
         yield Face(sample, crop, true_mask(sample), guess)
 
 
@@ -122,7 +122,7 @@ class Measured:
 
 def measure_all(network: Network, samples: Sequence[ExplainedSample], params: Params) -> Measured:
     """Batch by batch."""
-    methods = [name for name in params.methods if METHODS[name].fits(network.detector)]
+    methods = methods_of(network, params.methods)
     in_road = set(evenly_spaced(len(samples), params.road_faces)) if params.road_faces else set()
     found = Measured([], [], {})
     faces: list[Face] = []
@@ -192,7 +192,7 @@ def main() -> None:
     )
     check_methods(params.methods)
     network, checkpoint = open_network(paths.model_path, params, params.seed)
-    method = method_for(network, params.methods[0])
+    method = methods_of(network, params.methods)[0]
     videos, crops = read_index(paths.index), read_crops(paths.crops)
     listed = samples_tested(paths, videos, crops)
     samples = [sample for sample in listed if sample.outcome == "TP"]
@@ -201,15 +201,21 @@ def main() -> None:
     else:
         found = Measured([], [], {})
         print(f"none of the {len(listed)} samples is a fake that was judged right; there is nothing to measure")
-    measured_figures = summary_of(found, samples, params.methods[0], params)
+    measured_figures = summary_of(found, samples, method, params)
     write_csv(paths.output_path / "faces.csv", COLUMNS, found.rows)
     write_json(paths.output_path / "metrics.json", measured_figures)
     draw_localisation(paths.output_path / "localisation.png", measured_figures)
     draw_removal(paths.output_path / "removal.png", found.curves)
     draw_randomised(paths.output_path / "shuffled.png", measured_figures)
-    say(measured_figures, method.words)
+    say(measured_figures, method_for(network, method).words)
     if checkpoint.warning:
         print(checkpoint.warning)
+
+
+def methods_of(network: Network, names: Sequence[str]) -> list[str]:
+    """Those of them that the network has, each once."""
+    method_for(network, names[0])  # which is the one that is measured most closely
+    return [name for name in dict.fromkeys(named_for(network, name) for name in names) if METHODS[name].fits(network)]
 
 
 def check_methods(methods: Sequence[str]) -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explain_model.figure import PairFigure, SampleFigure
-from explain_model.heatmaps import Heat, Row, confidence, explained, peak
+from explain_model.figure import PairFigure, PartsFigure, SampleFigure
+from explain_model.heatmaps import Heat, Row, confidence, explained, heats_of_parts, peak
 from explain_model.maps import METHODS, method_for
 from explain_model.samples import EXAMPLES, ExplainedSample, originals_beside, read_examples, true_mask
 from explain_model.tested import SAMPLES, TESTED, Running, open_network, samples_tested
@@ -50,6 +50,7 @@ COLUMNS = (
     "map",
     "map_against",
 )
+PART_COLUMNS = ("video", "crop", "part", "weight")
 FAILURE_COLUMNS = ("video", "crop", "reason")
 
 AS_MADE = "maps_as_made"
@@ -73,7 +74,9 @@ def explain_model(
     """Writes maps and figures of each sample, and the table of them all; returns how many there are, and how many failed."""
     rows: list[Row] = []
     failures: list[Row] = []
+    part_rows: list[Row] = []
     figure, pair_figure = SampleFigure(params.opacity, warning), PairFigure(params.opacity, warning)
+    parts_figure = PartsFigure(params.opacity, warning)
     how = params.method, params.batch_size, failures
     faces = explained(network, [(s.crop, s.called_fake) for s in samples], *how)
     beside = explained(network, [(originals[s.name], True) if s.name in originals else None for s in samples], *how)
@@ -92,8 +95,13 @@ def explain_model(
             of_fake = heat.spoke_for if sample.called_fake else heat.spoke_against
             pair = (original[0], crop), (original[1].spoke_for, of_fake)
             pair_figure.draw(output / _pair_of(sample), sample, *pair, mask)
+        if parts := heats_of_parts(network, crop):
+            parts_figure.draw(output / "parts" / f"{sample.name}.png", sample, crop, parts)
+            part_rows += [{"video": sample.video.video, "crop": sample.crop.name, "part": p, "weight": w} for p, w, _ in parts]
         rows.append(_row(sample, heat, mask, has_pair=original is not None))
     write_csv(output / "explanations.csv", COLUMNS, rows)
+    if part_rows:
+        write_csv(output / "parts.csv", PART_COLUMNS, part_rows)
     write_csv(output / "failures.csv", FAILURE_COLUMNS, failures)
     return len(rows), len(failures)
 
@@ -144,7 +152,7 @@ def main() -> None:
         ),
     )
     network, checkpoint = open_network(paths.model_path, params)
-    method_for(network, params.method)
+    method = method_for(network, params.method)
     here = Path(EXAMPLES).absolute()
     examples = paths.examples or (here if here.is_dir() else None)
     if examples:
@@ -157,7 +165,7 @@ def main() -> None:
         originals = originals_beside(samples, videos, crops)
         output = paths.output_path or from_root("results/explanation")
     done, failed = explain_model(network, samples, originals, output, params, checkpoint.warning, paths.save_maps)
-    print(f"{done} faces explained in {output}, by {METHODS[params.method].words}")
+    print(f"{done} faces explained in {output}, by {method.words}")
     if failed:
         print(f"{failed} pictures are missing or broken; {output / 'failures.csv'} says which and why")
     if checkpoint.warning:

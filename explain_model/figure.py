@@ -6,6 +6,7 @@ Of a fake whose original is at hand, also the two side by side.
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 
 import cv2
 import matplotlib
@@ -92,6 +93,10 @@ class Panels:
         return panel
 
 
+def _of(sample: ExplainedSample) -> str:
+    return f"{sample.video.video}, frame {sample.crop.frame}, person {sample.crop.track}"
+
+
 class SampleFigure:
     """The crop, what spoke for its verdict, what spoke against it."""
 
@@ -101,12 +106,28 @@ class SampleFigure:
     def draw(self, path: Path, sample: ExplainedSample, crop: np.ndarray, heat: Heat, mask: np.ndarray | None) -> None:
         panels = self.panels
         facts = (
-            f"{sample.video.video}, frame {sample.crop.frame}, person {sample.crop.track}   "
+            f"{_of(sample)}   "
             f"label: {'fake' if sample.video.label else 'real'}\n"
             f"fake probability: video {sample.video_probability:.3f}, this frame {sample.frame_probability:.3f}"
         )
         spoke = panels.heated(crop, heat.spoke_for, mask), panels.heated(crop, heat.spoke_against)
         panels.draw(path, sample, facts, (panels.face(crop), *spoke))
+
+
+class PartsFigure:
+    """The crop, and of each part that the network weighs by itself where it lies; its weight is in the title."""
+
+    def __init__(self, opacity: float, warning: str | None) -> None:
+        self.opacity, self.warning = opacity, warning
+
+    def draw(
+        self, path: Path, sample: ExplainedSample, crop: np.ndarray, parts: Sequence[tuple[str, float, np.ndarray]]
+    ) -> None:
+        titles = [f"{weight:.3f}  {shorten(name, 38, placeholder='…')}" for name, weight, _ in parts]
+        panels = Panels(("the face", *titles), self.opacity, self.warning)
+        facts = f"{_of(sample)}\nwhat was weighed apart, and where"
+        heated = [panels.heated(crop, heat) for _, _, heat in parts]
+        panels.draw(path, sample, facts, (panels.face(crop), *heated))
 
 
 class PairFigure:
@@ -126,9 +147,7 @@ class PairFigure:
     ) -> None:
         """Face and heat of the original, and of the fake."""
         panels = self.panels
-        facts = (
-            f"{sample.video.video}, frame {sample.crop.frame}, person {sample.crop.track}\nbeside the original's nearest frame"
-        )
+        facts = f"{_of(sample)}\nbeside the original's nearest frame"
         original = panels.face(faces[0]), panels.heated(faces[0], heats[0])
         fake = panels.face(faces[1]), panels.heated(faces[1], heats[1], mask)
         panels.draw(path, sample, facts, (*original, *fake))

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explain_model.maps import RELEVANCY, method_for
+from explain_model.maps import DEFAULT, method_for
+from explain_model.parts import parts_of
 from model_test_train.inputs import Image, InputContract
 from model_test_train.networks.network import Network
 from preprocessing.crop_stores import UnreadableCrop, read_crop
@@ -32,7 +33,7 @@ class Heat:
     as_made: np.ndarray  # what spoke for it, at the places and on the scale that the method has
 
 
-def heatmaps(network: Network, crops: Sequence[Image], called_fake: Sequence[bool], method: str = RELEVANCY) -> list[Heat]:
+def heatmaps(network: Network, crops: Sequence[Image], called_fake: Sequence[bool], method: str = DEFAULT) -> list[Heat]:
     """The maps of each crop for its verdict, and against it."""
     pixels = network.input.prepare(list(crops)).to(next(network.parameters()).device)
     heats = []
@@ -41,6 +42,15 @@ def heatmaps(network: Network, crops: Sequence[Image], called_fake: Sequence[boo
         over = [over_crop(network.input, heat[0], crop) for heat in (heat_of(made), heat_of(against, total=made.sum()))]
         heats.append(Heat(over[0], over[1], made[0].numpy()))
     return heats
+
+
+def heats_of_parts(network: Network, crop: Image) -> list[tuple[str, float, np.ndarray]]:
+    """Of each part that the network weighs by itself: its name, its weight, and its heat over the crop."""
+    if (find := parts_of(network)) is None:
+        return []
+    names, weights, maps = find(network, network.input.prepare([crop]).to(next(network.parameters()).device))
+    heats = (over_crop(network.input, heat_of(one.cpu()[None])[0], crop) for one in maps)
+    return list(zip(names, weights.tolist(), heats, strict=True))
 
 
 Asked = tuple[Crop, bool]  # what spoke for fake in it, or for real?

@@ -14,9 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear, multi_head_attention_forward, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+from model_test_train.networks.transformer import Tokens
+
+CLASS_TOKEN_FIRST = Tokens()
 WEIGHTS_AT_ONCE = 2_000_000  # of attention, 8 MB: little enough to stay near the processor
 TOKENS_AT_ONCE = 2000  # of all pictures together
 
@@ -31,14 +34,53 @@ class InsteadOfAttention(TorchFunctionMode):
         self.attend = attend
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        called = self.attend if func is scaled_dot_product_attention else func
-        return called(*args, **(kwargs or {}))
+        if func is multi_head_attention_forward:
+            return self._multi_head(*args, **(kwargs or {}))
+        if func is scaled_dot_product_attention:
+            return self._attention(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _attention(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+    ) -> Tensor:
+        if attn_mask is not None or is_causal:
+            raise TypeError("attention with a mask cannot be explained")
+        return self.attend(q, k, v, scale=scale)
+
+    def _multi_head(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        dim: int,
+        heads: int,
+        in_weight: Tensor,
+        in_bias: Tensor | None,
+        *others: Any,
+        **more: Any,
+    ) -> tuple[Tensor, None]:
+        """What torch's own module does in one piece; tokens (n, b, dim) attend to themselves."""
+        if more.get("attn_mask") is not None or more.get("key_padding_mask") is not None:
+            raise TypeError("attention with a mask cannot be explained")
+        out_weight, out_bias = others[4:6]  # after two biases that CLIP has not, a switch, and dropout
+        q, k, v = (
+            part.unflatten(-1, (heads, -1)).permute(1, 2, 0, 3) for part in linear(query, in_weight, in_bias).chunk(3, -1)
+        )
+        return linear(self.attend(q, k, v).permute(2, 0, 1, 3).flatten(2), out_weight, out_bias), None
 
 
 @dataclass
 class Carried:
     """The class token's rows of R (2, b, n): what it owes, for fake and for real, to each token below the block passed last."""
 
+    tokens: Tokens = CLASS_TOKEN_FIRST
     rows: Tensor | None = None
     anchor: Tensor = field(default_factory=lambda: torch.zeros((), requires_grad=True))  # nothing below the first block learns
 
@@ -61,8 +103,8 @@ class CarryingAttention(torch.autograd.Function):
         q, k, v, mixed = ctx.saved_tensors
         batch, heads, asking, _ = q.shape
         count = k.shape[2]
-        to_itself = torch.eye(1, count, device=q.device).expand(2, batch, -1)
-        rows: Tensor = to_itself if ctx.carried.rows is None else ctx.carried.rows
+        read = ctx.carried.tokens.row(count).to(q.device).expand(2, batch, -1)
+        rows: Tensor = read if ctx.carried.rows is None else ctx.carried.rows
         is_first_block = not ctx.needs_input_grad[0]
         of_q, of_k, of_v = (torch.zeros_like(t) for t in (q, k, v))
         owed = rows.clone()
@@ -88,18 +130,21 @@ class CarryingAttention(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Relevancy:
-    """Of the n tokens that follow the class token."""
+    """Of the n tokens that are places, or mixtures; those that come before them are left out."""
 
     for_fake: Tensor  # (b, n)
     for_real: Tensor  # (b, n)
     evidence: Tensor | None  # (b, n, d): each token's numbers times the logit's slope by them, absolute; if it was asked for
 
 
-def class_token_relevancy(network: torch.nn.Module, pixels: Tensor, to_tokens: torch.nn.Module | None = None) -> Relevancy:
-    """Of pictures (b, 3, size, size), a few at a time; with the evidence of the tokens that the module `to_tokens` puts out."""
-    first = _at_once(network, pixels[:1], to_tokens)  # and so how many tokens there are
+def token_relevancy(
+    network: torch.nn.Module, inputs: Tensor, to_tokens: torch.nn.Module | None = None, tokens: Tokens = CLASS_TOKEN_FIRST
+) -> Relevancy:
+    """Of pictures or features (b, …), a few at a time; with the evidence of the tokens that the module `to_tokens` puts out."""
+    how = to_tokens, tokens
+    first = _at_once(network, inputs[:1], *how)  # and so how many tokens there are
     at_once = max(1, TOKENS_AT_ONCE // first.for_fake.shape[1])
-    parts = [first, *(_at_once(network, some, to_tokens) for some in pixels[1:].split(at_once) if len(some))]
+    parts = [first, *(_at_once(network, some, *how) for some in inputs[1:].split(at_once) if len(some))]
     evidence = [part.evidence for part in parts if part.evidence is not None]
     return Relevancy(
         torch.cat([part.for_fake for part in parts]),
@@ -108,19 +153,19 @@ def class_token_relevancy(network: torch.nn.Module, pixels: Tensor, to_tokens: t
     )
 
 
-def _at_once(network: torch.nn.Module, pixels: Tensor, to_tokens: torch.nn.Module | None) -> Relevancy:
-    carried = Carried()
-    with torch.enable_grad(), frozen(network), InsteadOfAttention(carried.attend), outputs_of(to_tokens) as tokens:
-        logit = network(pixels).sum()
-    slopes = torch.autograd.grad(logit, [carried.anchor, *tokens], allow_unused=True)[1:]
+def _at_once(network: torch.nn.Module, inputs: Tensor, to_tokens: torch.nn.Module | None, tokens: Tokens) -> Relevancy:
+    carried = Carried(tokens)
+    with torch.enable_grad(), frozen(network), InsteadOfAttention(carried.attend), outputs_of(to_tokens) as made:
+        logit = network(inputs).sum()
+    slopes = torch.autograd.grad(logit, [carried.anchor, *made], allow_unused=True)[1:]
     if carried.rows is None:
         raise TypeError("the network has no attention to ask")
-    for_fake, for_real = carried.rows[:, :, 1:]
-    evidence = [(token.detach() * slope).abs() for token, slope in zip(tokens, slopes, strict=True)]
+    for_fake, for_real = carried.rows[:, :, tokens.prefix :]
+    evidence = [(token.detach() * slope).abs() for token, slope in zip(made, slopes, strict=True)]
     return Relevancy(for_fake, for_real, evidence[0] if evidence else None)
 
 
-def attention_weights(network: torch.nn.Module, pixels: Tensor) -> list[Tensor]:
+def attention_weights(network: torch.nn.Module, inputs: Tensor) -> list[Tensor]:
     """Of each block, how the tokens that ask weigh all tokens (b, m, n), the mean over the heads."""
     found: list[Tensor] = []
 
@@ -130,7 +175,7 @@ def attention_weights(network: torch.nn.Module, pixels: Tensor) -> list[Tensor]:
         return weights @ v
 
     with torch.no_grad(), InsteadOfAttention(attend):
-        network(pixels)
+        network(inputs)
     return found
 
 

@@ -84,7 +84,7 @@ def road(network: Network, picture: Image, orders: dict[str, np.ndarray], seed: 
 
 def fakeness(network: Network, pictures: list[Image]) -> np.ndarray:
     """The fake probabilities of fitted pictures."""
-    return fake_probabilities(network, network.input, torch.from_numpy(np.stack(pictures)).split(AT_ONCE))
+    return fake_probabilities(network, torch.from_numpy(np.stack(pictures)).split(AT_ONCE))
 
 
 def under(curve: np.ndarray) -> float:

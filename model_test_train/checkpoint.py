@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from model_test_train.networks.network import Network, build_network
+from model_test_train.networks.network import Network, empty_network
 from pipeline.errors import UserError
 from pipeline.memory import keep_memory
 from pipeline.outputs import write_bytes
@@ -62,11 +62,6 @@ def load_checkpoint(path: Path, device: torch.device) -> tuple[Network, Checkpoi
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is not a checkpoint of this project (a safetensors file with its own card)") from error
     keep_memory()
-    network = build_network(without_pretrained(checkpoint.description))
+    network = empty_network(checkpoint.description)
     network.load_state_dict(weights)
     return network.to(device).eval().requires_grad_(False), checkpoint
-
-
-def without_pretrained(description: dict[str, Any]) -> dict[str, Any]:
-    """The same network, without asking for the weights that its training began from."""
-    return {**description, "backbone": {**description["backbone"], "pretrained": False}}

@@ -23,7 +23,7 @@ class InputContract:
     scale: float = setting("what 0 to 255 is multiplied by")
     mean: tuple[float, ...] = setting("subtracted from each channel after scaling")
     std: tuple[float, ...] = setting("each channel is divided by it")
-    resize: str = setting("stretch to the square, or keep proportions and pad", choices=("stretch", "pad"))
+    resize: str = setting("stretch to the square (by single pixels: nearest), or pad", choices=("stretch", "pad", "nearest"))
 
     def prepare(self, crops: list[Image]) -> torch.Tensor:
         """Crops of any size -> pixels (b, 3, size, size), float32."""
@@ -32,6 +32,8 @@ class InputContract:
 
     def fit(self, crop: Image) -> Image:
         """A crop of any size -> the same, size by size pixels."""
+        if self.resize == "nearest":
+            return cv2.resize(crop, (self.size, self.size), interpolation=cv2.INTER_NEAREST)
         if self.resize == "stretch":
             return resized(crop, self.size, self.size)
         longest = max(crop.shape[:2])

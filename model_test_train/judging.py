@@ -7,18 +7,23 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from model_test_train.inputs import InputContract
+from model_test_train.networks.network import Network
 
 Result = TypeVar("Result")
 
 
-@torch.inference_mode()
-def fake_probabilities(network: torch.nn.Module, contract: InputContract, batches: Iterable[torch.Tensor]) -> np.ndarray:
+def fake_probabilities(network: Network, batches: Iterable[torch.Tensor]) -> np.ndarray:
     """Batches of pictures (b, size, size, 3) uint8 -> a probability each, in order."""
+    return np.concatenate([np.zeros(0), *(judged(network, pictures)[:, 0] for pictures in batches)])
+
+
+@torch.inference_mode()
+def judged(network: Network, pictures: torch.Tensor) -> np.ndarray:
+    """A batch -> for each picture its probability, and what else the network tells of it (b, 1 + told)."""
     network.eval()
     device = next(network.parameters()).device
-    logits = [network(contract.normalise(pictures.to(device))).float().cpu() for pictures in batches]
-    return torch.cat(logits).sigmoid().numpy().astype(np.float64) if logits else np.zeros(0)
+    logits, told = network.tell(network.input.normalise(pictures.to(device)))
+    return torch.cat((logits.float().sigmoid()[:, None], told.float()), 1).cpu().numpy().astype(np.float64)
 
 
 def side_by_side(work: Callable[[range], Result], count: int, batch_size: int, workers: int) -> Iterator[Result]:

@@ -167,7 +167,7 @@ def attacked(kind: str, subject: Subject) -> Iterator[Row]:
 
 def _called(subject: Subject, pictures: torch.Tensor) -> np.ndarray:
     batches = pictures.split(subject.params.batch_size)
-    return fake_probabilities(subject.network, subject.network.input, batches) > subject.rule.threshold
+    return fake_probabilities(subject.network, batches) > subject.rule.threshold
 
 
 def write_table(folder: Path, output: Path) -> list[dict[str, str]]:

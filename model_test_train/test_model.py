@@ -3,6 +3,7 @@
 What it writes is all that explanation and report need; they never run the test again.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +48,25 @@ PREDICTION_COLUMNS = ("image", "label", "score", "prediction")
 TOLD = ("accuracy", "balanced_accuracy", "auc", "eer", "f1")
 
 
-def write_verdicts(folder: Path, name: str, params: Params, verdicts: list[Verdict], rule: Rule) -> None:
-    """The two tables, and those that the published scripts write."""
+def write_verdicts(
+    folder: Path, name: str, params: Params, verdicts: list[Verdict], rule: Rule, told: Sequence[str] = ()
+) -> None:
+    """The two tables, and those that the published scripts write; predictions with all that the network has told."""
     for earlier in (*folder.glob("samples_list_*.csv"), *folder.glob("*_labels.txt")):  # of another network
         earlier.unlink()
     by_name = {verdict.video.video: verdict.video for verdict in verdicts}
     frames = [frame for verdict in verdicts for frame in verdict.frames]
-    write_csv(folder / "frames.csv", FRAME_COLUMNS, ({**_facts(by_name[f.video]), **vars(f)} for f in frames))
+    write_csv(folder / "frames.csv", FRAME_COLUMNS, (_frame_row(f, by_name[f.video]) for f in frames))
     write_csv(folder / "videos.csv", VIDEO_COLUMNS, map(_video_row, verdicts))
     write_text(folder / f"{params.dataset}_{name}_labels.txt", "".join(map(_label_line, verdicts)))
     samples = (_sample_row(verdict) for verdict in verdicts if verdict.verdict != NO_VERDICT)
     write_csv(folder / f"samples_list_{params.dataset}_{name}.csv", SAMPLE_COLUMNS, samples)
-    write_csv(folder / "test_predictions.csv", PREDICTION_COLUMNS, (_prediction_row(f, by_name[f.video], rule) for f in frames))
+    predictions = ({**_prediction_row(f, by_name[f.video], rule), **dict(zip(told, f.told, strict=True))} for f in frames)
+    write_csv(folder / "test_predictions.csv", (*PREDICTION_COLUMNS, *told), predictions)
+
+
+def _frame_row(frame: FrameScore, video: Video) -> dict[str, Any]:
+    return {**_facts(video), **{column: value for column, value in vars(frame).items() if column in FRAME_COLUMNS}}
 
 
 def _facts(video: Video) -> dict[str, Any]:
@@ -128,7 +136,7 @@ def main() -> None:
         raise UserError(f"no crops of {params.split} videos in {paths.crops}; `dvc repro extract_crops` makes them")
     rule = rule_of(checkpoint, params)
     verdicts = judge_videos(videos, score_frames(network, samples, params), rule)
-    write_verdicts(paths.output_path, checkpoint.name, params, verdicts, rule)
+    write_verdicts(paths.output_path, checkpoint.name, params, verdicts, rule, network.told)
     facts = protocol(checkpoint, paths.model_path, paths.index, params, rule)
     no_verdict = [verdict.video.video for verdict in verdicts if verdict.verdict == NO_VERDICT]
     write_json(paths.output_path / "protocol.json", {**facts, "no_verdict": no_verdict})

@@ -14,7 +14,7 @@ from model_test_train.figures import calibration
 from model_test_train.figures.calibration import Calibration
 from model_test_train.figures.intervals import figures, identity_groups
 from model_test_train.figures.measures import Scores, measure
-from model_test_train.judging import fake_probabilities, side_by_side
+from model_test_train.judging import judged, side_by_side
 from model_test_train.networks.network import Network
 from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, Verdict
 from pipeline.index import SPLITS, Video
@@ -94,13 +94,13 @@ def score_frames(
     pictures = Pictures(samples, network.input, change)
 
     def judge(places: range) -> np.ndarray:
-        return fake_probabilities(network, network.input, [torch.stack([pictures[place] for place in places])])
+        return judged(network, torch.stack([pictures[place] for place in places]))
 
-    judged = side_by_side(judge, len(samples), params.batch_size, params.workers)
-    probabilities = np.concatenate([np.zeros(0), *track(judged, len(samples), doing, "pictures", size=len)])
+    batches = side_by_side(judge, len(samples), params.batch_size, params.workers)
+    rows = (row for batch in track(batches, len(samples), doing, "pictures", size=len) for row in batch.tolist())
     return [
-        FrameScore(s.video.video, s.crop.frame, s.crop.track, relative(s.crop.path), float(probability))
-        for s, probability in zip(samples, probabilities, strict=True)
+        FrameScore(s.video.video, s.crop.frame, s.crop.track, relative(s.crop.path), probability, tuple(told))
+        for s, (probability, *told) in zip(samples, rows, strict=True)
     ]
 
 

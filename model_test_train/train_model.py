@@ -30,6 +30,7 @@ from model_test_train.crop_dataset import (
     training_batches,
 )
 from model_test_train.networks.network import build_network, read_description
+from model_test_train.networks.pretrained import begins_from
 from model_test_train.run_folder import RunFolder
 from model_test_train.team import ALONE, Team, joined, start_team, team_wanted, with_synced_norms
 from model_test_train.training import PRECISIONS, Recipe, Run, Trainer, begin_run, is_stale, keep_if_best
@@ -91,12 +92,13 @@ def train_model(
     """Trains to the end (or until validation no longer improves), from the state in the run's folder if there is one."""
     recipe, dataset, training = prepared(data, description, params, team, device)
     folder.restore(training)
-    trainer = Trainer(training, recipe, params.seed, team, params.precision, dataset.augmentation)
-    if params.compile:
-        trainer.lesson.compile()
+    trainer = Trainer(training, recipe, params.seed, team, params.precision, dataset.augmentation, params.compile)
+    folder.say(trainer.learning_share())
     watched = Watched(output, folder.path, training, params.tensorboard) if team.leads else None
     save = partial(folder.save, training)
-    while training.epoch < params.num_epochs and not is_stale(training, params.patience):
+    while training.epoch < params.num_epochs and not is_stale(training, recipe, params.patience):
+        if trainer.enter_phase():
+            folder.say(f"after epoch {training.epoch} {trainer.learning_share()}")
         batches = training_batches(dataset, recipe.batch_size, params.workers, params.seed, training.epoch, training.step, team)
         losses = trainer.train_epoch(shown(batches, training, params, team), save, params.save_seconds)
         found = validate(training.averaged, data.validation, data.validation_videos, params.workers, team)
@@ -109,7 +111,7 @@ def train_model(
         save()
     if watched:
         watched.close(training)
-    training.network.load_state_dict(training.best)
+    training.network.load_state_dict(training.best, strict=False)
     return training
 
 
@@ -123,9 +125,9 @@ def prepared(
     network = build_network(description).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with_synced_norms(network, team)
     augmentation = build_augmentation(description["augmentation"])
-    if (recipe.mask_weight or recipe.gaze_weight) and not network.detector.places:
+    if (recipe.mask_weight or recipe.gaze_weight) and not network.places:
         raise UserError("training.mask_weight and gaze_weight must be 0: this detector's tokens are no places")
-    dataset = TrainingGroups(data.groups, network.input, network.detector.places or (1, 1), augmentation, params.seed)
+    dataset = TrainingGroups(data.groups, network.input, network.places or (1, 1), augmentation, params.seed)
     steps = len(training_batches(dataset, recipe.batch_size, 0, params.seed, 0))
     return recipe, dataset, begin_run(network, recipe, steps, params.num_epochs, params.precision)
 
@@ -181,6 +183,7 @@ def checkpoint_of(
         provenance={
             "code": code_revision("train"),
             "params": asdict(params),
+            "begins_from": begins_from(description["backbone"].get("pretrained")),
             "index": content_hash(index_path),
             "epoch": epoch,
             "validation": figures,
@@ -235,7 +238,8 @@ def run_path(params: Params, description: dict[str, Any], paths: argparse.Namesp
     """The folder of this very run: with other settings, another network or other data it is another one."""
     ledgers = [content_hash(path) for path in ledgers_in(paths.crops)]
     settings = {name: value for name, value in asdict(params).items() if name not in CHANGE_NOTHING}
-    key = key_of(settings, description, content_hash(paths.index), ledgers)
+    begins = begins_from(description["backbone"].get("pretrained"))
+    key = key_of(settings, description, begins, content_hash(paths.index), ledgers)
     return from_root(f"data/runs/{Path(params.config).stem}_{params.dataset}_{key[:8]}")
 
 

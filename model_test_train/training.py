@@ -8,9 +8,10 @@ import copy
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from typing import Any, cast
 
 import torch
@@ -29,6 +30,15 @@ from pipeline.params import setting
 # The whole, and what it is put together from: was it changed, was each place, did the class token look there?
 LOSSES = ("train_loss", "verdict_loss", "place_loss", "gaze_loss")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a training run, in which only a part of the network learns."""
+
+    after: int = setting("epochs", low=0)
+    learns: tuple[str, ...] = setting("patterns for names of weights, such as detector.*")
+    lr: float = setting("", low=0)
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,11 @@ class Recipe:
     class_weights: tuple[float, ...] = setting("of the loss of real and of fake pictures, as [real,fake]", low=0)
     clip_gradient: float = setting("norm; 0 doesn't clip", low=0)
     ema: float = setting("decay of the weights' moving average; 0 keeps the last weights", low=0, high=1)
+    phases: tuple[Phase, ...] = setting("what learns when; none: all of it, always")
+
+    def phase(self, epoch: int) -> Phase | None:
+        """The one that epoch is in, counted from 0."""
+        return next((phase for phase in reversed(self.phases) if phase.after <= epoch), None)
 
 
 @dataclass
@@ -65,6 +80,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     scaler: torch.amp.GradScaler
+    fixed: frozenset[str] = frozenset()  # weights that never learn
     epoch: int = 0  # finished epochs
     step: int = 0  # finished steps of the one that is going on
     loss_sums: list[float] = field(default_factory=list)  # over these steps, of each of LOSSES
@@ -86,15 +102,20 @@ class Run:
         self.loss_sums = [before + loss for before, loss in zip(self.loss_sums or [0.0] * len(losses), losses, strict=True)]
         self.step += 1
 
+    def without_fixed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Those that a run has changed; the others are as the network was built."""
+        return {name: value for name, value in weights.items() if name.removeprefix("module.") not in self.fixed}
+
     def state(self) -> dict[str, Any]:
         """All of it, as plain values and tensors that `torch.load(weights_only=True)` reads."""
-        parts = {name: getattr(self, name).state_dict() for name in self.MODULES}
+        parts = {name: self.without_fixed(getattr(self, name).state_dict()) for name in self.MODULES}
         return {**parts, **{name: getattr(self, name) for name in self.PLAIN}}
 
     def restore(self, state: dict[str, Any]) -> None:
         try:
             for name in self.MODULES:
-                getattr(self, name).load_state_dict(state[name])
+                part = getattr(self, name)
+                part.load_state_dict({**(part.state_dict() if name in ("network", "average") else {}), **state[name]})
             for name in self.PLAIN:
                 setattr(self, name, state[name])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -104,8 +125,10 @@ class Run:
 
 
 def begin_run(network: Network, recipe: Recipe, steps_per_epoch: int, num_epochs: int, precision: str = "float32") -> Run:
-    """A run at its first step."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    """A run at its first step. What learns in no phase, or was built not to, is fixed."""
+    learning = dict(learning_in(network, [pattern for phase in recipe.phases for pattern in phase.learns] or ["*"]))
+    fixed = frozenset(name for name, _ in network.named_parameters()) - set(learning)
+    parameters = list(learning.values())
     if recipe.optimizer == "adamw":
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(
             parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True
@@ -115,19 +138,41 @@ def begin_run(network: Network, recipe: Recipe, steps_per_epoch: int, num_epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(recipe, steps_per_epoch, num_epochs))
     average = AveragedModel(network, avg_fn=moving_average(recipe.ema), use_buffers=True)
     device = next(network.parameters()).device
-    return Run(network, average, optimizer, schedule, torch.amp.GradScaler(device.type, enabled=precision == "float16"))
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+    return Run(network, average, optimizer, schedule, scaler, fixed)
+
+
+def learning_in(network: nn.Module, patterns: Sequence[str]) -> Iterator[tuple[str, nn.Parameter]]:
+    """The weights that may learn and whose names one of the patterns fits."""
+    for pattern in patterns:
+        if not any(fnmatch(name, pattern) for name, _ in network.named_parameters()):
+            raise UserError(f"training.phases: the network has no weights '{pattern}'; there are such as {_first(network)}")
+    for name, weight in network.named_parameters():
+        if weight.requires_grad and any(fnmatch(name, pattern) for pattern in patterns):
+            yield name, weight
+
+
+def _first(network: nn.Module) -> str:
+    return next(name for name, _ in network.named_parameters())
 
 
 def learning_rate_factor(recipe: Recipe, steps_per_epoch: int, num_epochs: int) -> Callable[[int], float]:
-    """step -> what the learning rate is multiplied by."""
-    warmup, total = recipe.warmup_epochs * steps_per_epoch, num_epochs * steps_per_epoch
+    """step -> what the learning rate is multiplied by; each phase warms up, and cools down, by itself."""
+    begins = [phase.after for phase in recipe.phases] or [0]
+    warmup = recipe.warmup_epochs * steps_per_epoch
 
     def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
+        epoch = step // steps_per_epoch
+        phase = recipe.phase(epoch)
+        begin = phase.after if phase else 0
+        share = phase.lr / recipe.lr if phase else 1.0
+        end = min([other for other in begins if other > begin], default=num_epochs)
+        done, total = step - begin * steps_per_epoch, (end - begin) * steps_per_epoch
+        if done < warmup:
+            return share * (done + 1) / (warmup + 1)
         if recipe.scheduler == "steplr":
-            return recipe.gamma ** (step // (recipe.step_size * steps_per_epoch))
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+            return share * recipe.gamma ** (done // (recipe.step_size * steps_per_epoch))
+        return share * 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1, total - warmup)))
 
     return factor
 
@@ -153,18 +198,49 @@ class Trainer:
         team: Team = ALONE,
         precision: str = "float32",
         augmentation: Augmentation = NO_AUGMENTATION,
+        compiles: bool = False,
     ) -> None:
         self.run, self.recipe, self.seed, self.team, self.augmentation = run, recipe, seed, team, augmentation
+        self.compiles = compiles
         self.device = next(run.network.parameters()).device
         self.precision = PRECISIONS[precision]
         self.parts, self.pictures_a_second = recipe.accumulation, 0.0
         self.weights = torch.tensor([1.0, recipe.mask_weight, recipe.gaze_weight], device=self.device)
+        self.learning = [weight for weight in run.network.parameters() if weight.requires_grad]
+        self.phase: Phase | None = None
+        self.enter(recipe.phase(run.epoch))
+
+    def enter_phase(self) -> bool:
+        """Whether another phase begins with the epoch that comes."""
+        phase = self.recipe.phase(self.run.epoch)
+        begins = phase is not self.phase
+        if begins:
+            self.enter(phase)
+        return begins
+
+    def enter(self, phase: Phase | None) -> None:
+        """From here on only what the phase names learns; what rests has no gradients, and keeps its statistics."""
+        run, recipe = self.run, self.recipe
+        self.phase = phase
+        if phase:
+            for weight in self.learning:
+                weight.requires_grad_(True)
+            learns = {id(weight) for _, weight in learning_in(run.network, phase.learns)}
+            for weight in run.network.parameters():
+                weight.requires_grad_(id(weight) in learns)
         of_places = bool(recipe.mask_weight or recipe.gaze_weight)
-        lesson = Lesson(run.network, recipe.label_smoothing, recipe.class_weights, of_places)
-        self.lesson: nn.Module = lesson
-        if team.size > 1:
-            unused = run.network.detector.places is not None and not of_places
-            self.lesson = DistributedDataParallel(lesson, find_unused_parameters=unused)
+        self.lesson: nn.Module = Lesson(run.network, recipe.label_smoothing, recipe.class_weights, of_places)
+        if self.team.size > 1:
+            unused = run.network.places is not None and not of_places
+            self.lesson = DistributedDataParallel(self.lesson, find_unused_parameters=unused)
+        if self.compiles:
+            self.lesson.compile()
+
+    def learning_share(self) -> str:
+        """What of the network learns now, in words."""
+        sizes = [(weight.numel(), weight.requires_grad) for weight in self.run.network.parameters()]
+        learns, total = sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes)
+        return f"{learns:,} of {total:,} weights learn ({100 * learns / total:.3g} %)"
 
     def train_epoch(self, batches: Iterable[Batch], save: Callable[[], None], save_seconds: float) -> dict[str, float]:
         """The steps that are left of an epoch; `save` is called that often. Returns the mean losses of the whole epoch."""
@@ -243,9 +319,10 @@ def keep_if_best(run: Run, figures: dict[str, float]) -> None:
     run.history.append({"epoch": run.epoch, **figures})
     if figures["val_loss"] < best:
         run.best_epoch = run.epoch
-        run.best = copy.deepcopy(run.averaged.state_dict())
+        run.best = copy.deepcopy(run.without_fixed(run.averaged.state_dict()))
 
 
-def is_stale(run: Run, patience: int) -> bool:
-    """Whether validation has not improved for `patience` epochs."""
-    return run.epoch - run.best_epoch >= patience
+def is_stale(run: Run, recipe: Recipe, patience: int) -> bool:
+    """Whether validation has not improved for `patience` epochs of the last phase."""
+    last = recipe.phases[-1].after if recipe.phases else 0
+    return run.epoch - max(run.best_epoch, last) >= patience

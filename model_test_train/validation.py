@@ -42,7 +42,7 @@ class Validation:
 def validate(network: Network, samples: Samples, videos: list[Video], workers: int, team: Team) -> Validation:
     """Each of the team judges its share; all of them have the result."""
     batches = picture_batches(team.share(samples), network.input, BATCH, workers)
-    probabilities = np.array(team.gather(fake_probabilities(network, network.input, batches).tolist()))
+    probabilities = np.array(team.gather(fake_probabilities(network, batches).tolist()))
     frames = [
         FrameScore(sample.video.video, sample.crop.frame, sample.crop.track, str(sample.crop.path), float(probability))
         for sample, probability in zip(samples, probabilities, strict=True)

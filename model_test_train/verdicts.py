@@ -53,6 +53,7 @@ class FrameScore:
     track: int
     path: str
     fake_probability: float
+    told: tuple[float, ...] = ()  # what else the network tells of it
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,8 @@ def _converted(value: Any, kind: Any, name: str) -> Any:
         if not isinstance(value, list | tuple):
             raise UserError(f"{name} is {value!r}; it must be a list")
         return tuple(_converted(item, typing.get_args(kind)[0], name) for item in value)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return build(kind, value, name)
     if kind is Path and isinstance(value, str | Path):
         return from_root(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

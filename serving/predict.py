@@ -81,7 +81,7 @@ class Examiner:
     def examine_crops(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
         """Pictures of faces that are cut out already, each with a verdict of its own."""
         pictures = (torch.from_numpy(self.network.input.fit(read_crop(path)))[None] for path in paths)
-        raws = fake_probabilities(self.network, self.network.input, pictures).tolist()
+        raws = fake_probabilities(self.network, pictures).tolist()
         return [{"file": str(path), **self._verdict(raw), **self._judge()} for path, raw in zip(paths, raws, strict=True)]
 
     def _verdict(self, raw: float | None) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Examiner:
                     pictures.append(torch.from_numpy(self.network.input.fit(crop)))
                     places.append((index, tracked.track))
         batches = torch.stack(pictures).split(64) if pictures else ()
-        probabilities = fake_probabilities(self.network, self.network.input, batches)
+        probabilities = fake_probabilities(self.network, batches)
         return [
             FrameScore(path.stem, index, track, "", float(probability))
             for (index, track), probability in zip(places, probabilities, strict=True)

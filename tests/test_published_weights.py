@@ -17,9 +17,9 @@ from published_network import PublishedNetwork
 from torch import Tensor, nn
 
 from explain_model.relevancy import Carried, InsteadOfAttention
-from model_test_train.checkpoint import without_pretrained
-from model_test_train.import_checkpoint import load_published, read_weights
+from model_test_train.import_checkpoint import load_published
 from model_test_train.networks.network import build_network, read_description
+from model_test_train.networks.pretrained import read_weights
 from pipeline.errors import UserError
 from pipeline.memory import keep_memory
 from pipeline.project import CODE
@@ -29,7 +29,7 @@ CONFIG = CODE / "model_test_train/configs/explained_architecture.yaml"
 
 
 def described(**backbone: Any) -> dict[str, Any]:
-    description = without_pretrained(read_description(CONFIG))
+    description = read_description(CONFIG)
     return {**description, "backbone": {**description["backbone"], **backbone}}
 
 

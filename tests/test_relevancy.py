@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from explain_model.heatmaps import confidence, heat_of, heatmaps, peak
 from explain_model.maps import METHODS, method_for
 from explain_model.randomised import randomised
-from explain_model.relevancy import Relevancy, attention_weights, class_token_relevancy
+from explain_model.relevancy import Relevancy, attention_weights, token_relevancy
 from model_test_train.import_checkpoint import load_published
 from model_test_train.inputs import InputContract
 from model_test_train.networks.detectors import ChannelTransformer
@@ -51,7 +51,7 @@ def test_relevancy_of_a_batch_equals_the_published_rules_one_by_one(
     torch.manual_seed(0)
     network = build_network(read_description(CONFIGS / "places.yaml")).eval()
     pixels = torch.randn(count, 3, network.input.size, network.input.size)
-    found = of_sign(class_token_relevancy(network, pixels), sign)
+    found = of_sign(token_relevancy(network, pixels), sign)
     monkeypatch.setattr(Attention, "forward", attend_plainly)
     attentions = [module for module in network.modules() if isinstance(module, Attention)]
     for picture, row in zip(pixels, found, strict=True):
@@ -65,7 +65,7 @@ def test_relevancy_of_the_published_network_is_the_published_one(sign: float) ->
     ours = build_network(read_description(CONFIGS / "explained_architecture.yaml")).eval()
     load_published(ours, published.state_dict())
     pixels = 255 * torch.rand(PICTURES, 3, 224, 224)
-    found = of_sign(class_token_relevancy(ours, pixels), sign)
+    found = of_sign(token_relevancy(ours, pixels), sign)
     attentions = [block.attn for block in published.transformer.blocks]
     for picture, row in zip(pixels, found, strict=True):
         assert agree(row, published_relevancy(published, attentions, picture[None], sign))
@@ -79,7 +79,7 @@ def test_explaining_leaves_the_network_as_it_was() -> None:
     with torch.inference_mode():
         before = network(pixels)
     for name, method in METHODS.items():
-        if method.fits(network.detector):
+        if method.fits(network):
             method_for(network, name).of(network, pixels)
     with torch.inference_mode():
         assert torch.equal(network(pixels), before)
@@ -97,8 +97,6 @@ def test_attention_is_a_share_of_each_token() -> None:
 
 class Brightness(nn.Module):
     """A backbone that only sees how bright each of 8 x 8 places is."""
-
-    stride, channels = 8, 1
 
     def forward(self, pixels: Tensor) -> Tensor:
         return nn.functional.avg_pool2d(pixels.mean(1, keepdim=True), 8)
@@ -145,7 +143,7 @@ def mass_at(maps: Tensor, x: int, y: int) -> float:
 
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (40, 16), (56, 56)])
 def test_the_heat_lies_on_the_place_that_decides(x: int, y: int) -> None:
-    network = Network(Brightness(), LooksAtTheBrightPlace(), CONTRACT)  # type: ignore[arg-type]
+    network = Network(Brightness(), LooksAtTheBrightPlace(), CONTRACT, (8, 8))  # type: ignore[arg-type]
     crop = bright_at(x, y)
     (heat,) = heatmaps(network, [crop], [True])
     assert heat.spoke_for.shape == heat.spoke_against.shape == (64, 64)
@@ -172,7 +170,7 @@ def of_mixtures() -> Network:
     sizes = {"tokens": 64, "depth": 2, "heads": 2, "dim_head": 16, "mlp_dim": 32, "dropout": 0.0, "emb_dropout": 0.0}
     detector = ChannelTransformer(8, (8, 8), **sizes)  # type: ignore[arg-type]
     nn.init.zeros_(detector.patch_to_embedding.bias)  # type: ignore[arg-type]
-    return Network(Mixtures(), detector, CONTRACT).eval()  # type: ignore[arg-type]
+    return Network(Mixtures(), detector, CONTRACT, (8, 8)).eval()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (40, 16), (56, 56)])
@@ -191,7 +189,7 @@ def test_of_tokens_that_are_no_places_the_published_picture_misses_the_place_tha
 
 def test_a_method_that_the_network_has_nothing_for_is_refused_by_name() -> None:
     network = build_network(read_description(CONFIGS / "places.yaml")).eval()
-    with pytest.raises(UserError, match="--method published: PlaceTransformer .* there are: relevancy, raw_attention"):
+    with pytest.raises(UserError, match="--method published: PlaceTransformer .* there are: best, relevancy, raw_attention"):
         method_for(network, "published")
 
 

@@ -293,8 +293,8 @@ def test_the_best_epoch_is_kept_not_the_last_and_patience_counts_from_it() -> No
         kept.append(copy.deepcopy(run.best["0.bias"][0].item()))
     assert run.best_epoch == 2
     assert kept[-1] == pytest.approx(0.3)
-    assert is_stale(run, patience=2)
-    assert not is_stale(run, patience=3)
+    assert is_stale(run, recipe(), patience=2)
+    assert not is_stale(run, recipe(), patience=3)
 
 
 def test_learning_rates_warm_up_and_then_fall_as_the_schedule_says() -> None:

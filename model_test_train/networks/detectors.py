@@ -3,26 +3,40 @@
 A detector whose tokens are places can also be asked about each place; training does so where masks tell what was changed.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
+from model_test_train.networks.registry import detector
 from model_test_train.networks.transformer import Transformer
-from pipeline.errors import UserError
 
 
-class Detector(nn.Module):
-    """`places`: (h, w) where each token is a place in the picture, None where tokens are something else."""
+@detector("linear")
+class Linear(nn.Module):
+    """The mean of all places, weighed channel by channel."""
 
-    places: tuple[int, int] | None = None
+    def __init__(self, channels: int, grid: tuple[int, int], dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.to_logit = nn.Linear(channels, 1)
 
-    def judge_places(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The picture's logit (b,), a logit for each place (b, h, w): was it changed?, and its weight in the verdict."""
-        raise TypeError(f"the tokens of {type(self).__name__} are no places")
+    def forward(self, features: Tensor) -> Tensor:
+        return self.to_logit(self.dropout(features.mean((2, 3)))).squeeze(-1)
 
 
-class PlaceTransformer(Detector):
+@detector("mlp")
+class Mlp(nn.Module):
+    """The mean of all places, through a layer between."""
+
+    def __init__(self, channels: int, grid: tuple[int, int], dim: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(channels, dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(dim, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features.mean((2, 3))).squeeze(-1)
+
+
+@detector("place_transformer")
+class PlaceTransformer(nn.Module):
     """A token a place: attention between them says where the network looked."""
 
     def __init__(
@@ -51,6 +65,7 @@ class PlaceTransformer(Detector):
         return self._verdict(self._tokens(self._places(features)))
 
     def judge_places(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The picture's logit (b,), a logit for each place (b, h, w): was it changed?, and its weight in the verdict."""
         places = self._places(features)
         tokens = self._tokens(places)
         of_each = self.to_place_logit(places).squeeze(-1), self.transformer.gaze(tokens)[:, 1:]
@@ -67,7 +82,8 @@ class PlaceTransformer(Detector):
         return self.to_logit(self.norm(self.transformer(tokens))).squeeze(-1)
 
 
-class ChannelTransformer(Detector):
+@detector("channel_transformer")
+class ChannelTransformer(nn.Module):
     """The published detector: each token is a learned mixture of channels, its numbers are that mixture's map (h w)."""
 
     def __init__(
@@ -97,16 +113,3 @@ class ChannelTransformer(Detector):
         tokens = self.patch_to_embedding(by_place)  # (b, tokens, h w)
         tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), 1) + self.pos_embedding
         return self.mlp_head(self.transformer(self.dropout(tokens))).squeeze(-1)
-
-
-DETECTORS: dict[str, Callable[..., Detector]] = {
-    "place_transformer": PlaceTransformer,
-    "channel_transformer": ChannelTransformer,
-}
-
-
-def build_detector(name: str, channels: int, grid: tuple[int, int], **options: object) -> Detector:
-    """The detector of that name; its options are the further lines of the YAML's `detector`."""
-    if name not in DETECTORS:
-        raise UserError(f"detector '{name}' is unknown; there are: {', '.join(DETECTORS)}")
-    return DETECTORS[name](channels, grid, **options)

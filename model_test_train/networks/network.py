@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from model_test_train.inputs import InputContract
-from model_test_train.networks.backbones import Backbone, build_backbone
-from model_test_train.networks.detectors import Detector, build_detector
+from model_test_train.networks.registry import BACKBONES, DETECTORS, build_part
 from pipeline.errors import UserError
 from pipeline.params import build, read_yaml
 
@@ -17,43 +17,100 @@ SECTIONS = ("backbone", "detector", "input", "augmentation", "training")
 class Network(nn.Module):
     """Pixels that `input` prepared (b, 3, size, size) -> a logit each (b,); positive means fake."""
 
-    def __init__(self, backbone: Backbone, detector: Detector, input: InputContract) -> None:
+    def __init__(self, backbone: nn.Module, detector: nn.Module, input: InputContract, grid: tuple[int, int]) -> None:
         super().__init__()
         self.backbone = backbone
         self.detector = detector
         self.input = input
+        self.grid = grid  # (h, w) of the backbone's feature map
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.detector(self.backbone(pixels))
 
+    @property
+    def places(self) -> tuple[int, int] | None:
+        """(h, w) of a detector whose tokens are places, which can be asked about each of them."""
+        places: Any = getattr(self.detector, "places", None)
+        return places
+
     def judge_places(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The logits, and of every place (b, h, w) logit and weight, of a network whose detector has places."""
-        return self.detector.judge_places(self.backbone(pixels))
+        """The logits, and of every place (b, h, w) logit and weight."""
+        judge: Any = self.detector.judge_places
+        return judge(self.backbone(pixels))
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What the detector can tell of a picture beside its logit."""
+        told: Any = getattr(self.detector, "told", ())
+        return told
+
+    def tell(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits (b,), and what else there is to tell (b, told)."""
+        features = self.backbone(pixels)
+        logits, tell = self.detector(features), getattr(self.detector, "tell", None)
+        return logits, tell(features) if tell else logits.new_zeros(len(logits), 0)
+
+    def train(self, mode: bool = True) -> "Network":
+        """Whatever has weights of which none learns keeps its statistics, and drops nothing."""
+        super().train(mode)
+        if mode:
+            _rest(self)
+        return self
+
+
+def _rest(module: nn.Module) -> None:
+    weights = list(module.parameters())
+    if weights and not any(weight.requires_grad for weight in weights):
+        module.eval()
+        return
+    for part in module.children():
+        _rest(part)
 
 
 def build_network(description: dict[str, Any]) -> Network:
     """What a network's YAML describes -> the network with fresh weights (or those its `pretrained` names)."""
+    network = empty_network(description, description["backbone"].get("pretrained"))
+    if meet := getattr(network.detector, "meet", None):
+        meet(network.backbone)
+    return network
+
+
+def empty_network(description: dict[str, Any], pretrained: Any = False) -> Network:
+    """The same network, to be filled with a checkpoint's weights."""
     contract = build(InputContract, description["input"], "input")
-    backbone = _build_part("backbone", description, build_backbone)
-    side = contract.size // backbone.stride
-    detector = _build_part("detector", description, build_detector, channels=backbone.channels, grid=(side, side))
-    return Network(backbone, detector, contract)
+    section = dict(description["backbone"])
+    if "pretrained" in section:
+        section["pretrained"] = pretrained
+    backbone = build_part(BACKBONES, "backbone", section, contract.size)
+    channels, *grid = _shape(backbone, contract.size)
+    detector = build_part(DETECTORS, "detector", description["detector"], channels, tuple(grid))
+    return Network(backbone, detector, contract, (grid[0], grid[1]))
+
+
+@torch.no_grad()
+def _shape(backbone: nn.Module, size: int) -> tuple[int, ...]:
+    """Channels, height and width of its feature map."""
+    return tuple(backbone.eval()(torch.zeros(1, 3, size, size)).shape[1:])
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """A network's YAML, with its sections checked to be there."""
-    description = read_yaml(path)
+    """A network's YAML, put over the one that it `extends`, with its sections checked to be there."""
+    description = _extended(path, ())
     for section in SECTIONS:
         if not isinstance(description.get(section), dict):
             raise UserError(f"{path}: section '{section}' is missing")
     return {section: description[section] for section in SECTIONS}
 
 
-def _build_part(part: str, description: dict[str, Any], builder: Any, **given: Any) -> Any:
-    options = dict(description[part])
-    if "name" not in options:
-        raise UserError(f"{part}.name is missing")
-    try:
-        return builder(options.pop("name"), **given, **options)
-    except TypeError as error:  # an option that the part does not take, or one it lacks
-        raise UserError(f"{part}: {str(error).split('() ')[-1]}") from error
+def _extended(path: Path, coming_from: tuple[Path, ...]) -> dict[str, Any]:
+    """Section by section, line by line."""
+    if path.resolve() in coming_from:
+        raise UserError(f"{path} extends itself")
+    description = read_yaml(path)
+    if not (extends := description.pop("extends", None)):
+        return description
+    base = _extended(path.parent / str(extends), (*coming_from, path.resolve()))
+    for name, section in description.items():
+        both_mappings = isinstance(section, dict) and isinstance(base.get(name), dict)
+        base[name] = {**base[name], **section} if both_mappings else section
+    return base

@@ -3,11 +3,27 @@
 The names of the parts are those of the published implementation, so that its weights can be read.
 """
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What is read of a transformer's last tokens, as an explanation must know: the class token, or the mean of the places."""
+
+    prefix: int = 1  # tokens before the places, or mixtures; the first is the class token
+    of_class_token: bool = True
+
+    def row(self, count: int) -> Tensor:
+        """What the verdict owes to each of the last tokens (1, count)."""
+        if self.of_class_token:
+            return torch.eye(1, count)
+        places = count - self.prefix
+        return torch.cat((torch.zeros(1, self.prefix), torch.full((1, places), 1 / places)), 1)
 
 
 class Attention(nn.Module):

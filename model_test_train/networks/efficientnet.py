@@ -1,0 +1,52 @@
+"""EfficientNet as the published checkpoints name its weights."""
+
+from contextlib import nullcontext
+from functools import partial
+
+import torch
+from efficientnet_pytorch import EfficientNet
+from torch import Tensor, nn
+
+from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained
+from model_test_train.networks.registry import backbone
+
+
+class PublishedEfficientNet(nn.Module):
+    """Only the last blocks, and what follows, learn.
+
+    What is frozen has no gradients and keeps its statistics. The published training freezes the same blocks, but lets the
+    layer before them learn, and so has to go through all of them backwards.
+    """
+
+    def __init__(self, variant: str, size: int, trainable_blocks: int, pretrained: Pretrained) -> None:
+        super().__init__()
+        self.efficient_net = EfficientNet.from_name(f"efficientnet-{variant}")
+        load_pretrained(self.efficient_net, pretrained, source(variant))
+        net = self.efficient_net
+        self.first_to_learn = len(net._blocks) - trainable_blocks
+        unused = net._fc  # but published checkpoints hold its weights
+        for part in (net._conv_stem, net._bn0, *net._blocks[: self.first_to_learn], unused):
+            part.requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        net, count = self.efficient_net, len(self.efficient_net._blocks)
+        with torch.no_grad() if self.training else nullcontext():
+            features = net._swish(net._bn0(net._conv_stem(pixels)))
+            for block in net._blocks[: self.first_to_learn]:
+                features = block(features)
+        for number, block in enumerate(net._blocks[self.first_to_learn :], self.first_to_learn):
+            features = block(features, drop_connect_rate=net._global_params.drop_connect_rate * number / count)
+        return net._swish(net._bn1(net._conv_head(features)))
+
+
+def source(variant: str) -> Source:
+    name = f"efficientnet-{variant}"
+
+    def download() -> Weights:
+        return EfficientNet.from_pretrained(name).state_dict()
+
+    return Source(f"efficientnet-pytorch/{name}", "https://github.com/lukemelas/EfficientNet-PyTorch/releases", download)
+
+
+for variant in ("b0", "b7"):
+    backbone(f"efficientnet-{variant}")(partial(PublishedEfficientNet, variant))

@@ -1,0 +1,60 @@
+"""The shelf of networks: each file of this folder puts its backbones and detectors on it, under the names that YAMLs use."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from model_test_train import networks
+from pipeline.errors import UserError
+
+Builder = Callable[..., nn.Module]
+BACKBONES: dict[str, Builder] = {}
+DETECTORS: dict[str, Builder] = {}
+
+
+def backbone(name: str) -> Callable[[Builder], Builder]:
+    """Prepared pixels (b, 3, size, size) -> a feature map (b, channels, h, w); built from size and the section's further lines.
+
+    A name that ends in `/` is of a family: what follows it comes first among the arguments.
+    """
+    return _shelved(BACKBONES, name)
+
+
+def detector(name: str) -> Callable[[Builder], Builder]:
+    """A feature map -> a logit each (b,); built from its channels, its (h, w) and the section's further lines."""
+    return _shelved(DETECTORS, name)
+
+
+def _shelved(shelf: dict[str, Builder], name: str) -> Callable[[Builder], Builder]:
+    def put(builder: Builder) -> Builder:
+        shelf[name] = builder
+        return builder
+
+    return put
+
+
+def find(shelf: dict[str, Builder], kind: str, name: str) -> tuple[Builder, tuple[str, ...]]:
+    """Who builds what has that name, and what of the name it is told."""
+    for module in pkgutil.iter_modules(networks.__path__):
+        importlib.import_module(f"{networks.__name__}.{module.name}")
+    family, slash, member = name.partition("/")
+    key = family + slash
+    if key not in shelf:
+        known = ", ".join(f"{one}<name>" if one.endswith("/") else one for one in sorted(shelf))
+        raise UserError(f"{kind} '{name}' is unknown; there are: {known}")
+    return shelf[key], (member,) if slash else ()
+
+
+def build_part(shelf: dict[str, Builder], kind: str, section: dict[str, Any], *given: Any) -> nn.Module:
+    """What a section of a network's YAML describes."""
+    options = dict(section)
+    if not isinstance(name := options.pop("name", None), str):
+        raise UserError(f"{kind}.name is missing")
+    builder, member = find(shelf, kind, name)
+    try:
+        return builder(*member, *given, **options)
+    except TypeError as error:  # an option that the part does not take, or one it lacks
+        raise UserError(f"{kind}: {str(error).split('() ')[-1]}") from error

@@ -1,0 +1,65 @@
+"""Any network of timm as a backbone: `timm/<name>`."""
+
+from functools import partial
+from typing import Any
+
+import timm
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained
+from model_test_train.networks.registry import backbone
+from model_test_train.networks.transformer import Tokens
+from pipeline.errors import UserError
+
+
+@backbone("timm/")
+class TimmFeatures(nn.Module):
+    """The first stages of a timm network, down to the last feature map of the wanted stride; what follows is cut off."""
+
+    def __init__(
+        self, model: str, size: int, stride: int, pretrained: Pretrained, residual_gain: float = 0.0, **options: object
+    ) -> None:
+        super().__init__()
+        self.residual_gain = residual_gain
+        if residual_gain:
+            options["in_chans"] = 6
+        if model.split(".")[0] not in timm.list_models():
+            raise UserError(f"backbone 'timm/{model}' is not among timm {timm.__version__}'s networks")
+        self.net = timm.create_model(model, pretrained=False, num_classes=0, **options)
+        load_pretrained(self.net, pretrained, source(model, self.net))
+        strides = [info["reduction"] for info in self.net.feature_info]
+        if stride not in strides:
+            raise UserError(f"backbone 'timm/{model}' has no feature map at stride {stride}; it has: {strides}")
+        self.level = len(strides) - 1 - strides[::-1].index(stride)
+        self.net.prune_intermediate_layers([self.level], prune_norm=True, prune_head=True)
+        if isinstance(self.net, VisionTransformer):
+            self.tokens = Tokens(self.net.num_prefix_tokens, of_class_token=False)
+            self.token_grid = self.net.patch_embed.grid_size
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        if self.residual_gain:
+            pixels = torch.cat((pixels, residual(pixels, self.residual_gain)), 1)
+        return self.net.forward_intermediates(
+            pixels, indices=[self.level], stop_early=True, intermediates_only=True, output_fmt="NCHW"
+        )[0]
+
+
+def residual(pixels: Tensor, gain: float) -> Tensor:
+    """What a pixel differs in from its neighbours, made large: the grain that a manipulation smooths or doubles.
+
+    In the picture itself it is so faint beside light and shape that a network trained from scratch is slow to find it.
+    """
+    around = nn.functional.avg_pool2d(nn.functional.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return (gain * (pixels - around)).clamp(-3, 3)
+
+
+def source(model: str, net: nn.Module) -> Source:
+    card: Any = net.pretrained_cfg
+    page = f"https://huggingface.co/{card['hf_hub_id']}" if card.get("hf_hub_id") else card.get("url") or "its authors"
+    return Source(f"timm/{model}", page, partial(download, model))
+
+
+def download(model: str) -> Weights:
+    return timm.create_model(model, pretrained=True, num_classes=0).state_dict()
