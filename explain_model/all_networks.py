@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from explain_model.network_costs import COSTS, measured_costs
+from explain_model.networks_page import write_page
+from explain_model.samples import read_samples
 from model_test_train.networks.network import read_description
 from model_test_train.plots import plt, save_figure, told
 from pipeline.commands import run_command
 from pipeline.errors import UserError, run
+from pipeline.index import read_index
 from pipeline.outputs import write_csv, write_json, write_text
 from pipeline.params import load_params, setting, spellings
 from pipeline.project import from_root
+from preprocessing.crops import read_crops
 
 FIGURES = ("auc", "auc_low", "auc_high", "accuracy", "peak_in_mask", "map")
 COLUMNS = ("network", "backbone", "detector", *COSTS, "videos", *FIGURES)
@@ -44,9 +48,15 @@ def train_test_and_explain(config: Path, num_epochs: int, data: Sequence[object]
     run_command("model_test_train/train_model.py", "--config", config, *epochs, *data, "--output_path", models)
     run_command("model_test_train/test_model.py", "--model_path", model, *data, "--output_path", results / "tests")
     tested = ("--model_path", model, "--tests", results / "tests", *data)
-    run_command("explain_model/explain_model.py", *tested, "--output_path", results / "explanation")
+    same_faces = ("--samples", reference) if (reference := reference_samples()) else ()
+    run_command("explain_model/explain_model.py", *tested, *same_faces, "--output_path", results / "explanation")
     trust = ("--methods", "[best]", "--road_faces", 0, "--output_path", results / "explanation_evaluation")
     run_command("explain_model/evaluate_explanations.py", *tested, *trust)
+
+
+def reference_samples() -> Path | None:
+    """Which faces are explained: those of the pipeline's own network, so that all can be seen side by side."""
+    return next(iter(sorted(from_root("results/tests").glob("samples_list_*.csv"))), None)
 
 
 def folders(name: str) -> tuple[Path, Path]:
@@ -135,8 +145,13 @@ def main() -> None:
     rows = [row for row in map(row_of, configs) if row]
     if not rows:
         raise UserError("none of these networks was tested; leave --table out")
-    write_table(from_root("results/networks_table"), rows)
+    table = from_root("results/networks_table")
+    write_table(table, rows)
+    reference, tests = reference_samples(), from_root("results/tests")
+    samples = read_samples(reference, tests, read_index(given.index), read_crops(given.crops)) if reference else []
+    write_page(table, rows, samples)
     print(as_markdown(rows), end="")
+    print(f"open {table / 'index.html'}")
 
 
 def chosen(folder: Path, names: Sequence[str] | None) -> list[Path]:

@@ -41,6 +41,11 @@ def font(size: int, weight: str = "normal") -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(findfont(FontProperties(family="DejaVu Sans", weight=weight)), size)
 
 
+def write_figure(path: Path, figure: Image.Image) -> None:
+    with aside(path) as unfinished:
+        unfinished.write_bytes(encode_png(np.asarray(figure)))
+
+
 class Panels:
     """Square pictures side by side, each under its title; a scale of heat at their right, and room for words above."""
 
@@ -64,15 +69,17 @@ class Panels:
         return GAP + number * (PANEL + GAP)
 
     def draw(self, path: Path, sample: ExplainedSample, facts: str, pictures: Sequence[np.ndarray]) -> None:
+        colour = RIGHT if sample.outcome[0] == "T" else WRONG
+        write_figure(path, self.filled(f"{sample.outcome}: {OUTCOMES[sample.outcome]}", colour, facts, pictures))
+
+    def filled(self, headline: str, colour: str, facts: str, pictures: Sequence[np.ndarray]) -> Image.Image:
         figure = self.blank.copy()
         draw = ImageDraw.Draw(figure)
-        colour = RIGHT if sample.outcome[0] == "T" else WRONG
-        draw.text((GAP, 9), f"{sample.outcome}: {OUTCOMES[sample.outcome]}", colour, font(15, "bold"))
+        draw.text((GAP, 9), headline, colour, font(15, "bold"))
         draw.multiline_text((GAP, 38), facts, INK, font(12), spacing=4)
         for number, picture in enumerate(pictures):
             figure.paste(Image.fromarray(picture), (self.left_of(number), TOP))
-        with aside(path) as unfinished:
-            unfinished.write_bytes(encode_png(np.asarray(figure)))
+        return figure
 
     def face(self, crop: np.ndarray) -> np.ndarray:
         """As large as a panel, whatever its own size; a crop that is no square keeps its shape."""

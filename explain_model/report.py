@@ -17,7 +17,6 @@ from pipeline.outputs import write_text
 from pipeline.params import PathFlag, read_command_line, setting
 from pipeline.project import from_root
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
 WEBP_QUALITY = 82
 PAIRS_PER_METHOD = 4  # of the gallery's faces, shown beside their originals
 PLOTS = ("roc_curve", "precision_recall", "histogram", "calibration", "confusion")
@@ -85,6 +84,19 @@ def stages(dvc_yaml: Path) -> list[dict[str, str]]:
     return [{"name": name, "desc": stage.get("desc", "")} for name, stage in listed.items() if "matrix" not in stage]
 
 
+def template(name: str) -> jinja2.Template:
+    """A page of this folder, which knows how to write a figure with its interval."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["interval"] = lambda figure: jinja2.utils.markupsafe.Markup(interval(figure))
+    return environment.get_template(name)
+
+
 def interval(figure: dict[str, float | None] | None) -> str:
     """A figure with its interval, in words for a table."""
     if not figure or figure["value"] is None:
@@ -106,10 +118,8 @@ def main() -> None:
         evaluation=PathFlag("results/explanation_evaluation", "what the stage evaluate_explanations left"),
         output_path=PathFlag("results/report", "where the page goes"),
     )
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["interval"] = lambda figure: jinja2.utils.markupsafe.Markup(interval(figure))
     cards = gallery(paths.explanation, params.samples_per_method)
-    page = environment.from_string(TEMPLATE.read_text()).render(
+    page = template("report.html.j2").render(
         stages=stages(from_root("dvc.yaml")),
         protocol=read_json(paths.tests / "protocol.json"),
         measured=read_json(paths.tests / "metrics.json"),

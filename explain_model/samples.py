@@ -42,7 +42,7 @@ class ExplainedSample:
 
 
 def read_samples(path: Path, tests: Path, videos: list[Video], crops: list[Crop]) -> list[ExplainedSample]:
-    """The samples table of test -> samples; verdicts come from the tables beside it, never from a path."""
+    """A samples table -> samples; verdicts and probabilities come from the tables of the network's own test."""
     frames = {row["path"]: row for row in read_table(tests / "frames.csv")}
     verdicts = {row["video"]: row for row in read_table(tests / "videos.csv")}
     by_name = {video.video: video for video in videos}
@@ -52,13 +52,14 @@ def read_samples(path: Path, tests: Path, videos: list[Video], crops: list[Crop]
         crop_path = f"{row['video_name']}/{row['example_file_name']}"
         if crop_path not in frames or crop_path not in by_path:
             raise UserError(f"{path}: {crop_path} is not among the crops that were tested; `dvc repro test` writes both anew")
-        verdict = verdicts[frames[crop_path]["video"]]
+        frame = frames[crop_path]
+        verdict = verdicts[frame["video"]]
         samples.append(
             ExplainedSample(
                 by_name[verdict["video"]],
                 by_path[crop_path],
-                float(row["video_prob"]),
-                float(row["high_low_prob"]),
+                float(verdict["fake_probability"]),
+                float(frame["fake_probability"]),
                 verdict["verdict"],
                 verdict["outcome"],
             )

@@ -136,17 +136,30 @@ def main() -> None:
         raise UserError(f"no crops of {params.split} videos in {paths.crops}; `dvc repro extract_crops` makes them")
     rule = rule_of(checkpoint, params)
     verdicts = judge_videos(videos, score_frames(network, samples, params), rule)
-    write_verdicts(paths.output_path, checkpoint.name, params, verdicts, rule, network.told)
     facts = protocol(checkpoint, paths.model_path, paths.index, params, rule)
+    say(write_tests(paths.output_path, checkpoint, facts, verdicts, rule, params, network.told), checkpoint)
+
+
+def write_tests(
+    folder: Path,
+    checkpoint: Checkpoint,
+    facts: dict[str, Any],
+    verdicts: list[Verdict],
+    rule: Rule,
+    params: Params,
+    told: Sequence[str],
+) -> dict[str, Any]:
+    """Verdicts, figures and plots; returns the figures."""
+    write_verdicts(folder, checkpoint.name, params, verdicts, rule, told)
     no_verdict = [verdict.video.video for verdict in verdicts if verdict.verdict == NO_VERDICT]
-    write_json(paths.output_path / "protocol.json", {**facts, "no_verdict": no_verdict})
+    write_json(folder / "protocol.json", {**facts, "no_verdict": no_verdict})
     measured = measure_tests(verdicts, rule, params)
     measured["calibration"] = calibration_figures(checkpoint, verdicts, params.calibration)
-    write_json(paths.output_path / "metrics.json", measured)
-    write_json(paths.output_path / "test_metrics.json", summary(measured))
+    write_json(folder / "metrics.json", measured)
+    write_json(folder / "test_metrics.json", summary(measured))
     raw = np.array([v.raw_probability for v in verdicts if v.raw_probability is not None]) if checkpoint.calibration else None
-    draw_all(paths.output_path, judged_videos(verdicts), measured, facts, raw)
-    say(measured, checkpoint)
+    draw_all(folder, judged_videos(verdicts), measured, facts, raw)
+    return measured
 
 
 def summary(measured: dict[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Verdict(nn.Module):
 
 def test_a_verdict_falls_with_the_places_that_made_it_and_comes_back_with_them() -> None:
     contract = InputContract(64, "rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3, "stretch")
-    network = Network(TopLeft(), Verdict(), contract)  # type: ignore[arg-type]
+    network = Network(TopLeft(), Verdict(), contract, (8, 8))
     picture = np.full((64, 64, 3), 10, np.uint8)
     picture[:16, :16] = 250
     heat = torch.zeros(8, 8)

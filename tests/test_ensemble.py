@@ -1,0 +1,175 @@
+"""Ensembles: that the search finds the best weights, that nobody is in two folds, and that members' votes are told."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import SMALL, Project
+from scipy.optimize import minimize
+from sklearn.metrics import log_loss, roc_auc_score
+
+from model_test_train.fusion import WAYS, Array, Faces, Fused, loss
+from model_test_train.weight_search import fit, folds, out_of_fold, scaled, searched
+
+FRAMES, TRIALS = 4, 200
+
+
+def simulated(qualities: list[float], copies: bool = False, videos: int = 400) -> Faces:
+    """Members that see each face's truth through noise of their own, or all through the same; two videos a person."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(videos) % 2
+    truth = np.repeat(labels, FRAMES)[:, None] * 2 - 1.0
+    noise = rng.normal(size=(videos * FRAMES, 1 if copies else len(qualities)))
+    logits = truth * (qualities[0] if copies else np.array(qualities)) + noise
+    logits = np.repeat(logits, len(qualities), 1) if copies else logits
+    return Faces(logits, np.arange(0, videos * FRAMES, FRAMES), np.arange(videos), labels, np.arange(videos) // 2)
+
+
+def auc(faces: Faces, probabilities: Array) -> float:
+    return float(roc_auc_score(faces.labels, probabilities))
+
+
+def weighted_loss(faces: Faces, weights: Array) -> float:
+    weights = np.abs(weights) / np.abs(weights).sum()
+    return loss(faces.labels, faces.judged(scaled(Fused("average", {"weights": weights}), faces)(faces.logits)))
+
+
+@pytest.mark.parametrize("qualities", [[1.0, 0.5, 0.2], [0.6, 0.5]])
+def test_the_search_finds_the_best_weights(qualities: list[float]) -> None:
+    faces = simulated(qualities)
+    found = searched("average", faces, TRIALS, seed=0, journal=None).facts["weights"]
+    best = minimize(lambda weights: weighted_loss(faces, weights), np.ones(len(qualities)), method="Nelder-Mead").x
+    assert sum(found) == pytest.approx(1)
+    assert np.abs(np.array(found) - np.abs(best) / np.abs(best).sum()).max() < 0.05
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_together_they_beat_the_best_member_where_errors_are_independent_and_not_where_they_are_copies(way: str) -> None:
+    known, unseen = np.arange(400) < 200, np.arange(400) >= 200
+    for copies in (False, True):
+        faces = simulated([0.5, 0.45, 0.4], copies)
+        held_out = faces.only(unseen)
+        best = max(auc(held_out, held_out.judged(1 / (1 + np.exp(-one)))) for one in held_out.logits.T)
+        together = auc(held_out, held_out.judged(fit(way, faces.only(known), 60, seed=0)(held_out.logits)))
+        if copies:
+            assert together < best + 0.005
+        else:
+            assert together > best + 0.02
+
+
+def test_a_search_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    faces = simulated([0.6, 0.4, 0.2], videos=40)
+    whole = searched("confidence", faces, 30, seed=3, journal=None)
+    searched("confidence", faces, 23, seed=3, journal=tmp_path / "search.log")
+    assert searched("confidence", faces, 30, seed=3, journal=tmp_path / "search.log") == whole
+
+
+def test_nobody_is_on_both_sides_of_a_fold_and_every_video_is_judged_once() -> None:
+    faces = simulated([0.5, 0.4], videos=60)
+    judged = np.zeros(60, int)
+    for known, held_out in folds(faces, 5, seed=0):
+        assert not set(faces.groups[known]) & set(faces.groups[held_out])
+        assert len(set(faces.labels[held_out].tolist())) == 2
+        judged += held_out
+    assert (judged == 1).all()
+    assert not np.isnan(out_of_fold("stacking", faces, 5, 10, seed=0)).any()
+
+
+def test_the_highest_person_decides_and_a_part_of_the_videos_keeps_its_people() -> None:
+    faces = Faces(
+        logits=np.zeros((6, 1)),
+        people=np.array([0, 2, 3, 5]),  # of two, one, two and one faces
+        videos=np.array([0, 2, 3]),  # of two, one and one people
+        labels=np.array([0, 1, 0]),
+        groups=np.array([0, 1, 2]),
+    )
+    scores = np.array([0.1, 0.3, 0.9, 0.4, 0.6, 0.7])
+    assert faces.judged(scores).tolist() == pytest.approx([0.9, 0.5, 0.7])
+    assert faces.face_labels().tolist() == [0, 0, 0, 1, 1, 0]
+    part = faces.only(np.array([False, True, True]))
+    assert part.judged(scores[3:]).tolist() == pytest.approx([0.5, 0.7])
+    assert part.labels.tolist() == [1, 0]
+
+
+def test_loss_is_that_of_scikit_learn_with_classes_counting_alike() -> None:
+    labels, probabilities = np.array([0, 1, 1, 1]), np.array([0.2, 0.7, 0.9, 0.4])
+    expected = log_loss(labels, probabilities, sample_weight=[1, 1 / 3, 1 / 3, 1 / 3])
+    assert loss(labels, probabilities) == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def judged_together(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """The small corpus's network and MesoNet, as an ensemble; and what the command said."""
+    folder = tmp_path_factory.mktemp("ensemble") / "project"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    project = Project(folder, SMALL)
+    project.stage("explain_model/all_networks.py", "--names", "meso4", "--num_epochs", 1)
+    (folder / "data/networks/places").mkdir(parents=True)
+    shutil.copy(folder / "data/models/best.safetensors", folder / "data/networks/places/best.safetensors")
+    return project, project.stage("model_test_train/ensemble.py", "--members", "places,meso4")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_another_network_goes_through_all_rooms_into_the_table(judged_together: tuple[Project, str]) -> None:
+    results = judged_together[0].folder / "results"
+    (row,) = rows(results / "networks_table/networks.csv")
+    assert (row["network"], row["backbone"], row["map"]) == ("meso4", "meso4", "hires_cam")
+    assert int(row["weights"]) == 15689
+    assert float(row["pictures_a_second"]) > 0
+    assert 0 <= float(row["auc"]) <= 1
+    assert (results / "networks/meso4/explanation/explanations.csv").is_file()
+    assert "| meso4 | 0.02 |" in (results / "networks_table/networks.md").read_text()
+
+
+def test_the_page_shows_networks_and_their_ensemble_side_by_side(judged_together: tuple[Project, str]) -> None:
+    project, _ = judged_together
+    project.stage("explain_model/all_networks.py", "--names", "meso4", "--table")
+    page = (project.folder / "results/networks_table/index.html").read_text()
+    assert "trained on drawings only" in page
+    assert "average of places, meso4" in page
+    assert page.count("as each network saw it") >= 6
+
+
+def test_an_ensemble_gives_verdicts_with_its_members_votes(judged_together: tuple[Project, str]) -> None:
+    project, said = judged_together
+    results = project.folder / "results/ensembles/average"
+    votes, videos = rows(results / "votes.csv"), rows(results / "videos.csv")
+    assert {row["video"] for row in votes} == {row["video"] for row in videos if row["verdict"] != "no verdict"}
+    assert {row["places votes"] for row in votes} <= {"fake", "real"}
+    assert all(0 <= float(row["agreement"]) <= 1 for row in votes)
+    assert {"member: places", "member: meso4"} <= set(rows(results / "test_predictions.csv")[0])
+    assert json.loads((results / "protocol.json").read_text())["members"] == ["places", "meso4"]
+    assert "trained on drawings only" in said
+    assert "ensemble, average" in said
+    uncertain = {row["video"] for row in videos if row["uncertain"] == "True"}
+    assert {row["video"] for row in votes if float(row["agreement"]) < 0.6} <= uncertain
+
+
+def test_weights_are_found_again_from_stored_predictions_alone(judged_together: tuple[Project, str]) -> None:
+    project, _ = judged_together
+    ensemble = project.folder / "data/ensembles/average/ensemble.json"
+    before = json.loads(ensemble.read_text())
+    shutil.move(project.folder / "data/crops", project.folder / "data/elsewhere")
+    project.stage("model_test_train/ensemble.py", "--members", "places,meso4", "--optimize-weights")
+    shutil.move(project.folder / "data/elsewhere", project.folder / "data/crops")
+    assert json.loads(ensemble.read_text()) == before
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [("meso4,third", "no checkpoint at"), ("meso4,meso4", "must name two networks")],
+)
+def test_too_few_members_and_unknown_ones_are_refused_in_words(
+    judged_together: tuple[Project, str], members: str, told: str
+) -> None:
+    done: Any = judged_together[0].run("model_test_train/ensemble.py", "--members", members)
+    assert done.returncode == 2
+    assert told in done.stderr
