@@ -36,7 +36,7 @@ class Attentive:
         if hasattr(network.detector, "transformer"):
             with torch.no_grad():
                 features = network.backbone(pixels)
-            to_tokens = None if network.places else _to_tokens(network)
+            to_tokens = None if hasattr(network.detector, "places") else _to_tokens(network)
             return Attentive(network.detector, features, CLASS_TOKEN_FIRST, network.grid, to_tokens)
         backbone: Any = network.backbone
         return Attentive(network, pixels, backbone.tokens, backbone.token_grid, None)

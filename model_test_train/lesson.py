@@ -23,12 +23,14 @@ class Lesson(nn.Module):
         targets = labels * (1 - 2 * self.label_smoothing) + self.label_smoothing
         weights = torch.where(labels > 0.5, self.of_fake, self.of_real)
         verdict_loss = (weights * binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")).sum()
-        if place_logits is None or gaze is None:
-            return torch.stack((verdict_loss, verdict_loss.new_zeros(()), verdict_loss.new_zeros(())))
-        changed = masks.nan_to_num()
-        place_losses = binary_cross_entropy_with_logits(place_logits.float(), changed, reduction="none")
-        gaze_losses = -((gaze.float() * changed).sum((1, 2)) + 1e-4).log()
-        return torch.stack((verdict_loss, (place_losses * ~masks.isnan()).sum(), (gaze_losses * _are_to_be_seen(masks)).sum()))
+        changed, place_loss, gaze_loss = masks.nan_to_num(), verdict_loss.new_zeros(()), verdict_loss.new_zeros(())
+        if place_logits is not None:
+            place_losses = binary_cross_entropy_with_logits(place_logits.float(), changed, reduction="none")
+            place_loss = (place_losses * ~masks.isnan()).sum()
+        if gaze is not None:
+            gaze_losses = -((gaze.float() * changed).sum((1, 2)) + 1e-4).log()
+            gaze_loss = (gaze_losses * _are_to_be_seen(masks)).sum()
+        return torch.stack((verdict_loss, place_loss, gaze_loss))
 
     def _ask(self, pixels: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         return self.network.judge_places(pixels) if self.of_places else (self.network(pixels), None, None)

@@ -125,8 +125,10 @@ def prepared(
     network = build_network(description).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with_synced_norms(network, team)
     augmentation = build_augmentation(description["augmentation"])
-    if (recipe.mask_weight or recipe.gaze_weight) and not network.places:
-        raise UserError("training.mask_weight and gaze_weight must be 0: this detector's tokens are no places")
+    if recipe.mask_weight and not network.places:
+        raise UserError("training.mask_weight must be 0, or detector.of_places true: this detector's tokens are no places")
+    if recipe.gaze_weight and not hasattr(network.detector, "places"):
+        raise UserError("training.gaze_weight must be 0: this detector has no class token that looks at places")
     dataset = TrainingGroups(data.groups, network.input, network.places or (1, 1), augmentation, params.seed)
     steps = len(training_batches(dataset, recipe.batch_size, 0, params.seed, 0))
     return recipe, dataset, begin_run(network, recipe, steps, params.num_epochs, params.precision)

@@ -1,6 +1,7 @@
 """Detectors: a feature map (b, channels, h, w) -> one logit a picture (b,); positive means fake.
 
-A detector whose tokens are places can also be asked about each place; training does so where masks tell what was changed.
+A detector whose tokens are places can also be asked about each place; training does so where masks tell what was changed. With
+`of_places: true` any other's feature map is asked that too.
 """
 
 import torch

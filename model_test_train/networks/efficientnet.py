@@ -1,9 +1,7 @@
 """EfficientNet as the published checkpoints name its weights."""
 
-from contextlib import nullcontext
 from functools import partial
 
-import torch
 from efficientnet_pytorch import EfficientNet
 from torch import Tensor, nn
 
@@ -30,10 +28,9 @@ class PublishedEfficientNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         net, count = self.efficient_net, len(self.efficient_net._blocks)
-        with torch.no_grad() if self.training else nullcontext():
-            features = net._swish(net._bn0(net._conv_stem(pixels)))
-            for block in net._blocks[: self.first_to_learn]:
-                features = block(features)
+        features = net._swish(net._bn0(net._conv_stem(pixels)))
+        for block in net._blocks[: self.first_to_learn]:
+            features = block(features)
         for number, block in enumerate(net._blocks[self.first_to_learn :], self.first_to_learn):
             features = block(features, drop_connect_rate=net._global_params.drop_connect_rate * number / count)
         return net._swish(net._bn1(net._conv_head(features)))

@@ -6,6 +6,7 @@ The names of their parts are not those of the published Keras files; import_chec
 import torch
 from torch import Tensor, nn
 
+from model_test_train.networks.grain import channels, with_grain
 from model_test_train.networks.registry import backbone, detector
 
 KERAS_EPSILON = 1e-3  # of its batch norms
@@ -14,7 +15,7 @@ KERAS_EPSILON = 1e-3  # of its batch norms
 class Meso(nn.Sequential):
     """Four steps, each of a block, a batch norm and a pooling; the last pools four by four."""
 
-    def __init__(self, blocks: list[nn.Module], widths: list[int]) -> None:
+    def __init__(self, blocks: list[nn.Module], widths: list[int], residual_gain: float) -> None:
         pools = [2] * (len(blocks) - 1) + [4]
         super().__init__(
             *(
@@ -22,17 +23,22 @@ class Meso(nn.Sequential):
                 for block, width, pool in zip(blocks, widths, pools, strict=True)
             )
         )
+        self.residual_gain = residual_gain
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return super().forward(with_grain(pixels, self.residual_gain))
 
 
 @backbone("meso4")
-def meso4(size: int) -> nn.Module:
-    return Meso([seen(3, 8, 3), seen(8, 8, 5), seen(8, 16, 5), seen(16, 16, 5)], [8, 8, 16, 16])
+def meso4(size: int, residual_gain: float = 0.0) -> nn.Module:
+    blocks = [seen(channels(residual_gain), 8, 3), seen(8, 8, 5), seen(8, 16, 5), seen(16, 16, 5)]
+    return Meso(blocks, [8, 8, 16, 16], residual_gain)
 
 
 @backbone("mesoinception4")
-def mesoinception4(size: int) -> nn.Module:
-    blocks = [Inception(3, (1, 4, 4, 2)), Inception(11, (2, 4, 4, 2)), seen(12, 16, 5), seen(16, 16, 5)]
-    return Meso(blocks, [11, 12, 16, 16])
+def mesoinception4(size: int, residual_gain: float = 0.0) -> nn.Module:
+    looks = [Inception(channels(residual_gain), (1, 4, 4, 2)), Inception(11, (2, 4, 4, 2))]
+    return Meso([*looks, seen(12, 16, 5), seen(16, 16, 5)], [11, 12, 16, 16], residual_gain)
 
 
 class Inception(nn.Module):

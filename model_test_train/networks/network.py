@@ -17,26 +17,37 @@ SECTIONS = ("backbone", "detector", "input", "augmentation", "training")
 class Network(nn.Module):
     """Pixels that `input` prepared (b, 3, size, size) -> a logit each (b,); positive means fake."""
 
-    def __init__(self, backbone: nn.Module, detector: nn.Module, input: InputContract, grid: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        detector: nn.Module,
+        input: InputContract,
+        grid: tuple[int, int],
+        to_place_logit: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.detector = detector
         self.input = input
         self.grid = grid  # (h, w) of the backbone's feature map
+        self.to_place_logit = to_place_logit  # asks the backbone about each place, whatever the detector makes of them
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.detector(self.backbone(pixels))
 
     @property
     def places(self) -> tuple[int, int] | None:
-        """(h, w) of a detector whose tokens are places, which can be asked about each of them."""
+        """(h, w) of the places that training can ask about: was this one changed?"""
         places: Any = getattr(self.detector, "places", None)
-        return places
+        return places or (self.grid if self.to_place_logit else None)
 
-    def judge_places(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The logits, and of every place (b, h, w) logit and weight."""
+    def judge_places(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The logits (b,), of every place (b, h, w) a logit, and its weight if the detector has one for each."""
+        features = self.backbone(pixels)
+        if self.to_place_logit:
+            return self.detector(features), self.to_place_logit(features).squeeze(1), None
         judge: Any = self.detector.judge_places
-        return judge(self.backbone(pixels))
+        return judge(features)
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -83,8 +94,10 @@ def empty_network(description: dict[str, Any], pretrained: Any = False) -> Netwo
         section["pretrained"] = pretrained
     backbone = build_part(BACKBONES, "backbone", section, contract.size)
     channels, *grid = _shape(backbone, contract.size)
-    detector = build_part(DETECTORS, "detector", description["detector"], channels, tuple(grid))
-    return Network(backbone, detector, contract, (grid[0], grid[1]))
+    section = dict(description["detector"])
+    to_place_logit = nn.Conv2d(channels, 1, 1) if section.pop("of_places", False) else None
+    detector = build_part(DETECTORS, "detector", section, channels, tuple(grid))
+    return Network(backbone, detector, contract, (grid[0], grid[1]), to_place_logit)
 
 
 @torch.no_grad()

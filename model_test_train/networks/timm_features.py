@@ -4,10 +4,10 @@ from functools import partial
 from typing import Any
 
 import timm
-import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
+from model_test_train.networks.grain import channels, with_grain
 from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained
 from model_test_train.networks.registry import backbone
 from model_test_train.networks.transformer import Tokens
@@ -23,8 +23,8 @@ class TimmFeatures(nn.Module):
     ) -> None:
         super().__init__()
         self.residual_gain = residual_gain
-        if residual_gain:
-            options["in_chans"] = 6
+        if residual_gain:  # some networks know no such option
+            options["in_chans"] = channels(residual_gain)
         if model.split(".")[0] not in timm.list_models():
             raise UserError(f"backbone 'timm/{model}' is not among timm {timm.__version__}'s networks")
         self.net = timm.create_model(model, pretrained=False, num_classes=0, **options)
@@ -39,20 +39,10 @@ class TimmFeatures(nn.Module):
             self.token_grid = self.net.patch_embed.grid_size
 
     def forward(self, pixels: Tensor) -> Tensor:
-        if self.residual_gain:
-            pixels = torch.cat((pixels, residual(pixels, self.residual_gain)), 1)
+        pixels = with_grain(pixels, self.residual_gain)
         return self.net.forward_intermediates(
             pixels, indices=[self.level], stop_early=True, intermediates_only=True, output_fmt="NCHW"
         )[0]
-
-
-def residual(pixels: Tensor, gain: float) -> Tensor:
-    """What a pixel differs in from its neighbours, made large: the grain that a manipulation smooths or doubles.
-
-    In the picture itself it is so faint beside light and shape that a network trained from scratch is slow to find it.
-    """
-    around = nn.functional.avg_pool2d(nn.functional.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    return (gain * (pixels - around)).clamp(-3, 3)
 
 
 def source(model: str, net: nn.Module) -> Source:
