@@ -8,7 +8,6 @@ in a process of its own; the peak of its memory is counted from what that held w
 
 import argparse
 import multiprocessing
-import resource
 import sys
 import time
 from functools import cache
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from explain_model.relevancy import token_relevancy
 from model_test_train.networks.network import build_network, read_description
-from pipeline.memory import keep_memory
+from pipeline.memory import keep_memory, peak_memory
 from pipeline.project import CODE
 
 sys.path.append(str(CODE / "tests"))
@@ -42,11 +41,7 @@ def network_of(name: str) -> tuple[Any, int, float]:
         keep_memory()
         network = build_network(read_description(CODE / f"model_test_train/configs/{CONFIGS[name]}.yaml")).eval()
         side = network.input.size
-    return network, side, peak()
-
-
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return network, side, peak_memory() / 1e6
 
 
 def explained(name: str, count: int, threads: int) -> tuple[float, float, Tensor]:
@@ -60,7 +55,7 @@ def explained(name: str, count: int, threads: int) -> tuple[float, float, Tensor
         found = torch.stack([published_relevancy(network, attentions, picture[None], 1.0) for picture in pixels])
     else:
         found = token_relevancy(network, pixels).for_fake
-    return time.perf_counter() - begun, peak() - before, found
+    return time.perf_counter() - begun, peak_memory() / 1e6 - before, found
 
 
 def main() -> None:

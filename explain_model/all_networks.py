@@ -18,6 +18,8 @@ from typing import Any
 from explain_model.network_costs import COSTS, measured_costs
 from explain_model.networks_page import write_page
 from explain_model.samples import read_samples
+from explain_model.tested import samples_lists
+from model_test_train.members import model_of, results_of
 from model_test_train.networks.network import read_description
 from model_test_train.plots import plt, save_figure, told
 from pipeline.commands import run_command
@@ -42,31 +44,25 @@ class Params:
 
 def train_test_and_explain(config: Path, num_epochs: int, data: Sequence[object]) -> None:
     """By the same commands as the pipeline's own network."""
-    models, results = folders(config.stem)
-    model = models / "best.safetensors"
+    model, results = model_of(config.stem), results_of(config.stem)
     epochs = ("--num_epochs", num_epochs, "--patience", num_epochs)
-    run_command("model_test_train/train_model.py", "--config", config, *epochs, *data, "--output_path", models)
+    run_command("model_test_train/train_model.py", "--config", config, *epochs, *data, "--output_path", model.parent)
     run_command("model_test_train/test_model.py", "--model_path", model, *data, "--output_path", results / "tests")
     tested = ("--model_path", model, "--tests", results / "tests", *data)
-    same_faces = ("--samples", reference) if (reference := reference_samples()) else ()
+    same_faces = ("--samples", reference) if (reference := reference_faces()) else ()
     run_command("explain_model/explain_model.py", *tested, *same_faces, "--output_path", results / "explanation")
     trust = ("--methods", "[best]", "--road_faces", 0, "--output_path", results / "explanation_evaluation")
     run_command("explain_model/evaluate_explanations.py", *tested, *trust)
 
 
-def reference_samples() -> Path | None:
-    """Which faces are explained: those of the pipeline's own network, so that all can be seen side by side."""
-    return next(iter(sorted(from_root("results/tests").glob("samples_list_*.csv"))), None)
-
-
-def folders(name: str) -> tuple[Path, Path]:
-    """Of a network's checkpoint, and of its results."""
-    return from_root(f"data/networks/{name}"), from_root(f"results/networks/{name}")
+def reference_faces() -> Path | None:
+    """Those that the pipeline's own network explains, if it was tested: so all can be seen side by side."""
+    return next(iter(samples_lists(from_root("results/tests"))), None)
 
 
 def row_of(config: Path) -> Row | None:
     """A network's line in the table, if it was tested."""
-    models, results = folders(config.stem)
+    results = results_of(config.stem)
     if not (results / "explanation_evaluation/metrics.json").is_file():
         return None
     description = read_description(config)
@@ -77,7 +73,7 @@ def row_of(config: Path) -> Row | None:
         "network": config.stem,
         "backbone": description["backbone"]["name"],
         "detector": description["detector"]["name"],
-        **measured_costs(models / "best.safetensors"),
+        **measured_costs(model_of(config.stem)),
         "videos": video["count"],
         "auc": video["auc"]["value"],
         "auc_low": video["auc"]["low"],
@@ -92,7 +88,7 @@ def write_table(folder: Path, rows: Sequence[Row]) -> None:
     write_csv(folder / "networks.csv", COLUMNS, rows)
     write_text(folder / "networks.md", as_markdown(rows))
     draw(folder / "networks.png", rows)
-    protocols = {row["network"]: json.loads((folders(row["network"])[1] / "tests/protocol.json").read_text()) for row in rows}
+    protocols = {row["network"]: json.loads((results_of(row["network"]) / "tests/protocol.json").read_text()) for row in rows}
     write_json(folder / "protocol.json", protocols)
 
 
@@ -138,7 +134,7 @@ def main() -> None:
     given = parser.parse_args()
     configs = chosen(given.configs, given.names)
     for config in () if given.table else configs:
-        if not (folders(config.stem)[1] / "explanation_evaluation/metrics.json").is_file():
+        if not (results_of(config.stem) / "explanation_evaluation/metrics.json").is_file():
             print(f"== {config.stem}", flush=True)
             data = ("--index", given.index.absolute(), "--crops", given.crops.absolute())
             train_test_and_explain(config.absolute(), given.num_epochs, data)
@@ -147,7 +143,7 @@ def main() -> None:
         raise UserError("none of these networks was tested; leave --table out")
     table = from_root("results/networks_table")
     write_table(table, rows)
-    reference, tests = reference_samples(), from_root("results/tests")
+    reference, tests = reference_faces(), from_root("results/tests")
     samples = read_samples(reference, tests, read_index(given.index), read_crops(given.crops)) if reference else []
     write_page(table, rows, samples)
     print(as_markdown(rows), end="")

@@ -100,10 +100,6 @@ class Panels:
         return panel
 
 
-def _of(sample: ExplainedSample) -> str:
-    return f"{sample.video.video}, frame {sample.crop.frame}, person {sample.crop.track}"
-
-
 class SampleFigure:
     """The crop, what spoke for its verdict, what spoke against it."""
 
@@ -113,7 +109,7 @@ class SampleFigure:
     def draw(self, path: Path, sample: ExplainedSample, crop: np.ndarray, heat: Heat, mask: np.ndarray | None) -> None:
         panels = self.panels
         facts = (
-            f"{_of(sample)}   "
+            f"{sample.where}   "
             f"label: {'fake' if sample.video.label else 'real'}\n"
             f"fake probability: video {sample.video_probability:.3f}, this frame {sample.frame_probability:.3f}"
         )
@@ -130,9 +126,9 @@ class PartsFigure:
     def draw(
         self, path: Path, sample: ExplainedSample, crop: np.ndarray, parts: Sequence[tuple[str, float, np.ndarray]]
     ) -> None:
-        titles = [f"{weight:.3f}  {shorten(name, 38, placeholder='…')}" for name, weight, _ in parts]
+        titles = [f"{weight:.3f}  {shorten(name, 30, placeholder='…')}" for name, weight, _ in parts]
         panels = Panels(("the face", *titles), self.opacity, self.warning)
-        facts = f"{_of(sample)}\nwhat was weighed apart, and where"
+        facts = f"{sample.where}\nwhat was weighed apart, and where"
         heated = [panels.heated(crop, heat) for _, _, heat in parts]
         panels.draw(path, sample, facts, (panels.face(crop), *heated))
 
@@ -154,7 +150,7 @@ class PairFigure:
     ) -> None:
         """Face and heat of the original, and of the fake."""
         panels = self.panels
-        facts = f"{_of(sample)}\nbeside the original's nearest frame"
+        facts = f"{sample.where}\nbeside the original's nearest frame"
         original = panels.face(faces[0]), panels.heated(faces[0], heats[0])
         fake = panels.face(faces[1]), panels.heated(faces[1], heats[1], mask)
         panels.draw(path, sample, facts, (*original, *fake))

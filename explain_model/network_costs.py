@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from model_test_train.checkpoint import load_checkpoint
 from model_test_train.judging import judged
 from pipeline.errors import UserError
-from pipeline.memory import keep_memory
+from pipeline.memory import keep_memory, peak_memory
 from pipeline.project import CODE
 from pipeline.reproducible import choose_device
 
@@ -65,15 +64,7 @@ def peak_mb(device: torch.device) -> int:
     """Of the GPU, if it is on one; else of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) >> 20
-    peak: int = getattr(psutil.Process().memory_info(), "peak_wset", 0) or resident_peak()  # Windows knows its own
-    return peak >> 20
-
-
-def resident_peak() -> int:
-    import resource  # which Windows has not
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_memory() >> 20
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from explain_model.figure import Panels, write_figure
 from explain_model.report import embedded, template
 from explain_model.samples import ExplainedSample, read_table, true_mask
+from model_test_train.members import results_of
 from pipeline.outputs import write_text
 from pipeline.project import from_root
 from preprocessing.crop_stores import read_crop
@@ -21,7 +23,8 @@ Row = dict[str, Any]
 
 
 def write_page(folder: Path, rows: Sequence[Row], samples: Sequence[ExplainedSample]) -> None:
-    faces = [drawn for sample in chosen(samples) if (drawn := side_by_side(folder, sample, [row["network"] for row in rows]))]
+    explained = {row["network"]: Explained.by(row["network"]) for row in rows}
+    faces = [drawn for sample in chosen(samples) if (drawn := side_by_side(folder, sample, explained))]
     protocols = [json.loads(path.read_text()) for path in sorted(from_root("results/networks").glob("*/tests/protocol.json"))]
     page = template("networks.html.j2").render(
         rows=rows,
@@ -41,23 +44,33 @@ def chosen(samples: Sequence[ExplainedSample]) -> list[ExplainedSample]:
     return [sample for method in sorted(by_method) for sample in by_method[method][:FACES_PER_METHOD]]
 
 
-def side_by_side(folder: Path, sample: ExplainedSample, networks: Sequence[str]) -> Path | None:
+@dataclass(frozen=True)
+class Explained:
+    """What a network explained."""
+
+    folder: Path
+    by_map: dict[str, dict[str, str]]  # rows of its table
+
+    @classmethod
+    def by(cls, network: str) -> "Explained":
+        folder = results_of(network) / "explanation"
+        return cls(folder, {row["map"]: row for row in read_table(folder / "explanations.csv")})
+
+
+def side_by_side(folder: Path, sample: ExplainedSample, explained: dict[str, Explained]) -> Path | None:
     """The face, and what spoke for the verdict of each network that explained it."""
     titles, heats = [], []
-    for network in networks:
-        explanation = from_root(f"results/networks/{network}/explanation")
-        found = [row for row in read_table(explanation / "explanations.csv") if row["map"] == f"maps/{sample.name}.npy"]
-        if found:
-            titles.append(f"{network}: {found[0]['verdict']}, {float(found[0]['video_probability']):.2f}")
-            heats.append(np.load(explanation / found[0]["map"]))
+    for network, found in explained.items():
+        if row := found.by_map.get(f"maps/{sample.name}.npy"):
+            titles.append(f"{network}: {row['verdict']}, {float(row['video_probability']):.2f}")
+            heats.append(np.load(found.folder / row["map"]))
     if not heats:
         return None
     crop, mask = read_crop(sample.crop.path), true_mask(sample)
     panels = Panels(("the face", *titles), OPACITY, warning=None)
-    facts = f"{sample.video.video}, frame {sample.crop.frame}, person {sample.crop.track}"
     pictures = [panels.face(crop), *(panels.heated(crop, heat, mask) for heat in heats)]
     path = folder / "faces" / f"{sample.name}.png"
-    write_figure(path, panels.filled("fake" if sample.video.label else "real", "black", facts, pictures))
+    write_figure(path, panels.filled("fake" if sample.video.label else "real", "black", sample.where, pictures))
     return path
 
 
@@ -66,12 +79,12 @@ def ensemble(results: Path) -> Row:
     protocol = json.loads((results / "protocol.json").read_text())
     facts = json.loads((from_root("data/ensembles") / results.name / "ensemble.json").read_text())
     votes = sorted(read_table(results / "votes.csv"), key=lambda row: -float(row["disagreement"]))
-    weights = dict(zip(protocol["members"], facts["weights"], strict=True)) if "weights" in facts else None
+    learnt = facts["learnt"].get("weights")
     return {
         "video": measured["video"],
         "uncertain": measured["abstaining"]["uncertain"],
         "protocol": protocol,
         "facts": facts,
-        "weights": weights,
+        "weights": learnt and dict(zip(protocol["members"], learnt, strict=True)),
         "votes": votes[:DISAGREEMENTS],
     }

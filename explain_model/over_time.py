@@ -17,7 +17,7 @@ from preprocessing.video import OpenVideo, evenly_spaced
 
 H264, CRF = "libx264", 20
 FAKE_COLOUR, REAL_COLOUR = (213, 94, 0), (0, 114, 178)  # vermilion and blue: told apart by the colour-blind too
-PERSON_COLOURS = ("#0b6e75", "#9a5b13", "#5b4a9e", "#555555")
+PERSON_COLOURS = ("#0b6e75", "#9a5b13", "#5b4a9e", "#555555", "#b23a6f", "#3b7a2a", "#2f5bb7", "#8c6d00")
 ON_SHEET = 10  # frames of a person
 DECIDING = 3  # frames marked
 LEAST_SIDE = 480  # of the annotated video's shorter side: letters are to be read

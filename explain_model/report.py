@@ -84,10 +84,10 @@ def stages(dvc_yaml: Path) -> list[dict[str, str]]:
     return [{"name": name, "desc": stage.get("desc", "")} for name, stage in listed.items() if "matrix" not in stage]
 
 
-def template(name: str) -> jinja2.Template:
-    """A page of this folder, which knows how to write a figure with its interval."""
+def template(name: str, folder: Path = Path(__file__).parent) -> jinja2.Template:
+    """A page of that folder, which knows how to write a figure with its interval, and looks as those of this one."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([folder, Path(__file__).parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -36,6 +36,11 @@ class ExplainedSample:
         return self.verdict == FAKE_VERDICT
 
     @property
+    def where(self) -> str:
+        """In words."""
+        return f"{self.video.video}, frame {self.crop.frame}, person {self.crop.track}"
+
+    @property
     def name(self) -> str:
         """Method/stem_frame_track, of a crop with the usual name."""
         return f"{self.video.video}_{Path(self.crop.name).stem}"

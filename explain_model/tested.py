@@ -40,8 +40,12 @@ def samples_tested(paths: Namespace, videos: list[Video], crops: list[Crop]) -> 
 
 
 def samples_path(tests: Path) -> Path:
-    found = sorted(tests.glob("samples_list_*.csv"))
+    found = samples_lists(tests)
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise UserError(f"{tests} should hold one samples_list_….csv and holds: {names}; name one with --samples")
     return found[0]
+
+
+def samples_lists(tests: Path) -> list[Path]:
+    return sorted(tests.glob("samples_list_*.csv"))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from model_test_train.networks.network import Network, empty_network
 from pipeline.errors import UserError
@@ -51,16 +52,25 @@ def save_checkpoint(path: Path, network: Network, checkpoint: Checkpoint) -> Non
     write_bytes(path, save(weights, {"checkpoint": json.dumps(dataclasses.asdict(checkpoint), sort_keys=True)}))
 
 
-def load_checkpoint(path: Path, device: torch.device) -> tuple[Network, Checkpoint]:
-    """The network, in eval mode on the device, and what its checkpoint says."""
+def read_card(path: Path) -> Checkpoint:
+    """What a checkpoint says, without its weights."""
+    return _read(path, with_weights=False)[0]
+
+
+def _read(path: Path, with_weights: bool) -> tuple[Checkpoint, dict[str, Tensor]]:
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}; `dvc repro train` makes the demo's, --model_path names another")
     try:
         with safe_open(path, "pt") as file:
             checkpoint = Checkpoint(**json.loads((file.metadata() or {})["checkpoint"]))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return checkpoint, {name: file.get_tensor(name) for name in (file.keys() if with_weights else ())}
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is not a checkpoint of this project (a safetensors file with its own card)") from error
+
+
+def load_checkpoint(path: Path, device: torch.device) -> tuple[Network, Checkpoint]:
+    """The network, in eval mode on the device, and what its checkpoint says."""
+    checkpoint, weights = _read(path, with_weights=True)
     keep_memory()
     network = empty_network(checkpoint.description)
     network.load_state_dict(weights)

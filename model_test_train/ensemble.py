@@ -20,17 +20,18 @@ from model_test_train.checkpoint import Checkpoint
 from model_test_train.figures.calibration import Calibration
 from model_test_train.figures.measures import Scores, best_threshold, measure
 from model_test_train.fusion import WAYS, Array, Fused, loss
+from model_test_train.judge import Vote, votes_of
 from model_test_train.members import SPLITS, Member, Predictions, member_of, read_predictions
 from model_test_train.test_model import say, write_tests
 from model_test_train.testing import protocol, rule_of
-from model_test_train.verdicts import FrameScore, Verdict, judge_people, judge_videos
-from model_test_train.weight_search import fit, out_of_fold
+from model_test_train.verdicts import FrameScore, Verdict, judge_videos
+from model_test_train.weight_search import fit, folds, out_of_fold
 from pipeline.errors import UserError, run
 from pipeline.index import of_dataset, read_index
 from pipeline.ledger import content_hash, key_of
 from pipeline.outputs import write_csv, write_json
 from pipeline.params import PathFlag, SwitchFlag, load_params, read_command_line, setting
-from pipeline.project import from_root
+from pipeline.project import from_root, relative
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Fitted:
     fused: Fused
     threshold: float
     calibration: Calibration
-    promised: dict[str, dict[str, float]]  # each member and each way -> figures on validation, the ways' out of fold
+    promised: dict[str, dict[str, float]]  # each member and each way -> figures on validation
+    held_out: bool  # whether those of the ways are of videos that they were not fitted on
 
     def judge(self, predictions: Predictions) -> list[FrameScore]:
         probabilities = self.fused(predictions.faces().logits)
@@ -67,12 +69,13 @@ def fit_ensemble(names: Sequence[str], validation: Predictions, params: Params, 
     faces = validation.faces()
     alone = zip(names, validation.probabilities.T, strict=True)
     promised = {name: promise(faces.labels, faces.judged(probabilities)) for name, probabilities in alone}
-    held_out = {way: out_of_fold(way, faces, params.folds, params.trials, params.seed) for way in WAYS}
-    promised |= {f"ensemble, {way}": promise(faces.labels, found) for way, found in held_out.items()}
+    apart = folds(faces, params.folds, params.seed)
+    judged = {way: out_of_fold(way, faces, apart, params.trials, params.seed) for way in WAYS}
+    promised |= {f"ensemble, {way}": promise(faces.labels, found) for way, found in judged.items()}
     fused = fit(params.way, faces, params.trials, params.seed, journal)
-    chosen = held_out[params.way]  # the threshold, too, is chosen by videos that the weights did not see
+    chosen = judged[params.way]  # the threshold, too, is chosen by videos that the weights did not see
     calibration = Calibration.fit(faces.labels, chosen)
-    return Fitted(fused, best_threshold(faces.labels, chosen), calibration, promised)
+    return Fitted(fused, best_threshold(faces.labels, chosen), calibration, promised, bool(apart))
 
 
 def promise(labels: np.ndarray, probabilities: Array) -> dict[str, float]:
@@ -96,29 +99,6 @@ def card_of(members: Sequence[Member], fitted: Fitted) -> Checkpoint:
     )
 
 
-@dataclass(frozen=True)
-class Vote:
-    """How the members would have judged a video, each by its own threshold."""
-
-    probabilities: list[float]
-    fake: list[bool]
-
-    def agreement(self, called_fake: bool) -> float:
-        return sum(vote == called_fake for vote in self.fake) / len(self.fake)
-
-    @property
-    def disagreement(self) -> float:
-        return float(np.std(self.probabilities))
-
-
-def votes_of(members: Sequence[Member], frames: Sequence[FrameScore], aggregation: str) -> Vote:
-    of_members = [
-        max(judge_people([replace(frame, fake_probability=frame.told[number]) for frame in frames], aggregation).values())
-        for number in range(len(members))
-    ]
-    return Vote(of_members, [found > member.card.threshold for found, member in zip(of_members, members, strict=True)])
-
-
 def vote_rows(members: Sequence[Member], verdicts: Sequence[Verdict], votes: dict[str, Vote]) -> Iterator[dict[str, Any]]:
     for verdict in verdicts:
         if vote := votes.get(verdict.video.video):
@@ -137,12 +117,14 @@ def vote_rows(members: Sequence[Member], verdicts: Sequence[Verdict], votes: dic
 
 
 FILE = "ensemble.json"
+NOT_HELD_OUT = "by the videos that they were fitted on, and so too well: these cannot be told apart by who is in them"
 VOTE_COLUMNS = ("video", "method", "label", "verdict", "outcome", "fake_probability", "agreement", "disagreement")
 
 
 def test(
     members: Sequence[Member],
     fitted: Fitted,
+    card: Checkpoint,
     file: Path,
     index: Path,
     test_params: testing.Params,
@@ -150,12 +132,12 @@ def test(
     output: Path,
 ) -> None:
     videos = [video for video in of_dataset(read_index(index), test_params.dataset) if video.split == "test_set"]
-    card = card_of(members, fitted)
     rule = rule_of(card, test_params)
+    thresholds = [member.card.threshold for member in members]
     verdicts, votes = [], {}
     for verdict in judge_videos(videos, fitted.judge(read_predictions(members, "test_set", videos)), rule):
         if verdict.frames:
-            vote = votes[verdict.video.video] = votes_of(members, verdict.frames, test_params.aggregation)
+            vote = votes[verdict.video.video] = votes_of(thresholds, verdict.frames, test_params.aggregation)
             unsure = vote.agreement(verdict.verdict == "fake") < params.agreement
             verdict = replace(verdict, is_uncertain=verdict.is_uncertain or unsure)
         verdicts.append(verdict)
@@ -172,7 +154,8 @@ def told(fitted: Fitted, names: Sequence[str]) -> str:
     weights = fitted.fused.facts.get("weights")
     lines = [f"  {name:<22} weight {weight:.3f}" for name, weight in zip(names, weights, strict=True)] if weights else []
     lines += [f"  {name:<22} AUC {f['auc']:.3f}  log loss {f['log_loss']:.3f}" for name, f in fitted.promised.items()]
-    return "\n".join(["on validation (ensembles: by folds that nobody is in twice)", *lines])
+    how = "by folds that nobody is in twice" if fitted.held_out else NOT_HELD_OUT
+    return "\n".join([f"on validation (ensembles: {how})", *lines])
 
 
 def main() -> None:
@@ -195,22 +178,25 @@ def main() -> None:
     folder = from_root(f"data/ensembles/{params.way}")
     key = key_of(names, asdict(params), validation.probabilities.tolist())[:8]
     fitted = fit_ensemble(names, validation, params, folder / f"search_{key}.log")
-    write_json(folder / FILE, facts_of(members, fitted))
+    card = card_of(members, fitted)
+    write_json(folder / FILE, facts_of(members, fitted, card, params.agreement))
     print(told(fitted, names))
     if not paths.optimize_weights:
         output = from_root(f"results/ensembles/{params.way}")
-        test(members, fitted, folder / FILE, paths.index, load_params("test", testing.Params), params, output)
+        test(members, fitted, card, folder / FILE, paths.index, load_params("test", testing.Params), params, output)
 
 
-def facts_of(members: Sequence[Member], fitted: Fitted) -> dict[str, Any]:
-    """All that the ensemble is, but its members' own weights."""
+def facts_of(members: Sequence[Member], fitted: Fitted, card: Checkpoint, agreement: float) -> dict[str, Any]:
+    """All that the ensemble is, but its members' own weights; judge.py reads it."""
     return {
-        "members": {member.name: content_hash(member.model) for member in members},
+        "members": {member.name: {"file": relative(member.model), "sha256": content_hash(member.model)} for member in members},
         "temperatures": fitted.fused.temperatures,
         "way": fitted.fused.way,
-        **fitted.fused.facts,
-        "threshold": fitted.threshold,
+        "learnt": fitted.fused.facts,
+        "agreement": agreement,
         "validation": fitted.promised,
+        "held_out": fitted.held_out,
+        "card": asdict(card),
     }
 
 

@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from model_test_train.figures.calibration import LEAST
+
 Array = NDArray[np.float64]
-LEAST = 1e-6  # from 0 and 1, of a probability whose logit is taken
 STEPS, RATE = 300, 0.05  # of the attention's training
-
-
-def logits_of(probabilities: Array) -> Array:
-    return logit(np.clip(probabilities, LEAST, 1 - LEAST))
 
 
 @dataclass(frozen=True)

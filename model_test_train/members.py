@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from model_test_train.checkpoint import Checkpoint, load_checkpoint
+from model_test_train.checkpoint import Checkpoint, read_card
+from model_test_train.figures.calibration import logits_of
 from model_test_train.figures.intervals import identity_groups
-from model_test_train.fusion import Array, Faces, logits_of
+from model_test_train.fusion import Array, Faces
 from model_test_train.testing import disagreement
 from pipeline.commands import run_command
 from pipeline.errors import UserError
@@ -24,6 +24,15 @@ SPLITS = {"validation_set": "validation", "test_set": "tests"}
 Place = tuple[str, int, int]  # video, person, frame
 
 
+def model_of(name: str) -> Path:
+    """The checkpoint of a network beside the pipeline's own."""
+    return from_root(f"data/networks/{name}/best.safetensors")
+
+
+def results_of(name: str) -> Path:
+    return from_root(f"results/networks/{name}")
+
+
 @dataclass(frozen=True)
 class Member:
     """A network, and what it found."""
@@ -33,7 +42,7 @@ class Member:
     card: Checkpoint
 
     def folder(self, split: str) -> Path:
-        return from_root(f"results/networks/{self.name}/{SPLITS[split]}")
+        return results_of(self.name) / SPLITS[split]
 
     def judge(self, split: str, data: Sequence[object]) -> None:
         """By the same command as any network, unless it was done with these very weights."""
@@ -52,8 +61,8 @@ class Member:
 
 def member_of(name: str) -> Member:
     """By the name of its folder in data/networks, or its file."""
-    path = Path(name) if name.endswith(".safetensors") else from_root(f"data/networks/{name}/best.safetensors")
-    _, card = load_checkpoint(path, torch.device("cpu"))
+    path = Path(name) if name.endswith(".safetensors") else model_of(name)
+    card = read_card(path)
     return Member(card.name if name.endswith(".safetensors") else name, path.absolute(), card)
 
 

@@ -38,7 +38,7 @@ class Phase:
 
     after: int = setting("epochs", low=0)
     learns: tuple[str, ...] = setting("patterns for names of weights, such as detector.*")
-    lr: float = setting("", low=0)
+    lr: float = setting("", low=1e-12)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Recipe:
     """The `training` section of a network's YAML."""
 
     optimizer: str = setting("", choices=("adamw", "sgd"))
-    lr: float = setting("", low=0)
+    lr: float = setting("", low=1e-12)
     weight_decay: float = setting("", low=0)
     scheduler: str = setting("", choices=("cosine", "steplr"))
     warmup_epochs: float = setting("", low=0)
@@ -68,7 +68,7 @@ class Recipe:
 
     def phase(self, epoch: int) -> Phase | None:
         """The one that epoch is in, counted from 0."""
-        return next((phase for phase in reversed(self.phases) if phase.after <= epoch), None)
+        return max((phase for phase in self.phases if phase.after <= epoch), key=lambda phase: phase.after, default=None)
 
 
 @dataclass
@@ -145,11 +145,15 @@ def begin_run(network: Network, recipe: Recipe, steps_per_epoch: int, num_epochs
 def learning_in(network: nn.Module, patterns: Sequence[str]) -> Iterator[tuple[str, nn.Parameter]]:
     """The weights that may learn and whose names one of the patterns fits."""
     for pattern in patterns:
-        if not any(fnmatch(name, pattern) for name, _ in network.named_parameters()):
+        if not any(fits(name, [pattern]) for name, _ in network.named_parameters()):
             raise UserError(f"training.phases: the network has no weights '{pattern}'; there are such as {_first(network)}")
     for name, weight in network.named_parameters():
-        if weight.requires_grad and any(fnmatch(name, pattern) for pattern in patterns):
+        if weight.requires_grad and fits(name, patterns):
             yield name, weight
+
+
+def fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def _first(network: nn.Module) -> str:
@@ -206,7 +210,6 @@ class Trainer:
         self.precision = PRECISIONS[precision]
         self.parts, self.pictures_a_second = recipe.accumulation, 0.0
         self.weights = torch.tensor([1.0, recipe.mask_weight, recipe.gaze_weight], device=self.device)
-        self.learning = [weight for weight in run.network.parameters() if weight.requires_grad]
         self.phase: Phase | None = None
         self.enter(recipe.phase(run.epoch))
 
@@ -223,11 +226,8 @@ class Trainer:
         run, recipe = self.run, self.recipe
         self.phase = phase
         if phase:
-            for weight in self.learning:
-                weight.requires_grad_(True)
-            learns = {id(weight) for _, weight in learning_in(run.network, phase.learns)}
-            for weight in run.network.parameters():
-                weight.requires_grad_(id(weight) in learns)
+            for name, weight in run.network.named_parameters():
+                weight.requires_grad_(name not in run.fixed and fits(name, phase.learns))
         of_places = bool(recipe.mask_weight or recipe.gaze_weight)
         self.lesson: nn.Module = Lesson(run.network, recipe.label_smoothing, recipe.class_weights, of_places)
         if self.team.size > 1:
@@ -324,5 +324,5 @@ def keep_if_best(run: Run, figures: dict[str, float]) -> None:
 
 def is_stale(run: Run, recipe: Recipe, patience: int) -> bool:
     """Whether validation has not improved for `patience` epochs of the last phase."""
-    last = recipe.phases[-1].after if recipe.phases else 0
+    last = max((phase.after for phase in recipe.phases), default=0)
     return run.epoch - max(run.best_epoch, last) >= patience

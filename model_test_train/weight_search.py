@@ -3,7 +3,7 @@
 Each trial draws from its own seed and what is known by then, so that a search that was killed ends as one that was not.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold
 
-from model_test_train.figures.calibration import Calibration
-from model_test_train.fusion import Faces, Fused, fit_attention, fit_stacking, logits_of, loss
+from model_test_train.figures.calibration import Calibration, logits_of
+from model_test_train.fusion import Faces, Fused, fit_attention, fit_stacking, loss
 
 MOST_SHARP = 4.0
 LARGEST_LOG_SCALE = 3.0
@@ -86,22 +86,26 @@ def finished(study: optuna.Study) -> int:
     return sum(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials)
 
 
-def folds(faces: Faces, count: int, seed: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Videos to fit on, and videos to judge; nobody is in both."""
+def folds(faces: Faces, count: int, seed: int) -> list[NDArray[np.bool_]]:
+    """Which videos each fold judges; nobody in them is in the others, by which it is fitted.
+
+    None, where that cannot be: all share people, or the others would be originals alone, or fakes alone.
+    """
     count = min(count, len(set(faces.groups.tolist())))
+    if count < 2:
+        return []
     split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    for _, held_out in split.split(faces.labels, faces.labels, faces.groups):
-        judged = np.isin(np.arange(len(faces.labels)), held_out)
-        yield ~judged, judged
+    numbers = np.arange(len(faces.labels))
+    judged = [np.isin(numbers, held_out) for _, held_out in split.split(faces.labels, faces.labels, faces.groups)]
+    return judged if all(len(set(faces.labels[~one].tolist())) == 2 for one in judged) else []
 
 
-def out_of_fold(
-    way: str, faces: Faces, count: int, trials: int, seed: int, say: Callable[[str], None] = lambda words: None
-) -> NDArray[np.float64]:
-    """Each video's probability by an ensemble that was fitted without it, and without anybody in it."""
+def out_of_fold(way: str, faces: Faces, apart: Sequence[NDArray[np.bool_]], trials: int, seed: int) -> NDArray[np.float64]:
+    """Each video's probability by an ensemble that was fitted without it, and without anybody in it; where there are folds."""
+    if not apart:
+        return faces.judged(fit(way, faces, trials, seed)(faces.logits))
     found = np.full(len(faces.labels), np.nan)
-    for number, (known, judged) in enumerate(folds(faces, count, seed), 1):
-        say(f"{way}: fold {number}")
+    for judged in apart:
         held_out = faces.only(judged)
-        found[judged] = held_out.judged(fit(way, faces.only(known), trials, seed)(held_out.logits))
+        found[judged] = held_out.judged(fit(way, faces.only(~judged), trials, seed)(held_out.logits))
     return found

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,16 @@ import numpy as np
 import pytest
 from conftest import SMALL, Project
 from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
+from model_test_train.ensemble import Params, fit_ensemble, told
 from model_test_train.fusion import WAYS, Array, Faces, Fused, loss
+from model_test_train.judge import votes_of
+from model_test_train.members import Predictions
+from model_test_train.verdicts import FrameScore
 from model_test_train.weight_search import fit, folds, out_of_fold, scaled, searched
+from pipeline.index import Video, read_index
 
 FRAMES, TRIALS = 4, 200
 
@@ -70,13 +77,39 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> No
 
 def test_nobody_is_on_both_sides_of_a_fold_and_every_video_is_judged_once() -> None:
     faces = simulated([0.5, 0.4], videos=60)
-    judged = np.zeros(60, int)
-    for known, held_out in folds(faces, 5, seed=0):
-        assert not set(faces.groups[known]) & set(faces.groups[held_out])
-        assert len(set(faces.labels[held_out].tolist())) == 2
-        judged += held_out
-    assert (judged == 1).all()
-    assert not np.isnan(out_of_fold("stacking", faces, 5, 10, seed=0)).any()
+    apart = folds(faces, 5, seed=0)
+    for judged in apart:
+        assert not set(faces.groups[~judged]) & set(faces.groups[judged])
+        assert len(set(faces.labels[judged].tolist())) == 2
+    assert (np.sum(apart, axis=0) == 1).all()
+    assert not np.isnan(out_of_fold("stacking", faces, apart, 10, seed=0)).any()
+
+
+@pytest.mark.parametrize(
+    "who", [np.zeros(40, int), np.where(np.arange(40) % 2, np.arange(40), 0)], ids=["all share people", "all originals do"]
+)
+def test_there_are_no_folds_where_somebody_would_be_in_all_or_a_class_in_one(who: np.ndarray) -> None:
+    faces = replace(simulated([0.6, 0.4], videos=40), groups=who)
+    assert folds(faces, 5, seed=0) == []
+
+
+def test_an_ensemble_of_videos_that_all_share_people_says_that_it_promises_too_much() -> None:
+    faces = simulated([0.6, 0.4], videos=40)
+    videos = [Video(f"It/{n:03}", "It", n % 2, "validation_set", ("one",), "it.mp4", "", "", "DEMO") for n in range(40)]
+    places = [(video.video, 0, frame) for video in videos for frame in range(FRAMES)]
+    together = Predictions(places, [{"path": ""}] * len(places), expit(faces.logits), videos)
+    settings = Params(members="one,other", way="average", ways=(), trials=5, folds=5, agreement=0.6, seed=0)
+    fitted = fit_ensemble(["one", "other"], together, settings, None)
+    assert not fitted.held_out
+    assert "too well" in told(fitted, ["one", "other"])
+
+
+@pytest.mark.parametrize(("aggregation", "expected"), [("mean", 0.9), ("published", 0.6)])
+def test_members_vote_by_the_same_rule_as_the_ensemble(aggregation: str, expected: float) -> None:
+    frames = [FrameScore("It/0", 0, track, "", 0.1, (probability,)) for track, probability in enumerate([0.3, 0.6, 0.9])]
+    vote = votes_of([0.5], frames, aggregation)
+    assert vote.probabilities == pytest.approx([expected])
+    assert vote.fake == [True]
 
 
 def test_the_highest_person_decides_and_a_part_of_the_videos_keeps_its_people() -> None:
@@ -151,6 +184,27 @@ def test_an_ensemble_gives_verdicts_with_its_members_votes(judged_together: tupl
     assert "ensemble, average" in said
     uncertain = {row["video"] for row in videos if row["uncertain"] == "True"}
     assert {row["video"] for row in votes if float(row["agreement"]) < 0.6} <= uncertain
+
+
+def test_an_ensemble_judges_ones_own_video_as_it_judged_the_tests(judged_together: tuple[Project, str], tmp_path: Path) -> None:
+    project, _ = judged_together
+    file = project.folder / "data/ensembles/average/ensemble.json"
+    tested = next(row for row in rows(project.folder / "results/ensembles/average/videos.csv") if row["method"] == "FaceSwap")
+    video = next(one for one in read_index(project.folder / "data/index/videos.csv") if one.video == tested["video"])
+    ask = ("serving/predict.py", video.path, "--model_path", file, "--json", "--report", tmp_path / "page.html")
+    (found,) = json.loads(project.stage(*ask))
+    assert found["verdict"] == tested["verdict"]
+    assert found["fake_probability"] == pytest.approx(float(tested["fake_probability"]), abs=1e-4)
+    assert str(found["uncertain"]) == tested["uncertain"]
+    assert found["people"][0]["frames"][0]["members"].keys() == {"places", "meso4"}
+    assert found["tested"]["videos"] > 0
+    member = project.folder / "data/networks/places/best.safetensors"
+    weights = member.read_bytes()
+    shutil.copy(project.folder / "data/networks/meso4/best.safetensors", member)
+    done = project.run(*ask)
+    member.write_bytes(weights)
+    assert done.returncode == 2
+    assert "is not what the ensemble was fitted with" in done.stderr
 
 
 def test_weights_are_found_again_from_stored_predictions_alone(judged_together: tuple[Project, str]) -> None:

@@ -38,6 +38,8 @@ def scikit_learns(labels: np.ndarray, probabilities: np.ndarray, threshold: floa
         "accuracy": metrics.accuracy_score(labels, called),
         "balanced_accuracy": metrics.balanced_accuracy_score(labels, called),
         "f1": metrics.f1_score(labels, called, zero_division=0),
+        "false_alarm_rate": 1 - metrics.recall_score(labels, called, pos_label=0, zero_division=np.nan),
+        "miss_rate": 1 - metrics.recall_score(labels, called, zero_division=np.nan),
         "auc": metrics.roc_auc_score(labels, probabilities),
         "ap": metrics.average_precision_score(labels, probabilities),
         "tpr_at_fpr_0.001": max(true_positive[false_positive <= 0.001]),

@@ -17,7 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 
 Array = NDArray[np.float64]
 LARGEST_LOG_TEMPERATURE = 4.0
-LEAST = 1e-6  # from 0 and 1, of a probability whose logit is taken
+LEAST = 1e-6  # that a probability whose logit is taken keeps away from 0 and 1
 METHODS = ("temperature", "isotonic", "none")
 
 
@@ -46,7 +46,7 @@ class Calibration:
     def by(self, method: str) -> Callable[[Array], Array]:
         """probabilities -> calibrated ones."""
         if method == "temperature":
-            return lambda raw: expit(_logits(raw) / self.temperature)
+            return lambda raw: expit(logits_of(raw) / self.temperature)
         if method == "isotonic":
             return lambda raw: np.interp(raw, *self.steps)
         return lambda raw: raw
@@ -62,12 +62,12 @@ def _nth(rising: Any, number: int, beyond: float) -> float:
     return rising[number - 1] if number <= len(rising) else beyond
 
 
-def _logits(probabilities: Array) -> Array:
+def logits_of(probabilities: Array) -> Array:
     return logit(np.clip(probabilities, LEAST, 1 - LEAST))
 
 
 def _temperature(labels: NDArray[np.int64], probabilities: Array) -> float:
-    signed = np.where(labels == 1, 1, -1) * _logits(probabilities)
+    signed = np.where(labels == 1, 1, -1) * logits_of(probabilities)
 
     def loss(log_temperature: float) -> float:
         return float(np.logaddexp(0, -signed / np.exp(log_temperature)).mean())

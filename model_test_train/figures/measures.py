@@ -68,6 +68,8 @@ def _by_verdict(scores: Scores, weights: Array) -> dict[str, Array]:
         "accuracy": (hits + spared) / (hits + misses + alarms + spared),
         "balanced_accuracy": (hits / (hits + misses) + spared / (spared + alarms)) / 2,
         "f1": np.where(wrong_or_hit > 0, 2 * hits / wrong_or_hit, 0.0),
+        "false_alarm_rate": alarms / (alarms + spared),
+        "miss_rate": misses / (misses + hits),
     }
 
 
