@@ -1,6 +1,7 @@
 """Where a result came from, in facts that do not change from one run to the next."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.params import read_yaml
@@ -12,8 +13,17 @@ def code_revision(stage: str) -> str:
 
     Not the commit: that changes with every note in the README, and a result would then differ from its own rerun.
     """
+    return _hash_of(code_of(stage))
+
+
+def code_in(rooms: Iterable[str]) -> str:
+    """A hash of all code in these folders of the project."""
+    return _hash_of(sorted(file for room in rooms for file in (CODE / room).rglob("*.py")))
+
+
+def _hash_of(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in code_of(stage):
+    for file in files:
         digest.update(file.relative_to(CODE).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]
 

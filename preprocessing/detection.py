@@ -1,6 +1,6 @@
 """Detection in one video: its frames -> the boxes of the faces in them, and who of them is who."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any
@@ -63,8 +63,11 @@ def load_detector(settings: DetectorSettings, device: str) -> FaceDetector:
     return DETECTORS[settings.detector](settings, device)
 
 
-def find_boxes(video: OpenVideo, name: str, params: Params) -> Boxes:
-    """The frames that are looked at may be had of the video again, as crops are, without decoding them once more."""
+def find_boxes(video: OpenVideo, name: str, params: Params, look: Callable[[int], object] = lambda _: None) -> Boxes:
+    """The frames that are looked at may be had of the video again, as crops are, without decoding them once more.
+
+    `look` is told how many of them are done.
+    """
     detector, facts = load_detector(params.detector_settings(), params.device), video.facts
     wanted = None if params.every_frame else evenly_spaced(facts.frames_present, params.frames)
     side = longest_side(facts, detector, params)
@@ -75,6 +78,7 @@ def find_boxes(video: OpenVideo, name: str, params: Params) -> Boxes:
     def seen() -> Iterator[tuple[int, list[Face]]]:
         for index, faces in follow(frames, detector, params.follow_settings(params.threads)):
             looked_at.append(index)
+            look(len(looked_at))
             yield index, [in_full_picture(face, facts.width / width, facts.height / height) for face in faces]
 
     people = track_faces(seen(), params.track_settings(facts))

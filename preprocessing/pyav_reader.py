@@ -81,7 +81,8 @@ class PyavVideo:
         self.turn, self.interlaced = Turn.of(first), first.interlaced_frame
         width, height = self.turn.size((first.width, first.height))
         count = len(self.packets.times) if self.timed else self._count_by_decoding()
-        self.facts = VideoFacts(width, height, float(rate) if rate else None, promised or None, min(count, reading.max_frames))
+        rate, present = float(rate) if rate else None, min(count, reading.max_frames)
+        self.facts = VideoFacts(width, height, rate, promised or None, present, self.container, self.codec)
 
     def frames(
         self, indices: Collection[int] | None, longest_side: int | None, account: Account, again: bool = False

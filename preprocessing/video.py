@@ -71,6 +71,8 @@ class VideoFacts:
     frame_rate: float | None
     frames_promised: int | None  # by the header, which some containers do without
     frames_present: int  # counted, in the file; of a damaged one, fewer may decode
+    container: str = ""
+    codec: str = ""
 
 
 @dataclass

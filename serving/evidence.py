@@ -1,0 +1,177 @@
+"""What was found in a file -> the evidence: facts that can be repeated, and one page that opens offline and prints."""
+
+import base64
+import io
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+
+from explain_model.figure import overlaid
+from explain_model.heatmaps import confidence
+from explain_model.over_time import People, deciding, draw_timeline
+from explain_model.report import embedded, read_json, template
+from model_test_train.inputs import Image
+from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT
+from pipeline.ledger import content_hash
+from pipeline.outputs import write_json, write_text
+from pipeline.project import from_root, relative
+from pipeline.provenance import code_in
+from serving.examining import Examination, Examiner, Finding
+
+FORMAT = 1  # of the facts
+PACKAGES = ("torch", "torchvision", "av", "facenet-pytorch", "opencv-python-headless", "numpy")  # that numbers depend on
+ROOMS = ("serving", "explain_model", "model_test_train", "preprocessing", "pipeline")
+OPACITY = 0.6
+FACE_SIDE, FRAME_SIDE = 220, 420  # pixels on the page
+Facts = dict[str, Any]
+
+
+def facts_of(examiner: Examiner, examination: Examination) -> Facts:
+    """All that was found, by whom, and how; no time stamp, so that the same examination says the same."""
+    called_fake = examination.whole.verdict == FAKE_VERDICT
+    return {
+        "format": FORMAT,
+        "file": examination.path.name,
+        **examination.whole.as_facts(),
+        "warning": examiner.judge.card.warning,
+        "people": [
+            {"track": track, **finding.as_facts(), "frames": frames_of(examiner, examination, track, called_fake)}
+            for track, finding in examination.people.items()
+        ],
+        "video": video_facts(examination),
+        "judged_by": examiner.as_facts(),
+        "tested": tested(content_hash(examiner.model_path)),
+        "how": {
+            "command": command(examiner, examination.path),
+            "code": code_in(ROOMS),
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "packages": {name: version(name) for name in PACKAGES},
+        },
+    }
+
+
+def facts_of_crop(examiner: Examiner, path: Path, finding: Finding) -> Facts:
+    """Of a picture that is a face already."""
+    return {
+        "format": FORMAT,
+        "file": path.name,
+        **finding.as_facts(),
+        "warning": examiner.judge.card.warning,
+        "judged_by": examiner.as_facts(),
+    }
+
+
+def frames_of(examiner: Examiner, examination: Examination, track: int, called_fake: bool) -> list[Facts]:
+    rate, names = examination.facts.frame_rate, list(examiner.judge.networks)
+    return [
+        {
+            "frame": face.score.frame,
+            "seconds": round(face.score.frame / rate, 3) if rate else None,
+            "window": list(face.window),
+            "fake_probability": face.score.fake_probability,
+            **({"members": dict(zip(names, face.score.told, strict=True))} if len(names) > 1 else {}),
+        }
+        for face in examination.seen_of(track)
+    ]
+
+
+def video_facts(examination: Examination) -> Facts:
+    facts, account = examination.facts, examination.account
+    return {
+        "sha256": content_hash(examination.path),
+        "bytes": examination.path.stat().st_size,
+        "container": facts.container,
+        "codec": facts.codec,
+        "width": facts.width,
+        "height": facts.height,
+        "frame_rate": facts.frame_rate,
+        "seconds": round(facts.frames_present / facts.frame_rate, 3) if facts.frame_rate else None,
+        "frames_promised": facts.frames_promised,
+        "frames_present": facts.frames_present,
+        "frames_looked_at": len(examination.looked_at),
+        "frames_damaged": account.frames_damaged,
+        "frames_missing": account.frames_missing,
+        "ended_early": account.ended_early,
+    }
+
+
+def tested(sha256: str) -> Facts | None:
+    """How often this very judge was wrong, where it was tested here."""
+    for protocol in sorted(from_root("results").glob("**/protocol.json")):
+        found = read_json(protocol)
+        if found.get("checkpoint") == sha256 and found.get("split") == "test_set":
+            measured = read_json(protocol.with_name("metrics.json"))
+            figures = ("auc", "false_alarm_rate", "miss_rate")
+            return {
+                "dataset": found["dataset"],
+                "trained_on": found["trained_on"],
+                "videos": measured["video"]["count"],
+                "fakes": measured["video"]["fakes"],
+                **{name: measured["video"].get(name) for name in figures},
+                "uncertain": measured["abstaining"]["uncertain"],
+            }
+    return None
+
+
+def command(examiner: Examiner, path: Path) -> str:
+    return shlex.join(["python", "serving/predict.py", path.name, "--model_path", relative(examiner.model_path.absolute())])
+
+
+def write_evidence(path: Path, facts: Facts, examination: Examination, people: People, examiner: Examiner) -> None:
+    """The page, and beside it the same facts as JSON."""
+    for person in facts["people"]:
+        note_heat(person, people[person["track"]], facts["verdict"] == FAKE_VERDICT)
+    write_json(path.with_suffix(".json"), facts)
+    page = template("evidence.html.j2", Path(__file__).parent).render(
+        facts=facts,
+        timeline=timeline(facts, examination, people, examiner) if people else "",
+        people=[person_on_page(person, people[person["track"]]) for person in facts["people"]],
+        no_verdict=NO_VERDICT,
+        heat_names=", ".join(examiner.judge.networks),
+    )
+    write_text(path, page)
+
+
+def note_heat(person: Facts, moments: Sequence[Any], called_fake: bool) -> None:
+    """Which frames decided, and how sure each map is of its place."""
+    decided = {moment.frame for moment in deciding(moments, called_fake)}
+    for frame, moment in zip(person["frames"], moments, strict=True):
+        frame["decided"] = frame["frame"] in decided
+        frame["heat_confidence"] = round(confidence(moment.heat), 4)
+
+
+def person_on_page(person: Facts, moments: Sequence[Any]) -> Facts:
+    faces = []
+    for frame, moment in zip(person["frames"], moments, strict=True):
+        if frame["decided"]:
+            face, heat = larger(moment.crop), larger(moment.heat)
+            faces.append({**frame, "face": as_address(face), "heat": as_address(overlaid(face, heat, OPACITY))})
+    return {**person, "decided": faces}
+
+
+def larger(picture: np.ndarray) -> Image:
+    share = FACE_SIDE / max(picture.shape[:2])
+    return cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_CUBIC)
+
+
+def as_address(picture: Image) -> str:
+    content = io.BytesIO()
+    Pillow.fromarray(picture).save(content, "WEBP", quality=86)
+    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+def timeline(facts: Facts, examination: Examination, people: People, examiner: Examiner) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "timeline.png"
+        called_fake = facts["verdict"] == FAKE_VERDICT
+        title = f"{facts['file']}: {facts['verdict']}"
+        draw_timeline(path, people, examination.facts.frame_rate, examiner.rule.threshold, called_fake, title, None)
+        return embedded(path)

@@ -1,0 +1,144 @@
+"""One file in, a verdict with its reasons out: the command, its evidence, and the second examiner who finds the same."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from conftest import Project
+from little_videos import numbered, write_video
+
+from pipeline.index import read_index
+
+TESTS = "results/tests"
+
+
+@pytest.fixture(scope="module")
+def evidence(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A fake of the small corpus, under a name with a space, and the page about it."""
+    folder = tmp_path_factory.mktemp("evidence")
+    video = folder / "my video.mp4"
+    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
+    shutil.copy(finished.folder / index["FaceSwap/022_023"].path, video)
+    finished.stage("serving/predict.py", video, "--report", folder / "page.html")
+    return video, folder / "page.html"
+
+
+def facts_in(page: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(page.with_suffix(".json").read_text())
+    return facts
+
+
+def test_the_page_opens_offline_and_says_what_a_court_asks(evidence: tuple[Path, Path]) -> None:
+    _, page = evidence
+    text, facts = page.read_text(), facts_in(page)
+    assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", text)
+    assert "http" not in re.sub(r"data:image/webp;base64,[\w+/=]+", "", text)
+    assert "trained on drawings only" in text
+    assert facts["video"]["sha256"] in text
+    assert (facts["video"]["codec"], facts["video"]["width"], facts["video"]["height"]) == ("h264", 320, 240)
+    assert facts["tested"]["videos"] > 0
+    assert 0 <= facts["tested"]["miss_rate"]["value"] <= 1
+    assert "originals called fake" in text
+    assert "python serving/predict.py 'my video.mp4'" in facts["how"]["command"]
+    decided = [frame for person in facts["people"] for frame in person["frames"] if frame["decided"]]
+    assert text.count("data:image/webp") == 2 * len(decided) + 1  # the timeline
+    assert all(0 <= frame["heat_confidence"] <= 1 for person in facts["people"] for frame in person["frames"])
+
+
+def test_frames_are_scored_as_the_stages_score_them(finished: Project, evidence: tuple[Path, Path]) -> None:
+    lines = (finished.folder / TESTS / "frames.csv").read_text().splitlines()
+    columns = lines[0].split(",")
+    rows = [dict(zip(columns, line.split(","), strict=True)) for line in lines[1:]]
+    expected = {(int(r["track"]), int(r["frame"])): r for r in rows if r["video"] == "FaceSwap/022_023"}
+    found = {(p["track"], f["frame"]): f["fake_probability"] for p in facts_in(evidence[1])["people"] for f in p["frames"]}
+    assert found.keys() == expected.keys()
+    assert all(abs(found[place] - float(row["fake_probability"])) < 1e-4 for place, row in expected.items())
+
+
+def test_a_second_examiner_finds_the_same(finished: Project, evidence: tuple[Path, Path]) -> None:
+    video, page = evidence
+    said = finished.stage("serving/verify.py", video, page.with_suffix(".json"))
+    assert said.startswith("the same: ")
+    assert "other circumstances" not in said
+
+
+def forged_facts() -> Iterator[Any]:
+    yield pytest.param(lambda facts: facts.update(verdict="real"), "verdict of the whole: real in the report", id="verdict")
+    yield pytest.param(
+        lambda facts: facts["people"][0]["frames"][1].update(fake_probability=0.5), "in frame", id="a frame's score"
+    )
+    yield pytest.param(lambda facts: facts["people"].pop(), "people: [] in the report, [0] here", id="a person")
+
+
+@pytest.mark.parametrize(("forge", "told"), forged_facts())
+def test_what_differs_is_named(finished: Project, evidence: tuple[Path, Path], tmp_path: Path, forge: Any, told: str) -> None:
+    video, page = evidence
+    facts = facts_in(page)
+    forge(facts)
+    (tmp_path / "forged.json").write_text(json.dumps(facts))
+    done = finished.run("serving/verify.py", video, tmp_path / "forged.json")
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("DIFFERENT")
+    assert told in done.stdout
+
+
+def test_another_file_is_noticed(finished: Project, evidence: tuple[Path, Path], tmp_path: Path) -> None:
+    """That no bit of the picture differs does not matter."""
+    video, page = evidence
+    (tmp_path / "copy.mp4").write_bytes(video.read_bytes() + b"\0\0\0\x08free")
+    done = finished.run("serving/verify.py", tmp_path / "copy.mp4", page.with_suffix(".json"))
+    assert done.returncode == 0, done.stderr
+    assert "SHA-256 of the file" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("{}", "is not the JSON of a report"), ('{"format": 99}', "of another version (format 99"), (None, "there is no file")],
+)
+def test_what_is_no_report_is_refused_in_words(
+    finished: Project, evidence: tuple[Path, Path], tmp_path: Path, content: str | None, told: str
+) -> None:
+    if content:
+        (tmp_path / "facts.json").write_text(content)
+    done = finished.run("serving/verify.py", evidence[0], tmp_path / "facts.json")
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+def test_a_folder_is_looked_through_and_one_broken_file_does_not_end_it(
+    finished: Project, evidence: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copy(evidence[0], tmp_path / "good.mp4")
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    (tmp_path / "notes.txt").write_text("not looked at")
+    (tmp_path / "deeper").mkdir()
+    write_video(tmp_path / "deeper" / "nobody.mp4", [numbered(index) for index in range(3)])
+    done = finished.run("serving/predict.py", tmp_path, "--json", "--report", tmp_path / "pages")
+    assert done.returncode == 2
+    assert "broken.mp4: it cannot be opened as a video" in done.stderr
+    assert "1 of 3 files could not be read" in done.stderr
+    found = {one["file"]: one["verdict"] for one in json.loads(done.stdout)}
+    assert found == {"good.mp4": facts_in(evidence[1])["verdict"], "nobody.mp4": "no verdict"}
+    pages = {page.name.rsplit("_", 1)[0]: page.read_text() for page in (tmp_path / "pages").glob("*.html")}
+    assert pages.keys() == {"good", "nobody"}
+    assert "no face was found" in pages["nobody"]
+
+
+def test_a_picture_is_judged_as_a_video_of_one_frame(finished: Project, evidence: tuple[Path, Path], tmp_path: Path) -> None:
+    capture = cv2.VideoCapture(str(evidence[0]))
+    cv2.imwrite(str(tmp_path / "photo.png"), capture.read()[1])
+    capture.release()
+    (found,) = json.loads(finished.stage("serving/predict.py", tmp_path / "photo.png", "--json"))
+    assert found["verdict"] in ("real", "fake")
+    assert [len(person["frames"]) for person in found["people"]] == [1]
+
+
+def test_several_files_need_a_folder_for_their_pages(finished: Project, evidence: tuple[Path, Path], tmp_path: Path) -> None:
+    done = finished.run("serving/predict.py", evidence[0], evidence[0], "--report", tmp_path / "page.html")
+    assert done.returncode == 2
+    assert "name a folder" in done.stderr
