@@ -113,9 +113,9 @@ def verdicts(examiner: Examiner, files: Sequence[Path], are_crops: bool, report:
 
 
 def examined(examiner: Examiner, path: Path, report: Path | None) -> Facts:
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), transient=True
-    ) as progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         say = shown_in(progress)
         examination = examiner.examine(path, say)
         facts = facts_of(examiner, examination)
