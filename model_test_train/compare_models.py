@@ -23,7 +23,7 @@ from pipeline.params import spellings
 
 MUST_AGREE = ("dataset", "split", "index", "frames_per_video", "aggregation", "crops")  # of the two protocols
 COLUMNS = ("figure", "a", "b", "difference", "low", "high", "p", "corrected_p", "test")
-LESS_IS_BETTER = {"eer", "log_loss", "brier", "calibration_error"}
+LESS_IS_BETTER = {"eer", "false_alarm_rate", "miss_rate", "log_loss", "brier", "calibration_error"}
 
 
 @dataclass(frozen=True)
