@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from warm_commands import run_warm
 from xdist.scheduler import LoadScopeScheduling
 
 from pipeline.project import CODE
@@ -44,8 +44,7 @@ class Project:
             shutil.copytree(CODE / "model_test_train" / "configs", configs)
 
     def run(self, script: str, *flags: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(CODE / script), *map(str, flags)]
-        return subprocess.run(command, cwd=cwd or self.folder, capture_output=True, text=True, check=False)
+        return run_warm(CODE / script, [*map(str, flags)], cwd or self.folder)
 
     def stage(self, script: str, *flags: object) -> str:
         """Runs it, and expects it to end well; returns what it printed."""

@@ -2,13 +2,13 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+from warm_commands import run_warm
 
 from pipeline.params import load_params
 from pipeline.project import CODE
@@ -90,8 +90,7 @@ def project(folder: Path) -> Path:
 
 
 def run_script(folder: Path, script: str, *flags: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(CODE / "preprocessing" / f"{script}.py"), *flags]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return run_warm(CODE / f"preprocessing/{script}.py", flags, folder)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from little_crops import project_of_crops
 from sklearn.metrics import roc_auc_score
+from warm_commands import run_warm
 
 from model_test_train import compare_models, evaluate_scores
 from model_test_train.score_tables import read_scores
@@ -92,8 +92,7 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(folder: Path, name: str, *flags: str) -> None:
-    script = str(CODE / f"model_test_train/{name}.py")
-    done = subprocess.run([sys.executable, script, *flags], cwd=folder, capture_output=True, text=True, check=False)
+    done = run_warm(CODE / f"model_test_train/{name}.py", flags, folder)
     assert done.returncode == 0, done.stderr
 
 

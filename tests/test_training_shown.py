@@ -1,7 +1,6 @@
 """What training shows: the run's folder, DVCLive's and TensorBoard's figures, and what `--sanity` finds before a long run."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 import yaml
 from little_crops import project_of_crops
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from warm_commands import run_warm
 
 from model_test_train import train_model
 from model_test_train.checkpoint import load_checkpoint
@@ -24,8 +24,7 @@ RECIPE = {"warmup_epochs": 0.0, "lr": 0.005}
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("shown") / "project"
     project_of_crops(folder, 3, 6, RECIPE, {"num_epochs": 3, "patience": 3, "tensorboard": True})
-    command = [sys.executable, str(CODE / "model_test_train/train_model.py")]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    done = run_warm(CODE / "model_test_train/train_model.py", [], folder)
     return folder, done.stdout + done.stderr
 
 
