@@ -7,10 +7,10 @@ before, and nothing of a command is left for the next.
 import atexit
 import multiprocessing
 import os
-import runpy
 import subprocess
 import sys
 import tempfile
+import types
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,8 +42,11 @@ def _command(script: str, flags: list[str], cwd: str, environment: dict[str, str
             os.dup2(file.fileno(), stream)
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", closefd=False) for stream in (1, 2))
     sys.argv = [script, *flags]
+    main = types.ModuleType("__main__")
+    main.__file__ = script
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main  # processes that it starts know it by the second name
     try:
-        runpy.run_path(script, run_name="__main__")
+        exec(compile(Path(script).read_text(), script, "exec"), main.__dict__)
     finally:
         atexit._run_exitfuncs()
         sys.stdout.flush()
