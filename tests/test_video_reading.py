@@ -114,7 +114,8 @@ def test_the_frames_asked_for_are_the_frames_given(ten_frames, reader):
 
 @EVERY_READER
 def test_facts_are_those_of_the_video(ten_frames, reader):
-    assert scan(ten_frames, reading(reader=reader)) == VideoFacts(WIDTH, HEIGHT, 25.0, 10, 10, "mov,mp4,m4a,3gp,3g2,mj2", "h264")
+    expected = VideoFacts(WIDTH, HEIGHT, 25.0, 10, 10, container="mov,mp4,m4a,3gp,3g2,mj2", codec="h264")
+    assert scan(ten_frames, reading(reader=reader)) == expected
 
 
 @pytest.mark.parametrize("name", KINDS)
