@@ -6,6 +6,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,10 @@ def facts_of(examiner: Examiner, examination: Examination) -> Facts:
         ],
         "video": video_facts(examination),
         "judged_by": examiner.as_facts(),
-        "tested": tested(content_hash(examiner.model_path)),
+        "tested": tested(examiner.sha256),
         "how": {
-            "command": command(examiner, examination.path),
+            "command": command("predict", examiner, examination.path),
+            "verify": command("verify", examiner, examination.path, "REPORT.json"),
             "code": code_in(ROOMS),
             "python": ".".join(map(str, sys.version_info[:3])),
             "packages": {name: version(name) for name in PACKAGES},
@@ -103,6 +105,7 @@ def video_facts(examination: Examination) -> Facts:
     }
 
 
+@cache
 def tested(sha256: str) -> Facts | None:
     """How often this very judge was wrong, where it was tested here."""
     for protocol in sorted(from_root("results").glob("**/protocol.json")):
@@ -112,7 +115,6 @@ def tested(sha256: str) -> Facts | None:
             figures = ("auc", "false_alarm_rate", "miss_rate")
             return {
                 "dataset": found["dataset"],
-                "trained_on": found["trained_on"],
                 "videos": measured["video"]["count"],
                 "fakes": measured["video"]["fakes"],
                 **{name: measured["video"].get(name) for name in figures},
@@ -121,8 +123,9 @@ def tested(sha256: str) -> Facts | None:
     return None
 
 
-def command(examiner: Examiner, path: Path) -> str:
-    return shlex.join(["python", "serving/predict.py", path.name, "--model_path", relative(examiner.model_path.absolute())])
+def command(name: str, examiner: Examiner, path: Path, *more: str) -> str:
+    model = relative(examiner.model_path.absolute())
+    return shlex.join(["python", f"serving/{name}.py", path.name, *more, "--model_path", model])
 
 
 def write_evidence(path: Path, facts: Facts, examination: Examination, people: People, examiner: Examiner) -> None:

@@ -81,6 +81,7 @@ class Examiner:
 
     judge: Judge
     model_path: Path
+    sha256: str  # of that file
     rule: Rule
     frames_per_person: int
     detection: detection.Params
@@ -94,6 +95,7 @@ class Examiner:
         return cls(
             judge,
             model_path,
+            content_hash(model_path),
             rule_of(judge.card, tests),
             tests.frames_per_video,
             load_params("detect_faces", detection.Params, {**preprocessing["detect_faces"], "device": device}),
@@ -184,7 +186,7 @@ class Examiner:
         card = self.judge.card
         return {
             "model": card.name,
-            "sha256": content_hash(self.model_path),
+            "sha256": self.sha256,
             "warning": card.warning,
             "trained_on": card.trained_on,
             "code": card.provenance.get("code"),

@@ -48,6 +48,7 @@ def test_the_page_opens_offline_and_says_what_a_court_asks(evidence: tuple[Path,
     assert 0 <= facts["tested"]["miss_rate"]["value"] <= 1
     assert "originals called fake" in text
     assert "python serving/predict.py 'my video.mp4'" in facts["how"]["command"]
+    assert facts["how"]["verify"].startswith("python serving/verify.py 'my video.mp4' REPORT.json --model_path data/models/")
     decided = [frame for person in facts["people"] for frame in person["frames"] if frame["decided"]]
     assert text.count("data:image/webp") == 2 * len(decided) + 1  # the timeline
     assert all(0 <= frame["heat_confidence"] <= 1 for person in facts["people"] for frame in person["frames"])
