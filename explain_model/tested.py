@@ -9,8 +9,8 @@ from model_test_train.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.networks.network import Network
 from pipeline.errors import UserError
 from pipeline.index import Video
-from pipeline.params import PathFlag, setting
-from pipeline.reproducible import DEVICES, choose_device, seed_everything
+from pipeline.params import DEVICES, PathFlag, setting
+from pipeline.reproducible import choose_device, seed_everything
 from preprocessing.crops import Crop
 
 TESTED = {

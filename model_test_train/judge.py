@@ -1,8 +1,8 @@
 """Who judges faces: one network, or several together; known by a checkpoint, or by the file of an ensemble."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipeline.ledger import content_hash
 from pipeline.project import from_root
 
 BATCH = 32
+Runner = Callable[[torch.Tensor], Array]  # pictures (b, size, size, 3) uint8 -> fake probabilities (b,)
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,18 @@ class Judge:
     card: Checkpoint
     networks: dict[str, Network]
     together: Together | None = None  # None: it is one network
+    runners: dict[str, Runner] = field(default_factory=dict)  # that judge in the networks' place
 
     def judge(self, crops: Sequence[Image]) -> tuple[Array, Array]:
         """Of each face the fake probability (n,), and each network's (n, networks)."""
-        found = np.stack([_probabilities(network, crops) for network in self.networks.values()], 1)
+        found = np.stack([self._probabilities(name, crops) for name in self.networks], 1)
         return self.together.fused(logits_of(found)) if self.together else found[:, 0], found
+
+    def prove(self) -> None:
+        """That it gives a number at all: of a grey picture."""
+        probability = self.judge([np.full((160, 160, 3), 127, np.uint8)])[0][0]
+        if not np.isfinite(probability):
+            raise UserError(f"{self.card.name} gives no number for a grey picture")
 
     def are_at_odds(self, frames: Sequence[FrameScore], called_fake: bool, aggregation: str) -> bool:
         """Whether too few members would have said the same."""
@@ -76,10 +84,11 @@ class Judge:
         vote = votes_of(self.together.thresholds, frames, aggregation)
         return vote.agreement(called_fake) < self.together.agreement
 
-
-def _probabilities(network: Network, crops: Sequence[Image]) -> Array:
-    batches = (crops[first : first + BATCH] for first in range(0, len(crops), BATCH))
-    return fake_probabilities(network, (torch.stack([_fitted(network, crop) for crop in batch]) for batch in batches))
+    def _probabilities(self, name: str, crops: Sequence[Image]) -> Array:
+        network, run = self.networks[name], self.runners.get(name)
+        batches = (crops[first : first + BATCH] for first in range(0, len(crops), BATCH))
+        pictures = (torch.stack([_fitted(network, crop) for crop in batch]) for batch in batches)
+        return np.concatenate([np.zeros(0), *map(run, pictures)]) if run else fake_probabilities(network, pictures)
 
 
 def _fitted(network: Network, crop: Image) -> torch.Tensor:

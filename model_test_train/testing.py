@@ -19,10 +19,9 @@ from model_test_train.networks.network import Network
 from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, Verdict
 from pipeline.index import SPLITS, Video
 from pipeline.ledger import content_hash
-from pipeline.params import setting
+from pipeline.params import DEVICES, setting
 from pipeline.progress import track
 from pipeline.project import relative
-from pipeline.reproducible import DEVICES
 from preprocessing.crops import read_crops
 
 OF_PROBABILITIES = ("log_loss", "brier", "calibration_error")

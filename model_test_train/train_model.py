@@ -41,11 +41,11 @@ from pipeline.index import Video, of_dataset, read_index
 from pipeline.ledger import content_hash, key_of
 from pipeline.memory import keep_memory
 from pipeline.outputs import write_bytes
-from pipeline.params import PathFlag, SwitchFlag, build, load_params, read_command_line, setting
+from pipeline.params import DEVICES, PathFlag, SwitchFlag, build, load_params, read_command_line, setting
 from pipeline.progress import track
 from pipeline.project import from_root, relative
 from pipeline.provenance import code_revision
-from pipeline.reproducible import DEVICES, seed_everything
+from pipeline.reproducible import seed_everything
 from preprocessing import detection, extraction
 from preprocessing.crops import ledgers_in, read_crops
 

@@ -16,6 +16,8 @@ import yaml
 from pipeline.errors import UserError
 from pipeline.project import from_root
 
+DEVICES = ("auto", "cpu", "cuda")  # that work may run on
+
 Settings = TypeVar("Settings")
 
 

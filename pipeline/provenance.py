@@ -7,6 +7,8 @@ from pathlib import Path
 from pipeline.params import read_yaml
 from pipeline.project import CODE
 
+ROOMS = ("serving", "explain_model", "model_test_train", "preprocessing", "pipeline")
+
 
 def code_revision(stage: str) -> str:
     """A hash of the code that dvc.yaml says the stage's result depends on.
@@ -16,9 +18,9 @@ def code_revision(stage: str) -> str:
     return _hash_of(code_of(stage))
 
 
-def code_in(rooms: Iterable[str]) -> str:
-    """A hash of all code in these folders of the project."""
-    return _hash_of(sorted(file for room in rooms for file in (CODE / room).rglob("*.py")))
+def all_code() -> str:
+    """A hash of all code of the project."""
+    return _hash_of(sorted(file for room in ROOMS for file in (CODE / room).rglob("*.py")))
 
 
 def _hash_of(files: Iterable[Path]) -> str:

@@ -7,8 +7,6 @@ import torch
 
 from pipeline.errors import UserError
 
-DEVICES = ("auto", "cpu", "cuda")
-
 
 def seed_everything(seed: int, threads: int) -> None:
     """Threads are a setting, not the machine's: sums split over another number of threads round differently."""

@@ -77,7 +77,7 @@ class PlaceTransformer(nn.Module):
         return self.to_tokens(features.flatten(2).mT)  # (b, h w, dim)
 
     def _tokens(self, places: Tensor) -> Tensor:
-        return torch.cat((self.cls_token.expand(len(places), -1, -1), places), 1) + self.pos_embedding
+        return torch.cat((self.cls_token.expand(places.shape[0], -1, -1), places), 1) + self.pos_embedding
 
     def _verdict(self, tokens: Tensor) -> Tensor:
         return self.to_logit(self.norm(self.transformer(tokens))).squeeze(-1)
@@ -112,5 +112,5 @@ class ChannelTransformer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         by_place = features.flatten(2).mT.flatten(1).unsqueeze(1)  # (b, 1, h w channels): one stride a place
         tokens = self.patch_to_embedding(by_place)  # (b, tokens, h w)
-        tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), 1) + self.pos_embedding
+        tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), 1) + self.pos_embedding
         return self.mlp_head(self.transformer(self.dropout(tokens))).squeeze(-1)

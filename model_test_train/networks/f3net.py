@@ -110,7 +110,7 @@ class CrossLook(nn.Module):
 
     def _look(self, number: int, one: Tensor, other: Tensor) -> Tensor:
         asked = ((self.asks[number], one), (self.shows[number], other), (self.tells[number], other))
-        q, k, v = (part(features).flatten(2).mT for part, features in asked)
+        q, k, v = (part(features).flatten(2).mT[:, None] for part, features in asked)  # of one head, (b, 1, h w, channels)
         return one + self.shares[number] * scaled_dot_product_attention(q, k, v).mT.reshape(one.shape)
 
 
