@@ -17,19 +17,18 @@ from PIL import Image as Pillow
 
 from explain_model.figure import overlaid
 from explain_model.heatmaps import confidence
-from explain_model.over_time import People, deciding, draw_timeline
+from explain_model.over_time import DECIDING, People, draw_timeline
 from explain_model.report import embedded, read_json, template
 from model_test_train.inputs import Image
 from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT
 from pipeline.ledger import content_hash
 from pipeline.outputs import write_json, write_text
 from pipeline.project import from_root, relative
-from pipeline.provenance import code_in
+from pipeline.provenance import all_code
 from serving.examining import Examination, Examiner, Finding
 
 FORMAT = 1  # of the facts
 PACKAGES = ("torch", "torchvision", "av", "facenet-pytorch", "opencv-python-headless", "numpy")  # that numbers depend on
-ROOMS = ("serving", "explain_model", "model_test_train", "preprocessing", "pipeline")
 OPACITY = 0.6
 FACE_SIDE, FRAME_SIDE = 220, 420  # pixels on the page
 Facts = dict[str, Any]
@@ -53,7 +52,7 @@ def facts_of(examiner: Examiner, examination: Examination) -> Facts:
         "how": {
             "command": command("predict", examiner, examination.path),
             "verify": command("verify", examiner, examination.path, "REPORT.json"),
-            "code": code_in(ROOMS),
+            "code": all_code(),
             "python": ".".join(map(str, sys.version_info[:3])),
             "packages": {name: version(name) for name in PACKAGES},
         },
@@ -73,15 +72,18 @@ def facts_of_crop(examiner: Examiner, path: Path, finding: Finding) -> Facts:
 
 def frames_of(examiner: Examiner, examination: Examination, track: int, called_fake: bool) -> list[Facts]:
     rate, names = examination.facts.frame_rate, list(examiner.judge.networks)
+    seen = examination.seen_of(track)
+    loudest = sorted(seen, key=lambda face: face.score.fake_probability, reverse=called_fake)[:DECIDING]
     return [
         {
             "frame": face.score.frame,
             "seconds": round(face.score.frame / rate, 3) if rate else None,
             "window": list(face.window),
             "fake_probability": face.score.fake_probability,
+            "decided": face in loudest,
             **({"members": dict(zip(names, face.score.told, strict=True))} if len(names) > 1 else {}),
         }
-        for face in examination.seen_of(track)
+        for face in seen
     ]
 
 
@@ -125,13 +127,14 @@ def tested(sha256: str) -> Facts | None:
 
 def command(name: str, examiner: Examiner, path: Path, *more: str) -> str:
     model = relative(examiner.model_path.absolute())
-    return shlex.join(["python", f"serving/{name}.py", path.name, *more, "--model_path", model])
+    frames = ["--frames", str(examiner.detection.frames)] if name == "predict" else []  # verify takes them from the report
+    return shlex.join(["python", f"serving/{name}.py", path.name, *more, "--model_path", model, *frames])
 
 
 def write_evidence(path: Path, facts: Facts, examination: Examination, people: People, examiner: Examiner) -> None:
     """The page, and beside it the same facts as JSON."""
     for person in facts["people"]:
-        note_heat(person, people[person["track"]], facts["verdict"] == FAKE_VERDICT)
+        note_heat(person, people[person["track"]])
     write_json(path.with_suffix(".json"), facts)
     page = template("evidence.html.j2", Path(__file__).parent).render(
         facts=facts,
@@ -143,11 +146,9 @@ def write_evidence(path: Path, facts: Facts, examination: Examination, people: P
     write_text(path, page)
 
 
-def note_heat(person: Facts, moments: Sequence[Any], called_fake: bool) -> None:
-    """Which frames decided, and how sure each map is of its place."""
-    decided = {moment.frame for moment in deciding(moments, called_fake)}
+def note_heat(person: Facts, moments: Sequence[Any]) -> None:
+    """How sure each map is of its place."""
     for frame, moment in zip(person["frames"], moments, strict=True):
-        frame["decided"] = frame["frame"] in decided
         frame["heat_confidence"] = round(confidence(moment.heat), 4)
 
 

@@ -23,6 +23,8 @@ from preprocessing.detection import find_boxes
 from preprocessing.extraction import chosen_faces
 from preprocessing.tracks import TrackedFace
 from preprocessing.video import Account, OpenVideo, Reading, VideoFacts, evenly_spaced, open_video
+from serving.onnx_export import by_onnxruntime
+from serving.workers import ONNXRUNTIME, TORCH
 
 Say = Callable[[str, int, int], object]  # what is being done, how much of it is done, of how much
 EXPLAINED_AT_ONCE = 16
@@ -32,7 +34,7 @@ def silent(doing: str, done: int, total: int) -> None:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SeenFace:
     """A person in a frame that was looked at, and how fake each network found the face."""
 
@@ -89,16 +91,20 @@ class Examiner:
     reading: Reading
 
     @classmethod
-    def load(cls, model_path: Path, device: str = "auto") -> "Examiner":
+    def load(cls, model_path: Path, device: str = "auto", frames: int | None = None, backend: str = TORCH) -> "Examiner":
+        """By the file of a judge. `frames` of a video are looked at instead of as many as its card says."""
         judge = load_judge(model_path, choose_device(device))
+        if backend == ONNXRUNTIME:
+            judge = by_onnxruntime(judge)
         preprocessing, tests = judge.card.preprocessing, load_params("test", testing.Params)
+        seeking = {**preprocessing["detect_faces"], "device": device} | ({"frames": frames} if frames else {})
         return cls(
             judge,
             model_path,
             content_hash(model_path),
             rule_of(judge.card, tests),
             tests.frames_per_video,
-            load_params("detect_faces", detection.Params, {**preprocessing["detect_faces"], "device": device}),
+            load_params("detect_faces", detection.Params, seeking),
             build(extraction.CropSettings, preprocessing["extract_crops"], "extract_crops"),
             load_params("read_video", Reading),
         )
@@ -191,9 +197,11 @@ class Examiner:
             "trained_on": card.trained_on,
             "code": card.provenance.get("code"),
             "threshold": self.rule.calibrated(self.rule.threshold),
+            "threshold_raw": self.rule.threshold,  # for frames, which are not calibrated
             "uncertain_from_to": [self.rule.calibrated(edge) for edge in self.rule.band] if self.rule.band else None,
             "aggregation": AGGREGATIONS[self.rule.aggregation].words,
             "frames_per_person": self.frames_per_person,
+            "run_by": ONNXRUNTIME if self.judge.runners else TORCH,
             "detect_faces": asdict(self.detection.settings()),
             "extract_crops": asdict(self.extraction),
         }

@@ -14,12 +14,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from explain_model.over_time import DECIDING
 from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from pipeline.errors import UserError, run
-from pipeline.params import spellings
+from pipeline.params import DEVICES, spellings
 from pipeline.project import from_root
-from pipeline.reproducible import DEVICES
 from preprocessing.video import UnreadableVideo
 from serving.evidence import Facts, facts_of, facts_of_crop, write_evidence
 from serving.examining import Examiner, Say
@@ -40,8 +38,9 @@ def tell(found: Facts, console: Console) -> None:
         console.print(f"  uncertain: validation does not bear a verdict here ({why})")
     for person in found.get("people", ()):
         called_fake = found["verdict"] == FAKE_VERDICT
-        decided = sorted(person["frames"], key=lambda frame: frame["fake_probability"], reverse=called_fake)
-        loudest = ", ".join(str(frame["frame"]) for frame in decided[:DECIDING])
+        decided = [frame for frame in person["frames"] if frame["decided"]]
+        decided.sort(key=lambda frame: frame["fake_probability"], reverse=called_fake)
+        loudest = ", ".join(str(frame["frame"]) for frame in decided)
         console.print(f"  person {person['track']}: {in_words(person)} over {len(person['frames'])} frames, most by {loudest}")
     console.print(f"  judged by {judged_by['model']}")
     if found["warning"]:
@@ -66,6 +65,9 @@ def main() -> None:
     )
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="evidence: a page, and OUT.json; or a folder for them")
     parser.add_argument("--json", action="store_true", help="print what was found as a JSON list")
+    parser.add_argument(
+        "--frames", type=at_least_one, metavar="N", help="of a video, to look at; else as the network's card says"
+    )
     parser.add_argument("--device", choices=DEVICES, default="auto")
     given = parser.parse_args()
     files = list(files_in(given.files, PICTURES if given.crops else VIDEOS | PICTURES))
@@ -73,7 +75,7 @@ def main() -> None:
         raise UserError("--report is of videos and whole pictures; leave --crops out")
     if given.report and len(files) > 1 and given.report.suffix == ".html":
         raise UserError("--report: there are several files; name a folder, and each gets a page in it")
-    examiner = Examiner.load(given.model_path, given.device)
+    examiner = Examiner.load(given.model_path, given.device, given.frames)
     found = []
     for one in verdicts(examiner, files, given.crops, given.report):
         found.append(one)
@@ -83,6 +85,12 @@ def main() -> None:
         print(json.dumps(found, indent=1))
     if len(found) < len(files):
         raise UserError(f"{len(files) - len(found)} of {len(files)} files could not be read, as told above")
+
+
+def at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("it looks at one frame at least")
+    return number
 
 
 def files_in(paths: Sequence[Path], suffixes: set[str]) -> Iterator[Path]:

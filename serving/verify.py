@@ -84,7 +84,7 @@ def main() -> None:
     told = read_facts(given.report)
     if not given.file.is_file():
         raise UserError(f"there is no file {given.file}")
-    examiner = Examiner.load(given.model_path)
+    examiner = Examiner.load(given.model_path, frames=told["judged_by"]["detect_faces"]["frames"])
     try:
         found = json.loads(json.dumps(facts_of(examiner, examiner.examine(given.file))))
     except UnreadableVideo as error:

@@ -1,0 +1,66 @@
+"""Every network as ONNX says what it says in PyTorch, also to who knows nothing of PyTorch, and to the server."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from conftest import Project
+from little_server import serving
+
+from model_test_train.judge import load_judge
+from model_test_train.networks.network import build_network, read_description
+from pipeline.errors import UserError
+from pipeline.index import read_index
+from pipeline.project import CODE
+from serving import onnx_export
+from serving.onnx_export import TOLERANCE, as_onnx, runner
+
+SHELF = sorted((CODE / "model_test_train/configs/demo").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("config", SHELF, ids=lambda path: path.stem)
+def test_each_network_of_the_shelf_says_the_same_as_onnx(config: Path) -> None:
+    torch.manual_seed(0)
+    network = build_network(read_description(config)).eval()
+    size = network.input.size
+    pictures = torch.from_numpy(np.random.default_rng(9).integers(0, 256, (5, size, size, 3), np.uint8))
+    with torch.no_grad():
+        expected = network(network.input.normalise(pictures)).sigmoid().numpy()
+    found = runner(as_onnx(config.stem, network, {}), 1)(pictures)
+    assert found == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_program_without_pytorch_gets_the_same_from_the_file(finished: Project, tmp_path: Path) -> None:
+    told = finished.stage("serving/onnx_export.py", "--output", tmp_path / "best.onnx")
+    assert "drawings only" in told
+    session = onnxruntime.InferenceSession(tmp_path / "best.onnx")
+    card = json.loads(session.get_modelmeta().custom_metadata_map["card"])
+    assert "drawings only" in card["warning"]
+    judge = load_judge(finished.folder / "data/models/best.safetensors", torch.device("cpu"))
+    crop = np.random.default_rng(0).integers(0, 256, (97, 97, 3), np.uint8)
+    (network,) = judge.networks.values()
+    (found,) = session.run(None, {"pictures": network.input.fit(crop)[None]})
+    assert found[0] == pytest.approx(judge.judge([crop])[0][0], abs=TOLERANCE)
+
+
+def test_what_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build_network(read_description(CODE / "model_test_train/configs/demo/meso4.yaml")).eval()
+    monkeypatch.setattr(onnx_export, "TOLERANCE", -1.0)
+    with pytest.raises(UserError, match="meso4 as ONNX says something else than it"):
+        as_onnx("meso4", network, {})
+
+
+def test_the_server_by_onnxruntime_finds_what_the_command_finds(finished: Project, tmp_path: Path) -> None:
+    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
+    video = finished.folder / index["FaceSwap/022_023"].path
+    (expected,) = json.loads(finished.stage("serving/predict.py", video, "--json"))
+    with serving(finished.folder, "--backend", "onnxruntime", "--workers", 1, "--jobs", tmp_path / "jobs") as server:
+        job = server.over(server.send(video).json()["links"]["self"])
+        found = server.get(job["links"]["found"]).json()
+    assert found["fake_probability"] == pytest.approx(expected["fake_probability"], abs=1e-4)
+    scores = [[frame["fake_probability"] for one in facts["people"] for frame in one["frames"]] for facts in (found, expected)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    assert [facts["judged_by"]["run_by"] for facts in (found, expected)] == ["onnxruntime", "torch"]
