@@ -1,0 +1,146 @@
+"""A judge's life: what got worse is not promoted, what does not work is not left in place, and nobody who asks is let down."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Project
+from little_judges import changed
+from little_server import Server, serving
+
+from model_test_train.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.errors import UserError
+from pipeline.index import read_index
+from serving.deployment import Deployment
+from serving.registry import ARCHIVED, CANDIDATE, HISTORY, MODEL, PRODUCTION, Registry
+
+BEST = "data/models/best.safetensors"
+
+
+@pytest.fixture(scope="module")
+def worse(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return changed(finished, tmp_path_factory.mktemp("worse"), noise=1)
+
+
+@pytest.fixture(scope="module")
+def as_good(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return changed(finished, tmp_path_factory.mktemp("as_good"), noise=1e-6)
+
+
+@pytest.fixture(scope="module")
+def broken(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that loads, and gives no number."""
+    path = tmp_path_factory.mktemp("broken") / "broken.safetensors"
+    network, card = load_checkpoint(finished.folder / BEST, torch.device("cpu"))
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.fill_(torch.nan)
+    save_checkpoint(path, network, card)
+    return path
+
+
+@pytest.fixture
+def registry(finished: Project, tmp_path: Path) -> Registry:
+    """With one version, in production."""
+    registry = Registry(tmp_path / "registry")
+    registry.add(finished.folder / BEST, finished.folder / "results/tests")
+    registry.promote(1, force=False)
+    return registry
+
+
+def stages(registry: Registry) -> list[str]:
+    return [version.stage for version in registry.versions()]
+
+
+def history(registry: Registry) -> list[dict]:
+    return [json.loads(line) for line in (registry.folder / HISTORY).read_text().splitlines()]
+
+
+def test_a_worse_one_is_promoted_by_force_alone_and_that_is_noted(registry: Registry, worse: Path) -> None:
+    version = registry.add(worse / "model.safetensors", worse / "tests")
+    with pytest.raises(UserError, match="version 2 is not promoted: .*AUC"):
+        registry.promote(2, force=False)
+    assert stages(registry) == [PRODUCTION, CANDIDATE]
+    registry.promote(2, force=True)
+    assert stages(registry) == [ARCHIVED, PRODUCTION]
+    assert [line["forced"] for line in history(registry) if line["did"] == "promote"] == [False, True]
+    assert history(registry)[-1]["sha256"] == version.sha256
+
+
+def test_one_that_is_as_good_is_promoted(registry: Registry, as_good: Path) -> None:
+    registry.add(as_good / "model.safetensors", as_good / "tests")
+    assert "version 1" in registry.promote(2, force=False)
+    assert stages(registry) == [ARCHIVED, PRODUCTION]
+
+
+def test_what_cannot_be_compared_is_not_promoted(finished: Project, registry: Registry, broken: Path) -> None:
+    registry.add(broken, None)
+    with pytest.raises(UserError, match="came without a test"):
+        registry.promote(2, force=False)
+    with pytest.raises(UserError, match="is version 2 already"):
+        registry.add(broken, None)
+    with pytest.raises(UserError, match="is the test of another checkpoint"):
+        Registry(registry.folder / "other").add(broken, finished.folder / "results/tests")
+
+
+def test_the_command_tells_what_there_is(finished: Project, registry: Registry, tmp_path: Path) -> None:
+    command = ("serving/registry.py", "--registry", registry.folder)
+    assert "1  production" in finished.stage(*command, "list")
+    assert "version 1 answers from" in finished.stage(*command, "deploy", tmp_path / "place")
+    assert "there is no version 7; there are: 1" in finished.run(*command, "promote", 7).stderr
+    assert "nothing answered before" in finished.run(*command, "return", tmp_path / "place").stderr
+
+
+@contextmanager
+def asked_all_along(server: Server, video: Path) -> Iterator[list[str]]:
+    """Videos are sent without a pause; what became of each."""
+    ends, outcomes = threading.Event(), []
+
+    def ask() -> None:
+        while not ends.is_set():
+            begun = server.send(video)
+            outcomes.append(server.over(begun.json()["links"]["self"])["state"] if begun.status == 202 else begun.status)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield outcomes
+    finally:
+        ends.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_broken_one_gives_way_to_the_one_before_and_no_request_fails(
+    finished: Project, registry: Registry, worse: Path, broken: Path, tmp_path: Path
+) -> None:
+    place = Deployment(tmp_path / "place")
+    good = registry.get(1)
+    place.put(registry.path(good) / MODEL, good.sha256, "good.safetensors", None)
+    other = registry.add(worse / "model.safetensors", None)
+    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
+    flags = ("--model_path", place.current, "--jobs", tmp_path / "jobs", "--workers", 1)
+    with serving(finished.folder, *flags) as server:
+        address = f"http://127.0.0.1:{server.port}"
+        with asked_all_along(server, finished.folder / index["FaceSwap/022_023"].path) as outcomes:
+            bad = registry.add(broken, None)
+            with pytest.raises(UserError, match=r"gives no number for a grey picture; good.safetensors answers again"):
+                place.put(broken, bad.sha256, "broken.safetensors", address)
+            assert server.get("/version").json()["sha256"] == good.sha256
+
+            place._point_at(tmp_path / "place/broken.safetensors")  # by hand, past all checks
+            server.until_told("/version", "refused")
+            assert server.get("/version").json()["sha256"] == good.sha256
+            place._point_at(tmp_path / "place/good.safetensors")
+
+            place.put(worse / "model.safetensors", other.sha256, "other.safetensors", address)
+            assert server.get("/version").json()["sha256"] == other.sha256
+            assert place.put_back(address).name == "good.safetensors"
+            assert server.get("/version").json()["sha256"] == good.sha256
+    assert set(outcomes) == {"done"}
+    assert len(outcomes) > 3
