@@ -1,5 +1,6 @@
 # make repro   sets up, and runs the whole DAG on the demo corpus
 # make test    sets up, and runs the checks and the tests
+# make serve   sets up, and shows the page that judges your own videos; after `make repro`, or with MODEL=checkpoint
 # Needs Python 3.10 to 3.12 and nothing else. PYTHON=python3.12 make repro chooses one.
 
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
@@ -11,13 +12,16 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 INSTALL := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: repro test lint lock
+.PHONY: repro test serve lint lock
 
 repro: $(READY)
 	@dvc repro
 
 test: $(READY) lint
 	@pytest
+
+serve: $(READY)
+	@python serving/app.py $(if $(MODEL),--model_path $(MODEL))
 
 lint: $(READY)
 	@ruff check . && ruff format --check . && mypy

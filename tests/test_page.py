@@ -1,0 +1,164 @@
+"""The page, as a person uses it: driven in Chromium without a window."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Project
+from little_server import Server, serving
+from little_videos import numbered, write_video
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from pipeline.index import read_index
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+SECONDS = 60_000  # ms, until something that should be seen is seen
+PICTURES = os.environ.get("PICTURES_OF_THE_PAGE")  # a folder, to look at them
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium; name one in CHROMIUM")
+
+
+@pytest.fixture(scope="module")
+def server(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    flags = ("--jobs", tmp_path_factory.mktemp("jobs"), "--workers", 1, "--max_upload_mb", 1, "--max_seconds", 30)
+    with serving(finished.folder, *flags) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def fake(finished: Project) -> Path:
+    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
+    return finished.folder / index["FaceSwap/022_023"].path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(server: Server, browser: Browser) -> Iterator[Page]:
+    page = browser.new_page()
+    errors: list[str] = []
+    elsewhere: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "request",
+        lambda asked: (
+            elsewhere.append(asked.url) if "127.0.0.1" not in asked.url[:20] and "data:" not in asked.url[:5] else None
+        ),
+    )
+    page.set_default_timeout(SECONDS)
+    expect.set_options(timeout=SECONDS)
+    page.goto(f"http://127.0.0.1:{server.port}/")
+    yield page
+    page.close()
+    assert errors == []
+    assert elsewhere == []
+
+
+def overlay_is_drawn(page: Page) -> int:
+    """How many of its pixels are not clear."""
+    count: int = page.evaluate(
+        "() => { const c = document.getElementById('overlay'), pen = c.getContext('2d');"
+        " return pen.getImageData(0, 0, c.width, c.height).data.filter((value, place) => place % 4 === 3 && value).length; }"
+    )
+    return count
+
+
+def test_a_video_goes_in_and_a_verdict_with_its_reasons_comes_out(page: Page, fake: Path, tmp_path: Path) -> None:
+    expect(page.locator("#warning")).to_contain_text("trained on drawings only")
+    page.set_input_files("#file", fake)
+    expect(page.locator("#progress")).to_be_visible()
+    expect(page.locator("#verdict")).to_contain_text(re.compile("fake|real"))
+    expect(page.locator("#downloads")).to_be_visible()
+    page.wait_for_function("() => document.getElementById('video').readyState >= 2")
+
+    page.wait_for_function(
+        "() => !document.getElementById('video').seeking && document.getElementById('video').currentTime > 0"
+    )
+    page.wait_for_timeout(500)  # it went to the loudest frame by itself
+    hot = overlay_is_drawn(page)
+    page.locator("#opacity").fill("0")
+    assert 0 < overlay_is_drawn(page) < hot  # the box is left
+
+    before = page.evaluate("document.getElementById('video').currentTime")
+    page.locator("#deciding button").last.click()
+    page.wait_for_function("before => document.getElementById('video').currentTime !== before", arg=before)
+    page.locator("#people input").first.uncheck()
+    page.wait_for_timeout(200)
+    assert overlay_is_drawn(page) == 0
+    page.locator("#people input").first.check()
+
+    box = page.locator("#timeline").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
+    page.wait_for_function(
+        "() => document.getElementById('video').currentTime > 0.8 * document.getElementById('video').duration"
+    )
+    page.locator("#time").focus()
+    page.keyboard.press("Home")
+    page.wait_for_function("() => document.getElementById('video').currentTime === 0")
+
+    with page.expect_download() as download:
+        page.locator("#report").click()
+    download.value.save_as(tmp_path / "report.html")
+    assert "trained on drawings only" in (tmp_path / "report.html").read_text()
+    page.reload()
+    expect(page.locator("#downloads")).to_be_visible()
+
+
+def test_what_is_no_video_is_refused_in_words(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("this is no video")
+    page.set_input_files("#file", tmp_path / "notes.mp4")
+    expect(page.locator("#error")).to_contain_text("send a video or a picture")
+    (tmp_path / "large.mp4").write_bytes(b"\0" * 1_500_000)
+    page.set_input_files("#file", tmp_path / "large.mp4")
+    expect(page.locator("#error")).to_contain_text("more than 1 MB")
+    expect(page.locator("#working")).to_be_hidden()
+
+
+def test_a_video_without_faces_says_so(page: Page, tmp_path: Path) -> None:
+    page.set_input_files("#file", write_video(tmp_path / "nobody.mp4", [numbered(index) for index in range(8)]))
+    expect(page.locator("#verdict")).to_contain_text("no face was found")
+    expect(page.locator("#downloads")).to_be_visible()
+    expect(page.locator("#viewer")).to_be_hidden()
+
+
+def test_what_was_begun_can_be_given_up(page: Page, server: Server, fake: Path) -> None:
+    page.set_input_files("#file", fake)
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as gone:
+        page.wait_for_function("() => location.hash")
+        page.locator("#cancel").click()
+    assert gone.value.status == 204
+    expect(page.locator("#working")).to_be_hidden()
+    assert page.evaluate("location.hash") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"), [("light", 1100, "light"), ("dark", 1100, "dark"), ("phone", 390, "light")]
+)
+def test_the_page_fits(browser: Browser, server: Server, fake: Path, name: str, width: int, scheme: str) -> None:
+    """Nothing is wider than the window, and every control has a name that is read out."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    page.goto(f"http://127.0.0.1:{server.port}/")
+    page.set_input_files("#file", fake)
+    expect(page.locator("#downloads")).to_be_visible(timeout=SECONDS)
+    page.wait_for_function("() => document.getElementById('video').readyState >= 2")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    nameless = page.evaluate(
+        "() => [...document.querySelectorAll('button, input:not([hidden]), a')].filter(one => one.offsetParent && "
+        "!(one.innerText || one.labels?.[0]?.innerText || one.ariaLabel)).map(one => one.outerHTML)"
+    )
+    assert nameless == []
+    if PICTURES:
+        page.screenshot(path=Path(PICTURES) / f"{name}.png", full_page=True)
+    page.close()

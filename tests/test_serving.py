@@ -1,0 +1,216 @@
+"""The server: a file in, the same verdict out as the command's; and what does not fit refused in words."""
+
+import json
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Project
+from little_server import Server, serving
+from little_videos import numbered, write_video
+
+from pipeline.index import read_index
+
+SMALL_LIMITS = {
+    "--max_upload_mb": 1,
+    "--max_seconds": 5,
+    "--seconds_between_bytes": 1,
+    "--seconds_to_send": 3,
+    "--most_waiting": 2,
+    "--workers": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def fake(finished: Project) -> Path:
+    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
+    return finished.folder / index["FaceSwap/022_023"].path
+
+
+@pytest.fixture(scope="module")
+def server(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(finished.folder, *chain(*SMALL_LIMITS.items()), "--jobs", tmp_path_factory.mktemp("jobs")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def job(server: Server, fake: Path) -> dict[str, Any]:
+    begun = server.send(fake, batch="case-7", annotated="true")
+    assert begun.status == 202
+    assert begun.headers["location"] == begun.json()["links"]["self"]
+    return server.over(begun.json()["links"]["self"])
+
+
+def test_the_server_finds_what_the_command_finds(finished: Project, server: Server, fake: Path, job: dict[str, Any]) -> None:
+    (expected,) = json.loads(finished.stage("serving/predict.py", fake, "--json"))
+    found = server.get(job["links"]["found"]).json()
+    assert job["verdict"] == found["verdict"] == expected["verdict"]
+    assert found["fake_probability"] == pytest.approx(expected["fake_probability"], abs=1e-4)
+    scores = [
+        [frame["fake_probability"] for person in one["people"] for frame in person["frames"]] for one in (found, expected)
+    ]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    assert "drawings only" in found["warning"]
+
+
+def test_a_job_has_its_report_its_video_and_its_heat(server: Server, job: dict[str, Any], tmp_path: Path) -> None:
+    report = server.get(job["links"]["report"])
+    assert report.headers["content-type"].startswith("text/html")
+    assert b"trained on drawings only" in report.body
+    facts = server.get(job["links"]["report.json"]).json()
+    video = server.get(job["links"]["video"], Range="bytes=0-99")
+    assert (video.status, len(video.body)) == (206, 100)
+    assert server.get(job["links"]["annotated"]).body[4:8] == b"ftyp"
+    person = facts["people"][0]
+    heat = server.get(f"{job['links']['self']}/heat/{person['track']}/{person['frames'][0]['frame']}")
+    assert (heat.status, heat.body[8:12]) == (200, b"WEBP")
+    assert server.get(f"{job['links']['self']}/heat/9/9").status == 404
+
+
+def test_what_the_server_reports_a_second_examiner_finds_again(
+    finished: Project, server: Server, fake: Path, job: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "report.json").write_bytes(server.get(job["links"]["report.json"]).body)
+    assert finished.stage("serving/verify.py", fake, tmp_path / "report.json").startswith("the same: ")
+
+
+def test_progress_is_told_until_the_end(server: Server, fake: Path) -> None:
+    begun = server.send(fake).json()
+    lines = server.get(begun["links"]["events"]).body.decode().split("\n\n")
+    told = [json.loads(line.removeprefix("data: ")) for line in lines if line]
+    assert told[-1]["state"] == "done"
+    assert {one["state"] for one in told} <= {"queued", "running", "done"}
+    assert len(told) > 2
+
+
+def test_files_that_belong_together_are_told_together(server: Server, job: dict[str, Any]) -> None:
+    batch = server.get("/api/batches/case-7").json()
+    assert [one["id"] for one in batch["jobs"]] == [job["id"]]
+    assert batch["over"] == 1
+    assert "no job has that label" in server.get("/api/batches/other").problem
+
+
+def test_a_picture_is_answered_at_once_and_nothing_of_it_stays(server: Server, fake: Path, tmp_path: Path) -> None:
+    import cv2
+
+    capture = cv2.VideoCapture(str(fake))
+    cv2.imwrite(str(tmp_path / "photo.png"), capture.read()[1])
+    capture.release()
+    answer = server.ask("POST", "/api/images?name=photo.png", (tmp_path / "photo.png").read_bytes())
+    assert answer.status == 200
+    assert answer.json()["verdict"] in ("real", "fake")
+    assert answer.json()["file"] == "photo.png"
+
+
+def test_a_job_that_is_given_up_is_gone_with_its_files(server: Server, fake: Path) -> None:
+    link = server.send(fake).json()["links"]["self"]
+    assert server.ask("DELETE", link).status == 204
+    assert "no such job" in server.get(link).problem
+    assert server.ask("DELETE", link).status == 404
+
+
+def test_what_does_not_fit_is_refused_in_words_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    def refused(body: bytes) -> tuple[int, str]:
+        answer = server.ask("POST", "/api/jobs?name=x.mp4", body)
+        return answer.status, answer.problem
+
+    before = server.get("/metrics").body
+    long = write_video(tmp_path / "long.mp4", [numbered(index % 8) for index in range(200)])
+    assert refused(b"") == (400, "the file is empty; send it as the body of the request")
+    status, words = refused(b"\0" * 1_000_001)
+    assert (status, "more than 1 MB" in words) == (413, True)
+    status, words = refused(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")
+    assert (status, "send a video or a picture" in words) == (415, True)
+    status, words = refused(long.read_bytes())
+    assert (status, "the most that is taken here" in words) == (413, True)
+    assert server.get("/metrics").body == before
+
+
+def test_an_upload_that_falls_silent_is_given_up(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
+        slow.sendall(b"POST /api/jobs?name=slow.mp4 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc")
+        answer = slow.recv(4000)
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_an_upload_that_drips_is_given_up(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
+        slow.sendall(b"POST /api/jobs?name=slow.mp4 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+        begun = time.monotonic()
+        while time.monotonic() < begun + 4:
+            slow.sendall(b"a")
+            time.sleep(0.2)
+        assert slow.recv(4000).startswith(b"HTTP/1.1 408")
+
+
+def test_who_comes_when_all_places_are_taken_is_told_when_to_come_again(server: Server, fake: Path) -> None:
+    answers = [server.send(fake) for _ in range(8)]
+    assert {answer.status for answer in answers} == {202, 429}
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert int(refused.headers["retry-after"]) > 0
+    assert "all places are taken" in refused.problem
+    for answer in answers:
+        if answer.status == 202:
+            assert server.over(answer.json()["links"]["self"])["state"] == "done"
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/" + "a" * 16, "/api/jobs/..%2F..%2Fetc", "/api/nothing", "/%2e%2e/app.py"])
+def test_what_is_not_there_is_said(server: Server, path: str) -> None:
+    answer = server.get(path)
+    assert answer.status in (404, 422)
+    assert answer.problem
+
+
+def test_names_are_shown_and_never_paths(server: Server, fake: Path) -> None:
+    answer = server.ask("POST", "/api/jobs?name=..%2F..%2F%00evil%0a.mp4", fake.read_bytes())
+    assert answer.json()["name"] == "evil.mp4"
+    server.ask("DELETE", answer.json()["links"]["self"])
+
+
+def test_a_page_elsewhere_cannot_ask_under_a_name_of_its_own(server: Server) -> None:
+    assert server.get("/version", Host="evil.example").status == 400
+    elsewhere = server.ask("POST", "/api/jobs?name=x.mp4", b"x", Sec_Fetch_Site="cross-site")
+    assert "another site may not ask" in elsewhere.problem
+
+
+def test_tokens_are_asked_for_where_they_are_set(finished: Project, tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("first\nsecond\n")
+    flags = ("--tokens", tmp_path / "tokens", "--jobs", tmp_path / "jobs", "--workers", 1)
+    with serving(finished.folder, *flags, is_ready=False) as server:
+        assert "a token is needed" in server.get("/api/jobs/" + "a" * 16).problem
+        assert server.get("/api/jobs/" + "a" * 16, Authorization="Bearer wrong").status == 401
+        assert server.get("/api/jobs/" + "a" * 16, Authorization="Bearer second").status == 404
+        cookie = server.ask("POST", "/session", Authorization="Bearer first").headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert server.get("/api/jobs/" + "a" * 16, Cookie=cookie.split(";")[0]).status == 404
+
+
+def test_what_waits_when_the_server_ends_is_done_by_the_next(finished: Project, fake: Path, tmp_path: Path) -> None:
+    flags = ("--jobs", tmp_path / "jobs", "--workers", 1)
+    with serving(finished.folder, *flags) as server:
+        links = [server.send(fake).json()["links"]["self"] for _ in range(3)]
+        server.until(links[0], "running", "done")
+        assert server.end() == -signal.SIGTERM  # by what it was told, when it was ready to
+    with serving(finished.folder, *flags) as server:
+        assert [server.over(link)["state"] for link in links] == ["done"] * 3
+
+
+def test_files_go_when_their_time_is_up(finished: Project, fake: Path, tmp_path: Path) -> None:
+    from serving.jobs import DONE, Store
+
+    store = Store(tmp_path, keep_minutes=0.001)
+    job = store.new("a.mp4")
+    shutil.copy(fake, job.upload)
+    store.sweep()
+    assert job.upload.is_file()  # it is not over
+    job.become(DONE)
+    time.sleep(0.1)
+    store.sweep()
+    assert list(tmp_path.iterdir()) == []
+    assert store.get(job.id) is None
