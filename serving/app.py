@@ -279,7 +279,10 @@ def annotated_video(id: Id, house: InHouse) -> FileResponse:
 )
 def heat(id: Id, track: int, frame: int, house: InHouse) -> FileResponse:
     job = house.job(id)
-    return file_of(job, job.folder / HEAT / f"{track}_{frame}.webp", "image/webp")
+    path = job.folder / HEAT / f"{track}_{frame}.webp"
+    if job.is_over and not path.is_file():
+        raise Problem(404, "of that person in that frame there is no map")
+    return file_of(job, path, "image/webp")
 
 
 @api.get("/batches/{batch}", response_model=BatchSeen, summary="All jobs that were sent under one label")
@@ -337,7 +340,9 @@ def seen(job: Job) -> dict[str, Any]:
 
 def file_of(job: Job, path: Path, kind: str, name: str | None = None) -> FileResponse:
     if not path.is_file():
-        raise Problem(404 if job.is_over else 409, job.error or "that is not there; look again when the job is done")
+        raise Problem(
+            409, job.error or "that is not there: it comes when the job is done, where there are faces and it was asked for"
+        )
     return FileResponse(path, media_type=kind, filename=name, content_disposition_type="inline")
 
 
