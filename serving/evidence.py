@@ -34,12 +34,13 @@ FACE_SIDE, FRAME_SIDE = 220, 420  # pixels on the page
 Facts = dict[str, Any]
 
 
-def facts_of(examiner: Examiner, examination: Examination) -> Facts:
+def facts_of(examiner: Examiner, examination: Examination, file: str | None = None) -> Facts:
     """All that was found, by whom, and how; no time stamp, so that the same examination says the same."""
+    file = file or examination.path.name
     called_fake = examination.whole.verdict == FAKE_VERDICT
     return {
         "format": FORMAT,
-        "file": examination.path.name,
+        "file": file,
         **examination.whole.as_facts(),
         "warning": examiner.judge.card.warning,
         "people": [
@@ -50,8 +51,8 @@ def facts_of(examiner: Examiner, examination: Examination) -> Facts:
         "judged_by": examiner.as_facts(),
         "tested": tested(examiner.sha256),
         "how": {
-            "command": command("predict", examiner, examination.path),
-            "verify": command("verify", examiner, examination.path, "REPORT.json"),
+            "command": command("predict", examiner, file),
+            "verify": command("verify", examiner, file, "REPORT.json"),
             "code": all_code(),
             "python": ".".join(map(str, sys.version_info[:3])),
             "packages": {name: version(name) for name in PACKAGES},
@@ -125,10 +126,10 @@ def tested(sha256: str) -> Facts | None:
     return None
 
 
-def command(name: str, examiner: Examiner, path: Path, *more: str) -> str:
+def command(name: str, examiner: Examiner, file: str, *more: str) -> str:
     model = relative(examiner.model_path.absolute())
     frames = ["--frames", str(examiner.detection.frames)] if name == "predict" else []  # verify takes them from the report
-    return shlex.join(["python", f"serving/{name}.py", path.name, *more, "--model_path", model, *frames])
+    return shlex.join(["python", f"serving/{name}.py", file, *more, "--model_path", model, *frames])
 
 
 def write_evidence(path: Path, facts: Facts, examination: Examination, people: People, examiner: Examiner) -> None:

@@ -14,7 +14,7 @@ import getpass
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from model_test_train.checkpoint import read_card
 from model_test_train.compare_models import compared, in_words, read_side, refuse_unlike
 from pipeline.errors import UserError, run
 from pipeline.ledger import content_hash
-from pipeline.outputs import aside, write_json
+from pipeline.outputs import aside, write_text
 from pipeline.project import from_root
 from serving.deployment import Deployment
 
 CANDIDATE, PRODUCTION, ARCHIVED = "candidate", "production", "archived"
+PROMOTE = "promote"  # as the history has it
 TESTED = ("protocol.json", "metrics.json", "videos.csv", "frames.csv")  # what a comparison needs of a test
 MARGIN = 0.02  # of AUC by video, that may be lost; more must be out of the question, not just unseen
 DRAWS = 2000
@@ -40,23 +41,38 @@ class Version:
     number: int
     name: str
     sha256: str
-    stage: str
     trained_on: list[str]
     warning: str | None
     auc: float | None  # by video, where it was tested
+    stage: str = CANDIDATE
 
     def line(self) -> str:
         tested = "not tested" if self.auc is None else f"AUC {self.auc:.3f}"
         return f"{self.number:>4}  {self.stage:<11} {self.name:<36} {tested:<11} {self.sha256[:12]}"
 
 
+def stage_of(number: int, promoted: list[int]) -> str:
+    if number not in promoted:
+        return CANDIDATE
+    return PRODUCTION if number == promoted[-1] else ARCHIVED
+
+
 class Registry:
+    """A folder: one for each version, which never changes; and the history, which alone tells what became of them."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def versions(self) -> list[Version]:
-        records = sorted(self.folder.glob(f"*/{RECORD}"), key=lambda path: int(path.parent.name))
-        return [Version(**json.loads(path.read_text())) for path in records]
+        numbers = sorted(int(path.parent.name) for path in self.folder.glob(f"*/{RECORD}") if path.parent.name.isdigit())
+        promoted = [line["version"] for line in self.history() if line["did"] == PROMOTE]
+        records = {number: json.loads((self.folder / str(number) / RECORD).read_text()) for number in numbers}
+        return [Version(**record, stage=stage_of(number, promoted)) for number, record in records.items()]
+
+    def history(self) -> list[dict[str, Any]]:
+        """What was done, in its order."""
+        path = self.folder / HISTORY
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
     def get(self, number: int) -> Version:
         known = {version.number: version for version in self.versions()}
@@ -82,19 +98,17 @@ class Registry:
                 raise UserError(f"{tests} is the test of another checkpoint ({protocol['model']})")
             auc = json.loads((tests / "metrics.json").read_text())["video"]["auc"]["value"]
         number = known[-1].number + 1 if known else 1
-        version = Version(number, card.name, sha256, CANDIDATE, card.trained_on, card.warning, auc)
+        version = Version(number, card.name, sha256, card.trained_on, card.warning, auc)
         with aside(self.path(version)) as unfinished:
             (unfinished / "tests").mkdir(parents=True)
             shutil.copy(model, unfinished / MODEL)
             if tests:
                 for name in TESTED:
                     shutil.copy(tests / name, unfinished / "tests" / name)
-            (unfinished / RECORD).write_text(json.dumps(asdict(version), indent=1))
+            record = {name: value for name, value in asdict(version).items() if name != "stage"}
+            (unfinished / RECORD).write_text(json.dumps(record, indent=1))
         self.note("add", version)
         return version
-
-    def become(self, version: Version, stage: str) -> None:
-        write_json(self.path(version) / RECORD, asdict(replace(version, stage=stage)))
 
     def promote(self, number: int, force: bool, margin: float = MARGIN) -> str:
         version, before = self.get(number), self.in_production()
@@ -105,10 +119,7 @@ class Registry:
             raise UserError(
                 f"version {number} is not promoted: {words} --force promotes it all the same, and notes that it did"
             )
-        if before:
-            self.become(before, ARCHIVED)
-        self.become(version, PRODUCTION)
-        self.note("promote", version, forced=is_worse, words=words, before=before and before.number)
+        self.note(PROMOTE, version, forced=is_worse, words=words, before=before and before.number)
         return words
 
     def compare(self, before: Version, version: Version, margin: float) -> tuple[str, bool]:
@@ -132,8 +143,8 @@ class Registry:
 
     def note(self, what: str, version: Version, **more: Any) -> None:
         line = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "by": getpass.getuser(), "did": what}
-        with (self.folder / HISTORY).open("a") as file:
-            file.write(json.dumps({**line, "version": version.number, "sha256": version.sha256, **more}) + "\n")
+        lines = [*self.history(), {**line, "version": version.number, "sha256": version.sha256, **more}]
+        write_text(self.folder / HISTORY, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def list_versions(registry: Registry) -> None:

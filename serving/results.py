@@ -23,7 +23,7 @@ def examine_job(examiner: Examiner, upload: Path, name: str, annotated: bool, sa
     """The verdict first, then what takes longer."""
     folder = upload.parent
     examination = examiner.examine(upload, say)
-    facts = {**facts_of(examiner, examination), "file": name}
+    facts = facts_of(examiner, examination, name)
     write_json(folder / FOUND, facts)
     people = examiner.explain(examination, say)
     write_evidence(folder / "report.html", facts, examination, people, examiner)

@@ -1,6 +1,5 @@
 """A judge's life: what got worse is not promoted, what does not work is not left in place, and nobody who asks is let down."""
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from model_test_train.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.errors import UserError
 from pipeline.index import read_index
 from serving.deployment import Deployment
-from serving.registry import ARCHIVED, CANDIDATE, HISTORY, MODEL, PRODUCTION, Registry
+from serving.registry import ARCHIVED, CANDIDATE, MODEL, PRODUCTION, Registry
 
 BEST = "data/models/best.safetensors"
 
@@ -56,10 +55,6 @@ def stages(registry: Registry) -> list[str]:
     return [version.stage for version in registry.versions()]
 
 
-def history(registry: Registry) -> list[dict]:
-    return [json.loads(line) for line in (registry.folder / HISTORY).read_text().splitlines()]
-
-
 def test_a_worse_one_is_promoted_by_force_alone_and_that_is_noted(registry: Registry, worse: Path) -> None:
     version = registry.add(worse / "model.safetensors", worse / "tests")
     with pytest.raises(UserError, match="version 2 is not promoted: .*AUC"):
@@ -67,13 +62,22 @@ def test_a_worse_one_is_promoted_by_force_alone_and_that_is_noted(registry: Regi
     assert stages(registry) == [PRODUCTION, CANDIDATE]
     registry.promote(2, force=True)
     assert stages(registry) == [ARCHIVED, PRODUCTION]
-    assert [line["forced"] for line in history(registry) if line["did"] == "promote"] == [False, True]
-    assert history(registry)[-1]["sha256"] == version.sha256
+    assert [line["forced"] for line in registry.history() if line["did"] == "promote"] == [False, True]
+    assert registry.history()[-1]["sha256"] == version.sha256
 
 
 def test_one_that_is_as_good_is_promoted(registry: Registry, as_good: Path) -> None:
     registry.add(as_good / "model.safetensors", as_good / "tests")
     assert "version 1" in registry.promote(2, force=False)
+    assert stages(registry) == [ARCHIVED, PRODUCTION]
+
+
+def test_what_a_killed_command_left_does_no_harm(registry: Registry, as_good: Path) -> None:
+    (registry.folder / ".2.77.part").mkdir()
+    (registry.folder / ".2.77.part/version.json").write_text("{")
+    assert stages(registry) == [PRODUCTION]
+    registry.add(as_good / "model.safetensors", as_good / "tests")
+    registry.promote(2, force=False)
     assert stages(registry) == [ARCHIVED, PRODUCTION]
 
 

@@ -64,6 +64,7 @@ def test_a_job_has_its_report_its_video_and_its_heat(server: Server, job: dict[s
     assert report.headers["content-type"].startswith("text/html")
     assert b"trained on drawings only" in report.body
     facts = server.get(job["links"]["report.json"]).json()
+    assert facts["how"]["command"].startswith("python serving/predict.py 022_023.mp4 ")
     video = server.get(job["links"]["video"], Range="bytes=0-99")
     assert (video.status, len(video.body)) == (206, 100)
     assert server.get(job["links"]["annotated"]).body[4:8] == b"ftyp"
