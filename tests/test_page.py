@@ -143,6 +143,25 @@ def test_what_was_begun_can_be_given_up(page: Page, server: Server, fake: Path) 
     assert page.evaluate("location.hash") == ""
 
 
+def test_a_token_is_asked_for_once_and_the_file_is_sent_then(
+    finished: Project, browser: Browser, fake: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tokens").write_text("sesame")
+    flags = ("--tokens", tmp_path / "tokens", "--jobs", tmp_path / "jobs", "--workers", 1)
+    with serving(finished.folder, *flags) as server:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.port}/")
+        page.set_input_files("#file", fake)
+        page.locator("#token").fill("wrong")
+        page.locator("#token-form button").click()
+        expect(page.locator("#error")).to_contain_text("none of its tokens")
+        page.locator("#token").fill("sesame")
+        page.locator("#token-form button").click()
+        expect(page.locator("#downloads")).to_be_visible(timeout=SECONDS)
+        page.wait_for_function("() => document.getElementById('video').readyState >= 2")  # it comes by the cookie
+        page.close()
+
+
 @pytest.mark.parametrize(
     ("name", "width", "scheme"), [("light", 1100, "light"), ("dark", 1100, "dark"), ("phone", 390, "light")]
 )

@@ -3,7 +3,7 @@
 const at = id => document.getElementById(id);
 const COLOURS = ["#1a9aa3", "#c77d2b", "#8c7ae0", "#8a8a8a"]; // seen on white and on black
 const show = (id, shown = true) => { at(id).hidden = !shown; };
-let job = null, found = null, heats = new Map(), hidden = new Set(), stream = null, upload = null;
+let job = null, found = null, heats = new Map(), hidden = new Set(), stream = null, upload = null, unsent = null;
 
 async function asked(path, options) {
   const answer = await fetch(path, options);
@@ -41,7 +41,7 @@ function send(file) {
   upload.onload = () => {
     const answer = JSON.parse(upload.responseText || "{}"), status = upload.status;
     upload = null;
-    if (status === 401) { show("token-form"); complain(answer.detail); }
+    if (status === 401) { unsent = file; show("working", false); show("token-form"); at("token").focus(); }
     else if (status !== 202) complain(answer.detail ?? `the server answered ${status}`);
     else follow(answer);
   };
@@ -245,6 +245,7 @@ function listDeciding() {
 // ---- the page
 
 at("file").onchange = event => { if (event.target.files[0]) send(event.target.files[0]); };
+at("file").onclick = event => { event.target.value = ""; }; // else the same file, chosen again, would be no change
 at("cancel").onclick = giveUp;
 at("opacity").oninput = draw;
 at("time").oninput = event => { at("video").pause(); at("video").currentTime = Number(event.target.value); };
@@ -267,7 +268,9 @@ at("token-form").onsubmit = async event => {
     await asked("/session", { method: "POST", headers: { Authorization: `Bearer ${at("token").value}` } });
     show("token-form", false);
     show("error", false);
-  } catch (error) { complain(error.message); }
+    if (unsent) send(unsent);
+    unsent = null;
+  } catch { complain("that is none of its tokens"); }
 };
 if (location.hash) asked(`/api/jobs/${location.hash.slice(1)}`).then(async answer => {
   const known = await answer.json();
