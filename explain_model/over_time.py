@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -12,10 +13,9 @@ from explain_model.figure import overlaid
 from model_test_train.inputs import Image, resized
 from model_test_train.plots import plt, save_figure
 from preprocessing.crops import Window
-from preprocessing.reencoding import USUAL_RATE, write_video
+from preprocessing.reencoding import SHOWN, USUAL_RATE, write_video
 from preprocessing.video import OpenVideo, evenly_spaced
 
-H264, CRF = "libx264", 20
 FAKE_COLOUR, REAL_COLOUR = (213, 94, 0), (0, 114, 178)  # vermilion and blue: told apart by the colour-blind too
 PERSON_COLOURS = ("#0b6e75", "#9a5b13", "#5b4a9e", "#555555", "#b23a6f", "#3b7a2a", "#2f5bb7", "#8c6d00")
 ON_SHEET = 10  # frames of a person
@@ -37,7 +37,15 @@ class Moment:
 People = dict[int, list[Moment]]  # track -> in time
 
 
-def deciding(moments: Sequence[Moment], called_fake: bool) -> list[Moment]:
+class Scored(Protocol):
+    @property
+    def probability(self) -> float: ...
+
+
+Face = TypeVar("Face", bound=Scored)
+
+
+def deciding(moments: Sequence[Face], called_fake: bool) -> list[Face]:
     """The frames that spoke loudest for the verdict."""
     return sorted(moments, key=lambda moment: -moment.probability if called_fake else moment.probability)[:DECIDING]
 
@@ -124,7 +132,7 @@ def write_annotated(
         cv2.putText(picture, warning or "", (8, height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
         for picture in _annotated(video, people, threshold, opacity, (width, height))
     )
-    write_video(path, pictures, width, height, facts.frame_rate or USUAL_RATE, H264, CRF)
+    write_video(path, pictures, width, height, facts.frame_rate or USUAL_RATE, SHOWN)
 
 
 def _annotated(video: OpenVideo, people: People, threshold: float, opacity: float, size: tuple[int, int]) -> Iterator[Image]:

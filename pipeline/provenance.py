@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from pipeline.params import read_yaml
@@ -18,8 +19,9 @@ def code_revision(stage: str) -> str:
     return _hash_of(code_of(stage))
 
 
+@cache
 def all_code() -> str:
-    """A hash of all code of the project."""
+    """A hash of all code of the project, as it is when it is first asked for."""
     return _hash_of(sorted(file for room in ROOMS for file in (CODE / room).rglob("*.py")))
 
 

@@ -32,6 +32,7 @@ class Way:
         return ", ".join(told) + (f", {self.times} times" if self.times != 1 else "")
 
 
+SHOWN = Way(crf=20)  # of videos for people to look at
 SEVERITIES = 3
 WAYS: dict[str, tuple[Way, ...]] = {
     "h264": tuple(Way(crf=crf) for crf in (28, 35, 42)),
@@ -58,15 +59,15 @@ def reencode(source: Path, target: Path, way: Way, reading: Reading) -> None:
         rate = (video.facts.frame_rate or USUAL_RATE) / way.every
         width, height = (2 * max(8, round(side * way.size / 2)) for side in (video.facts.width, video.facts.height))
         left = (picture for number, (_, picture) in enumerate(video.frames()) if number % way.every == 0)
-        write_video(target, left, width, height, rate, way.codec, way.crf)
+        write_video(target, left, width, height, rate, way)
 
 
-def write_video(path: Path, pictures: Iterable[np.ndarray], width: int, height: int, rate: float, codec: str, crf: int) -> None:
+def write_video(path: Path, pictures: Iterable[np.ndarray], width: int, height: int, rate: float, way: Way) -> None:
     """RGB pictures of any size -> an MP4 file of that size, of even sides. The same bytes each time."""
     with aside(path) as file, av.open(str(file), "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
+        stream = container.add_stream(way.codec, rate=Fraction(rate).limit_denominator(1000))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1", "x265-params": "log-level=none:pools=1"}
+        stream.options = {"crf": str(way.crf), "preset": "veryfast", "threads": "1", "x265-params": "log-level=none:pools=1"}
         for picture in pictures:
             container.mux(stream.encode(_frame(picture, width, height)))
         container.mux(stream.encode())

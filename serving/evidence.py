@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 
 from explain_model.figure import overlaid
 from explain_model.heatmaps import confidence
-from explain_model.over_time import DECIDING, People, draw_timeline
+from explain_model.over_time import People, deciding, draw_timeline
 from explain_model.report import embedded, read_json, template
 from model_test_train.inputs import Image
 from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT
@@ -30,7 +30,7 @@ from serving.examining import Examination, Examiner, Finding
 FORMAT = 1  # of the facts
 PACKAGES = ("torch", "torchvision", "av", "facenet-pytorch", "opencv-python-headless", "numpy")  # that numbers depend on
 OPACITY = 0.6
-FACE_SIDE, FRAME_SIDE = 220, 420  # pixels on the page
+FACE_SIDE = 220  # px on the page
 Facts = dict[str, Any]
 
 
@@ -74,13 +74,13 @@ def facts_of_crop(examiner: Examiner, path: Path, finding: Finding) -> Facts:
 def frames_of(examiner: Examiner, examination: Examination, track: int, called_fake: bool) -> list[Facts]:
     rate, names = examination.facts.frame_rate, list(examiner.judge.networks)
     seen = examination.seen_of(track)
-    loudest = sorted(seen, key=lambda face: face.score.fake_probability, reverse=called_fake)[:DECIDING]
+    loudest = deciding(seen, called_fake)
     return [
         {
             "frame": face.score.frame,
             "seconds": round(face.score.frame / rate, 3) if rate else None,
             "window": list(face.window),
-            "fake_probability": face.score.fake_probability,
+            "fake_probability": face.probability,
             "decided": face in loudest,
             **({"members": dict(zip(names, face.score.told, strict=True))} if len(names) > 1 else {}),
         }

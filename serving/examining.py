@@ -42,6 +42,10 @@ class SeenFace:
     window: Window  # of the frame's pixels
     crop: Image
 
+    @property
+    def probability(self) -> float:
+        return self.score.fake_probability
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -182,7 +186,7 @@ class Examiner:
             heats = [heatmaps(network, crops, asked, DEFAULT) for network in self.judge.networks.values()]
             for face, *of_each in zip(faces, *heats, strict=True):
                 heat = sum(one.spoke_for for one in of_each) / len(of_each)
-                moment = Moment(face.score.frame, face.window, face.crop, heat, face.score.fake_probability)
+                moment = Moment(face.score.frame, face.window, face.crop, heat, face.probability)
                 people.setdefault(face.score.track, []).append(moment)
         say("explaining", len(examination.faces), len(examination.faces))
         return people

@@ -37,10 +37,7 @@ def tell(found: Facts, console: Console) -> None:
         why = f"between {band[0]:.3f} and {band[1]:.3f}, or networks at odds" if band else "the networks are at odds"
         console.print(f"  uncertain: validation does not bear a verdict here ({why})")
     for person in found.get("people", ()):
-        called_fake = found["verdict"] == FAKE_VERDICT
-        decided = [frame for frame in person["frames"] if frame["decided"]]
-        decided.sort(key=lambda frame: frame["fake_probability"], reverse=called_fake)
-        loudest = ", ".join(str(frame["frame"]) for frame in decided)
+        loudest = ", ".join(str(frame["frame"]) for frame in person["frames"] if frame["decided"])
         console.print(f"  person {person['track']}: {in_words(person)} over {len(person['frames'])} frames, most by {loudest}")
     console.print(f"  judged by {judged_by['model']}")
     if found["warning"]:

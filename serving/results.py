@@ -9,14 +9,13 @@ import numpy as np
 from explain_model.figure import COLOURS
 from explain_model.over_time import write_annotated
 from pipeline.outputs import write_bytes, write_json
-from preprocessing.reencoding import USUAL_RATE, write_video
+from preprocessing.reencoding import SHOWN, USUAL_RATE, write_video
 from preprocessing.video import open_video
 from serving.evidence import OPACITY, facts_of, write_evidence
 from serving.examining import Examiner, Say
 from serving.jobs import ANNOTATED, FOUND, HEAT, PLAYED
 
 PLAYED_SIDE = 960  # px of the longer side
-H264, CRF = "libx264", 23
 
 
 def examine_job(examiner: Examiner, upload: Path, name: str, annotated: bool, say: Say) -> None:
@@ -57,4 +56,4 @@ def play(upload: Path, path: Path, examiner: Examiner, say: Say) -> None:
                 say("making it ready to play", done, total)
                 yield picture
 
-        write_video(path, pictures(), width, height, video.facts.frame_rate or USUAL_RATE, H264, CRF)
+        write_video(path, pictures(), width, height, video.facts.frame_rate or USUAL_RATE, SHOWN)

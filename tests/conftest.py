@@ -13,6 +13,7 @@ import yaml
 from warm_commands import run_warm
 from xdist.scheduler import LoadScopeScheduling
 
+from pipeline.index import read_index
 from pipeline.project import CODE
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else processes side by side wait for one another at full speed
@@ -97,3 +98,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for script in STAGES:
         project.stage(script)
     return project
+
+
+@pytest.fixture(scope="session")
+def fake(finished: Project) -> Path:
+    """A fake's video of that corpus."""
+    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
+    return finished.folder / index["FaceSwap/022_023"].path

@@ -13,7 +13,6 @@ from little_server import serving
 from model_test_train.judge import load_judge
 from model_test_train.networks.network import build_network, read_description
 from pipeline.errors import UserError
-from pipeline.index import read_index
 from pipeline.project import CODE
 from serving import onnx_export
 from serving.onnx_export import TOLERANCE, as_onnx, runner
@@ -53,12 +52,10 @@ def test_what_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatc
         as_onnx("meso4", network, {})
 
 
-def test_the_server_by_onnxruntime_finds_what_the_command_finds(finished: Project, tmp_path: Path) -> None:
-    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
-    video = finished.folder / index["FaceSwap/022_023"].path
-    (expected,) = json.loads(finished.stage("serving/predict.py", video, "--json"))
+def test_the_server_by_onnxruntime_finds_what_the_command_finds(finished: Project, fake: Path, tmp_path: Path) -> None:
+    (expected,) = json.loads(finished.stage("serving/predict.py", fake, "--json"))
     with serving(finished.folder, "--backend", "onnxruntime", "--workers", 1, "--jobs", tmp_path / "jobs") as server:
-        job = server.over(server.send(video).json()["links"]["self"])
+        job = server.over(server.send(fake).json()["links"]["self"])
         found = server.get(job["links"]["found"]).json()
     assert found["fake_probability"] == pytest.approx(expected["fake_probability"], abs=1e-4)
     scores = [[frame["fake_probability"] for one in facts["people"] for frame in one["frames"]] for facts in (found, expected)]

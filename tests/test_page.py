@@ -12,8 +12,6 @@ from little_server import Server, serving
 from little_videos import numbered, write_video
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from pipeline.index import read_index
-
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -28,12 +26,6 @@ def server(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Itera
     flags = ("--jobs", tmp_path_factory.mktemp("jobs"), "--workers", 1, "--max_upload_mb", 1, "--max_seconds", 30)
     with serving(finished.folder, *flags) as one:
         yield one
-
-
-@pytest.fixture(scope="module")
-def fake(finished: Project) -> Path:
-    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
-    return finished.folder / index["FaceSwap/022_023"].path
 
 
 @pytest.fixture(scope="module")

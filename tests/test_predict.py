@@ -13,7 +13,6 @@ from conftest import Project
 from little_videos import numbered, write_video
 
 from pipeline.errors import UserError
-from pipeline.index import read_index
 from serving.evidence import Facts
 from serving.verify import differences, read_facts
 
@@ -21,12 +20,11 @@ TESTS = "results/tests"
 
 
 @pytest.fixture(scope="module")
-def evidence(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def evidence(finished: Project, fake: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A fake of the small corpus, under a name with a space, and the page about it."""
     folder = tmp_path_factory.mktemp("evidence")
     video = folder / "my video.mp4"
-    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
-    shutil.copy(finished.folder / index["FaceSwap/022_023"].path, video)
+    shutil.copy(fake, video)
     finished.stage("serving/predict.py", video, "--report", folder / "page.html")
     return video, folder / "page.html"
 

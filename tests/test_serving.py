@@ -15,8 +15,6 @@ from conftest import Project
 from little_server import Server, serving
 from little_videos import numbered, write_video
 
-from pipeline.index import read_index
-
 SMALL_LIMITS = {
     "--max_upload_mb": 1,
     "--max_seconds": 5,
@@ -25,12 +23,6 @@ SMALL_LIMITS = {
     "--most_waiting": 2,
     "--workers": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def fake(finished: Project) -> Path:
-    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
-    return finished.folder / index["FaceSwap/022_023"].path
 
 
 @pytest.fixture(scope="module")
