@@ -32,45 +32,59 @@ class Deployment:
         return self.folder / os.readlink(self.current) if self.current.is_symlink() else None
 
     def put(self, model: Path, sha256: str, name: str, server: str | None) -> None:
-        """Another checkpoint into the place; where it does not work there, the one before answers again."""
-        before, file = self.answering(), self.folder / name
+        """Another checkpoint into the place, to answer from now on."""
+        file = self.folder / name
         with aside(file) as unfinished:
             shutil.copy(model, unfinished)
-        self._point_at(file)
-        try:
-            prove(self.current, sha256, server)
-        except UserError as error:
-            self._point_at(before)
-            again = f"; {before.name} answers again" if before else ""
-            raise UserError(f"{name} does not work: {error}{again}") from error
-        if before and before != file:
-            write_text(self.folder / BEFORE, before.name)
+            prove(unfinished, sha256)
+        self._answer_by(file, sha256, server)
 
-    def put_back(self, server: str | None) -> Path:
+    def put_back(self, server: str | None) -> tuple[Path, str]:
+        """The one that answered before, and its hash."""
         try:
-            before = self.folder / (self.folder / BEFORE).read_text()
+            file = self.folder / (self.folder / BEFORE).read_text()
+            sha256 = content_hash(file)
         except FileNotFoundError:
             raise UserError(f"nothing answered before in {self.folder}") from None
-        self.put(before, content_hash(before), before.name, server)
-        return before
+        self._answer_by(file, sha256, server)
+        return file, sha256
+
+    def _answer_by(self, file: Path, sha256: str, server: str | None) -> None:
+        """Where the server does not come to judge by it, the one before answers again."""
+        before = self.answering()
+        self._point_at(file)
+        try:
+            if server:
+                wait_for(server, sha256)
+        except BaseException as error:  # Ctrl-C too
+            self._point_at(before)
+            if isinstance(error, UserError) and before:
+                raise UserError(f"{error}; {before.name} answers again") from error
+            raise
+        if before and before != file:
+            write_text(self.folder / BEFORE, before.name)
 
     def _point_at(self, file: Path | None) -> None:
         """In one step: who opens it finds the one or the other."""
         if file is None:
             self.current.unlink()
             return
-        aside = self.folder / f".{CURRENT}.{os.getpid()}"
-        aside.symlink_to(file.name)
-        os.replace(aside, self.current)
+        link = self.folder / f".{CURRENT}.{os.getpid()}"
+        link.symlink_to(file.name)
+        os.replace(link, self.current)
 
 
-def prove(path: Path, sha256: str, server: str | None) -> None:
-    """It is what it should be, it loads, it gives numbers; and the server judges by it."""
+def prove(path: Path, sha256: str) -> None:
+    """It is what it should be, it loads, and it gives numbers."""
     if content_hash(path) != sha256:
-        raise UserError("its file is not what was added to the registry")
+        raise UserError("the file is not what was added to the registry")
     load_judge(path, torch.device("cpu")).prove()
+
+
+def wait_for(server: str, sha256: str) -> None:
+    """Until it judges by that."""
     ends = time.monotonic() + SECONDS_FOR_A_SERVER
-    while server:
+    while True:
         told = version_of(server)
         if told["refused"]:
             raise UserError(f"the server at {server} refuses it: {told['refused']}")

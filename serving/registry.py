@@ -80,6 +80,9 @@ class Registry:
             raise UserError(f"there is no version {number}; there are: {', '.join(map(str, known)) or 'none'}")
         return known[number]
 
+    def with_hash(self, sha256: str) -> Version | None:
+        return next((version for version in self.versions() if version.sha256 == sha256), None)
+
     def in_production(self) -> Version | None:
         return next((version for version in self.versions() if version.stage == PRODUCTION), None)
 
@@ -89,7 +92,7 @@ class Registry:
     def add(self, model: Path, tests: Path | None) -> Version:
         """As the next version, a candidate; the same file is not added twice."""
         card, sha256, known = read_card(model), content_hash(model), self.versions()
-        if same := next((version for version in known if version.sha256 == sha256), None):
+        if same := self.with_hash(sha256):
             raise UserError(f"{model} is version {same.number} already")
         auc = None
         if tests:
@@ -164,6 +167,13 @@ def deploy(registry: Registry, place: Deployment, server: str | None) -> None:
     print(f"version {version.number} answers from {place.current}")
 
 
+def put_back(registry: Registry, place: Deployment, server: str | None) -> None:
+    file, sha256 = place.put_back(server)
+    if version := registry.with_hash(sha256):
+        registry.note("return", version, to=str(place.folder))
+    print(f"{file.name} answers again" + ("" if version else f"; it is no version of {registry.folder}"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Versions of a judge, and which of them answers.")
     parser.add_argument("--registry", type=Path, default=from_root("data/registry"), help="folder of the versions")
@@ -191,7 +201,7 @@ def main() -> None:
     elif given.command == "deploy":
         deploy(registry, Deployment(given.place), given.server)
     else:
-        print(f"{Deployment(given.place).put_back(given.server).name} answers again")
+        put_back(registry, Deployment(given.place), given.server)
 
 
 if __name__ == "__main__":

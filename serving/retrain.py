@@ -76,8 +76,7 @@ def retrain(registry: Registry, place: Deployment | None, server: str | None) ->
     if done.returncode:
         return False, f"training failed: {last_line(done.stderr)}; {registry.folder / LOG} tells all"
     model = from_root(MODEL)
-    known = {version.sha256: version for version in registry.versions()}
-    if same := known.get(content_hash(model)):
+    if same := registry.with_hash(content_hash(model)):
         return True, f"training gave version {same.number} again"
     try:
         version = registry.add(model, from_root(TESTS))

@@ -13,7 +13,6 @@ from little_server import Server, serving
 
 from model_test_train.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.errors import UserError
-from pipeline.index import read_index
 from serving.deployment import Deployment
 from serving.registry import ARCHIVED, CANDIDATE, MODEL, PRODUCTION, Registry
 
@@ -99,6 +98,16 @@ def test_the_command_tells_what_there_is(finished: Project, registry: Registry, 
     assert "nothing answered before" in finished.run(*command, "return", tmp_path / "place").stderr
 
 
+def test_what_answers_again_is_noted_too(finished: Project, registry: Registry, as_good: Path, tmp_path: Path) -> None:
+    command, place = ("serving/registry.py", "--registry", registry.folder), tmp_path / "place"
+    finished.stage(*command, "deploy", place)
+    registry.add(as_good / "model.safetensors", as_good / "tests")
+    registry.promote(2, force=False)
+    finished.stage(*command, "deploy", place)
+    assert "answers again" in finished.stage(*command, "return", place)
+    assert [(line["did"], line["version"]) for line in registry.history()][-2:] == [("deploy", 2), ("return", 1)]
+
+
 @contextmanager
 def asked_all_along(server: Server, video: Path) -> Iterator[list[str]]:
     """Videos are sent without a pause; what became of each."""
@@ -121,19 +130,32 @@ def asked_all_along(server: Server, video: Path) -> Iterator[list[str]]:
 
 
 def test_a_broken_one_gives_way_to_the_one_before_and_no_request_fails(
-    finished: Project, registry: Registry, worse: Path, broken: Path, tmp_path: Path
+    finished: Project,
+    fake: Path,
+    registry: Registry,
+    worse: Path,
+    broken: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     place = Deployment(tmp_path / "place")
     good = registry.get(1)
     place.put(registry.path(good) / MODEL, good.sha256, "good.safetensors", None)
     other = registry.add(worse / "model.safetensors", None)
-    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
     flags = ("--model_path", place.current, "--jobs", tmp_path / "jobs", "--workers", 1)
     with serving(finished.folder, *flags) as server:
         address = f"http://127.0.0.1:{server.port}"
-        with asked_all_along(server, finished.folder / index["FaceSwap/022_023"].path) as outcomes:
+        with asked_all_along(server, fake) as outcomes:
             bad = registry.add(broken, None)
-            with pytest.raises(UserError, match=r"gives no number for a grey picture; good.safetensors answers again"):
+            with pytest.raises(UserError, match="gives no number for a grey picture"):
+                place.put(broken, bad.sha256, "broken.safetensors", address)
+            assert server.get("/version").json()["sha256"] == good.sha256
+
+            with (
+                monkeypatch.context() as patched,
+                pytest.raises(UserError, match=r"refuses it: .*good.safetensors answers again"),
+            ):
+                patched.setattr("serving.deployment.prove", lambda *_: None)  # as where it works here and not there
                 place.put(broken, bad.sha256, "broken.safetensors", address)
             assert server.get("/version").json()["sha256"] == good.sha256
 
@@ -144,7 +166,7 @@ def test_a_broken_one_gives_way_to_the_one_before_and_no_request_fails(
 
             place.put(worse / "model.safetensors", other.sha256, "other.safetensors", address)
             assert server.get("/version").json()["sha256"] == other.sha256
-            assert place.put_back(address).name == "good.safetensors"
+            assert place.put_back(address)[0].name == "good.safetensors"
             assert server.get("/version").json()["sha256"] == good.sha256
     assert set(outcomes) == {"done"}
     assert len(outcomes) > 3
