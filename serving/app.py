@@ -8,7 +8,6 @@ Listens to this machine alone unless --host says otherwise; then give --tokens, 
 import asyncio
 import contextlib
 import hmac
-import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from typing import Annotated, Any, Literal
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse
+from fastapi.sse import EventSourceResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -32,7 +32,7 @@ from preprocessing.video import Reading
 from serving import uploads
 from serving.jobs import ANNOTATED, DONE, HEAT, PLAYED, Job, Store
 from serving.problems import RESPONSES, Problem, tell_problems
-from serving.workers import BACKENDS, Full, Orders, Workers
+from serving.workers import BACKENDS, Orders, Workers
 
 PAGE = Path(__file__).parent / "page"
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
@@ -79,18 +79,6 @@ class House:
     tokens: Sequence[str]
     receiving: int = 0  # uploads under way, each of which will want a place
 
-    def job(self, id: str) -> Job:
-        if not (job := self.store.get(id)):
-            raise Problem(404, "there is no such job; it may have been removed, for jobs are kept for a while only")
-        return job
-
-    def submit(self, job: Job) -> None:
-        try:
-            self.workers.submit(job)
-        except Full:
-            self.store.remove(job)
-            raise busy() from None
-
     async def take(self, request: Request, name: str, batch: str = "", annotated: bool = False) -> Job:
         """The body of the request as a job that waits."""
         if self.workers.waiting.full() or self.receiving >= self.params.most_waiting:
@@ -104,7 +92,8 @@ class House:
             await uploads.receive(request.stream(), job.upload, int(params.max_upload_mb * 1e6), *patience)
             await asyncio.to_thread(uploads.check, job.upload, self.reading, params.max_seconds, params.max_gigapixels)
             job.record()
-            self.submit(job)
+            if not self.workers.submit(job):
+                raise busy()
         except BaseException:  # also where the sender hung up
             self.store.remove(job)
             raise
@@ -143,7 +132,15 @@ def allowed(request: Request) -> None:
 
 
 InHouse = Annotated[House, Depends(house_of)]
-Id = Annotated[str, InPath(pattern=r"^[\w-]{16}$", description="of a job", examples=["Zk3vPq0aXw1LmN2b"])]
+
+
+def job_of(house: InHouse, id: Annotated[str, InPath(pattern=r"^[\w-]{16}$", examples=["Zk3vPq0aXw1LmN2b"])]) -> Job:
+    if not (job := house.store.get(id)):
+        raise Problem(404, "there is no such job; it may have been removed, for jobs are kept for a while only")
+    return job
+
+
+ThatJob = Annotated[Job, Depends(job_of)]
 Name = Annotated[str, Query(max_length=400, description="what to call the file", examples=["interview.mp4"])]
 Batch = Annotated[
     str, Query(max_length=60, pattern=r"^[\w-]*$", description="a label of yours, for files that belong together")
@@ -184,13 +181,12 @@ api = APIRouter(prefix="/api", dependencies=[Depends(allowed)], responses=RESPON
 @api.post(
     "/jobs",
     status_code=202,
-    response_model=JobSeen,
     openapi_extra=BODY,
     summary="Send a video or a picture; it is examined in the background",
 )
 async def begin(
     request: Request, house: InHouse, response: Response, name: Name = "upload", batch: Batch = "", annotated: Annotate = False
-) -> dict[str, Any]:
+) -> JobSeen:
     job = await house.take(request, name, batch, annotated)
     response.headers["Location"] = f"/api/jobs/{job.id}"
     return seen(job)
@@ -208,89 +204,78 @@ async def image(request: Request, house: InHouse, name: Name = "upload") -> dict
         await house.give_up(job)
 
 
-@api.get("/jobs/{id}", response_model=JobSeen, summary="What has become of a job")
-def look(id: Id, house: InHouse) -> dict[str, Any]:
-    return seen(house.job(id))
+@api.get("/jobs/{id}", summary="What has become of a job")
+def look(job: ThatJob) -> JobSeen:
+    return seen(job)
 
 
 @api.delete("/jobs/{id}", status_code=204, summary="Give a job up, and remove its files")
-async def give_up(id: Id, house: InHouse) -> None:
-    await house.give_up(house.job(id))
+async def give_up(job: ThatJob, house: InHouse) -> None:
+    await house.give_up(job)
 
 
 @api.get(
-    "/jobs/{id}/events", summary="The same, again whenever it changes (server-sent events)", response_class=StreamingResponse
+    "/jobs/{id}/events", summary="The same, again whenever it changes (server-sent events)", response_class=EventSourceResponse
 )
-async def events(id: Id, house: InHouse) -> StreamingResponse:
-    job = house.job(id)
-
-    async def told() -> AsyncIterator[str]:
-        last = -1
-        while True:
-            changes, is_over = job.changes, job.is_over or house.store.get(job.id) is None
-            if changes != last or is_over:
-                yield f"data: {json.dumps(seen(job))}\n\n"
-                last = changes
-            if is_over:
-                return
-            await asyncio.sleep(SECONDS_BETWEEN_EVENTS)
-
-    return StreamingResponse(told(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+async def events(job: ThatJob, house: InHouse) -> AsyncIterator[JobSeen]:
+    last = -1
+    while True:
+        changes, is_over = job.changes, job.is_over or house.store.get(job.id) is None
+        if changes != last or is_over:
+            yield seen(job)
+            last = changes
+        if is_over:
+            return
+        await asyncio.sleep(SECONDS_BETWEEN_EVENTS)
 
 
 @api.get("/jobs/{id}/found", summary="Verdict, people, frames, judge, and how to repeat it")
-def found(id: Id, house: InHouse) -> dict[str, Any]:
-    job = house.job(id)
+def found(job: ThatJob) -> dict[str, Any]:
     if not (facts := job.found):
         raise Problem(409, job.error or "nothing is found yet; look again when the job is done")
     return facts
 
 
 @api.get("/jobs/{id}/report", summary="The evidence, as a page", response_class=FileResponse)
-def report(id: Id, house: InHouse) -> FileResponse:
-    job = house.job(id)
+def report(job: ThatJob) -> FileResponse:
     return file_of(job, job.report, "text/html", f"{Path(job.name).stem}.html")
 
 
 @api.get("/jobs/{id}/report.json", summary="The evidence, as facts that verify.py repeats", response_class=FileResponse)
-def report_facts(id: Id, house: InHouse) -> FileResponse:
-    job = house.job(id)
+def report_facts(job: ThatJob) -> FileResponse:
     return file_of(job, job.report.with_suffix(".json"), "application/json", f"{Path(job.name).stem}.json")
 
 
 @api.get(
     "/jobs/{id}/video", summary="The video as it was examined, in a format that browsers play", response_class=FileResponse
 )
-def video(id: Id, house: InHouse) -> FileResponse:
-    job = house.job(id)
+def video(job: ThatJob) -> FileResponse:
     return file_of(job, job.folder / PLAYED, "video/mp4")
 
 
 @api.get(
     "/jobs/{id}/annotated", summary="The video with boxes, scores and heat, where it was asked for", response_class=FileResponse
 )
-def annotated_video(id: Id, house: InHouse) -> FileResponse:
-    job = house.job(id)
+def annotated_video(job: ThatJob) -> FileResponse:
     return file_of(job, job.folder / ANNOTATED, "video/mp4", f"{Path(job.name).stem}_annotated.mp4")
 
 
 @api.get(
     "/jobs/{id}/heat/{track}/{frame}", summary="What spoke for the verdict, to lie over a face", response_class=FileResponse
 )
-def heat(id: Id, track: int, frame: int, house: InHouse) -> FileResponse:
-    job = house.job(id)
+def heat(job: ThatJob, track: int, frame: int) -> FileResponse:
     path = job.folder / HEAT / f"{track}_{frame}.webp"
     if job.is_over and not path.is_file():
         raise Problem(404, "of that person in that frame there is no map")
     return file_of(job, path, "image/webp")
 
 
-@api.get("/batches/{batch}", response_model=BatchSeen, summary="All jobs that were sent under one label")
-def of_batch(batch: Annotated[str, InPath(pattern=r"^[\w-]{1,60}$")], house: InHouse) -> dict[str, Any]:
+@api.get("/batches/{batch}", summary="All jobs that were sent under one label")
+def of_batch(batch: Annotated[str, InPath(pattern=r"^[\w-]{1,60}$")], house: InHouse) -> BatchSeen:
     jobs = [job for job in house.store.all() if job.batch == batch]
     if not jobs:
         raise Problem(404, "no job has that label")
-    return {"batch": batch, "over": sum(job.is_over for job in jobs), "jobs": [seen(job) for job in jobs]}
+    return BatchSeen(batch=batch, over=sum(job.is_over for job in jobs), jobs=[seen(job) for job in jobs])
 
 
 @open_to_all.get("/health", summary="Whether the server answers")
@@ -325,17 +310,16 @@ def session(request: Request, response: Response) -> None:
     response.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=request.url.scheme == "https")
 
 
-def seen(job: Job) -> dict[str, Any]:
-    facts, link = job.as_facts(), f"/api/jobs/{job.id}"
-    has_verdict = (found := job.found) is not None
+def seen(job: Job) -> JobSeen:
+    found, link = job.found, f"/api/jobs/{job.id}"
     links = {"self": link, "events": f"{link}/events"}
-    if has_verdict:
+    if found:
         links["found"] = f"{link}/found"
     if job.state == DONE:
         links |= {"report": f"{link}/report", "report.json": f"{link}/report.json", "video": f"{link}/video"}
     if (job.folder / ANNOTATED).is_file():
         links["annotated"] = f"{link}/annotated"
-    return {**facts, "verdict": found and found["verdict"], "links": links}
+    return JobSeen(**vars(job), verdict=found["verdict"] if found else None, links=links)
 
 
 def file_of(job: Job, path: Path, kind: str, name: str | None = None) -> FileResponse:

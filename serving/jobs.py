@@ -27,7 +27,7 @@ class Job:
     batch: str = ""  # a label of its sender's
     annotated: bool = False  # whether a video with boxes, scores and heat in it is wanted too
     state: str = QUEUED
-    doing: str = "waiting"
+    doing: str | None = None  # while it runs
     done: int = 0
     total: int = 0
     error: str | None = None
@@ -62,7 +62,7 @@ class Job:
         self.changes += 1
 
     def become(self, state: str, error: str | None = None) -> None:
-        self.state, self.error = state, error
+        self.state, self.error, self.doing = state, error, None
         self.ended = time.time() if state in OVER else None
         self.changes += 1
         self.record()
@@ -71,18 +71,6 @@ class Job:
         if self.folder.is_dir():  # else it is being removed
             kept = ("id", "name", "batch", "annotated", "state", "error", "tries", "begun", "ended")
             write_json(self.folder / RECORD, {name: getattr(self, name) for name in kept})
-
-    def as_facts(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "name": self.name,
-            "batch": self.batch,
-            "state": self.state,
-            "doing": self.doing if self.state == RUNNING else None,
-            "done": self.done,
-            "total": self.total,
-            "error": self.error,
-        }
 
 
 class Store:

@@ -32,10 +32,6 @@ FORKED.set_forkserver_preload(["serving.results"])
 File = tuple[int, int, int]
 
 
-class Full(Exception):
-    """No job more can wait."""
-
-
 class Stopped(Exception):
     """The job is wanted no more."""
 
@@ -158,11 +154,13 @@ class Workers:
         for thread in self.threads:
             thread.start()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job) -> bool:
+        """Whether there was a place for it."""
         try:
             self.waiting.put_nowait(job)
         except queue.Full:
-            raise Full from None
+            return False
+        return True
 
     def refuses(self) -> str | None:
         """Why, if what lies there now cannot be loaded."""

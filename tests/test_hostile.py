@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import os
 import shutil
 import socket
 import struct
@@ -99,16 +98,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(finished: Project, house: Path) -> Iterator[Server]:
     (house / "tmp").mkdir()
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(house / "tmp")
     flags = ("--max_upload_mb", 1, "--max_seconds", 5, "--seconds_between_bytes", 1, "--most_waiting", 1000, "--deadline", 60)
-    try:
+    with pytest.MonkeyPatch.context() as surroundings:
+        surroundings.setenv("TMPDIR", str(house / "tmp"))
         with serving(finished.folder, *flags, "--jobs", house / "jobs") as one:
             yield one
-    finally:
-        os.environ.pop("TMPDIR")
-        if before:
-            os.environ["TMPDIR"] = before
 
 
 @pytest.fixture(scope="module")
