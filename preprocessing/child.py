@@ -53,6 +53,11 @@ class Child:
         except OSError as error:
             raise ChildEnded(self._wait(), stuck=False) from error
 
+    def give_back(self, message: Any) -> None:
+        """As `send`, to a child that may have ended meanwhile: `receive` says so, after all that it had said before."""
+        with suppress(OSError):
+            send(self.connection, message)
+
     def receive(self, seconds: float) -> Any:
         """The next message. A child that says nothing for so long is ended."""
         try:

@@ -117,7 +117,7 @@ class OpenVideo:
             while "account" not in (told := self._receive()):
                 self.account.frames_decoded += 1
                 picture = slots[told["slot"]].copy()
-                self._send(told["slot"])
+                self.child.give_back(told["slot"])
                 yield told["frame"], picture
             self.account, self.is_idle = Account(**told["account"]), told["clean"]
         finally:

@@ -17,6 +17,7 @@ from PIL import Image
 from strange_videos import encode, face
 
 from preprocessing import video
+from preprocessing.child import Child
 from preprocessing.video import (
     READERS,
     Account,
@@ -383,6 +384,23 @@ def test_a_decoder_that_fails_costs_its_own_video_alone(tmp_path, monkeypatch, t
                 assert failing.account.frames_decoded == 2
                 assert failing.account.ended_early
         assert len(list(frames)) == 9
+
+
+def test_what_a_decoder_gave_before_it_died_is_used_however_late_it_is_asked_for(tmp_path, monkeypatch):
+    def receive_late(child, seconds):
+        time.sleep(0.3)
+        return receive(child, seconds)
+
+    receive = Child.receive
+    monkeypatch.setattr(video, "DECODER", "failing_decoder")
+    monkeypatch.setattr(video, "_idle", [])
+    monkeypatch.setattr(Child, "receive", receive_late)
+    (tmp_path / "crashes").touch()
+    with open_video(tmp_path / "crashes", reading()) as failing:
+        given = failing.frames()
+        assert [next(given)[0], next(given)[0]] == [0, 1]
+        with pytest.raises(UnreadableVideo, match="SIGSEGV"):
+            next(given)
 
 
 def is_running(pid):
