@@ -5,6 +5,9 @@ and after any interruption.
 """
 
 import copy
+import os
+import signal
+import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -245,7 +248,7 @@ def training_batches(
     """Batches of about `batch_size` pictures, or this member's share of them."""
     per_batch = max(1, batch_size // int(dataset.groups.sizes[0]))
     batches = EpochBatches(len(dataset), per_batch, seed, epoch, first, team)
-    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
+    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate, worker_init_fn=stay)
 
 
 def pictures_in(batches: DataLoader) -> int:
@@ -256,7 +259,20 @@ def pictures_in(batches: DataLoader) -> int:
 
 def picture_batches(samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:
     """Batches of pictures, in the samples' order."""
-    return DataLoader(Pictures(samples, contract), batch_size, num_workers=workers)
+    return DataLoader(Pictures(samples, contract), batch_size, num_workers=workers, worker_init_fn=stay)
+
+
+def stay(_worker: int) -> None:
+    """A cluster tells every process to end: who reads goes on until who learns, its parent, has finished the step."""
+    if hasattr(signal, "sigwaitinfo"):  # where there are clusters
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _obey_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def collate(groups: list[Batch]) -> Batch:

@@ -8,15 +8,18 @@ import ctypes
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.nn.functional import all_reduce
@@ -27,6 +30,7 @@ from pipeline.reproducible import choose_device
 
 Item = TypeVar("Item")
 DIE_WITH_PARENT = 1  # Linux's number of the request
+STOPPED = 75  # exit status of training that was told to end (SIGTERM), and saved: the same command goes on
 
 
 @dataclass(frozen=True)
@@ -66,32 +70,91 @@ class Team:
 ALONE = Team()
 
 
+class Notice:
+    """Whether a member of the team was told to end (SIGTERM). All of them hear of it between the same two steps."""
+
+    def __init__(self, team: Team, device: torch.device) -> None:
+        self.team, self.device, self.heard = team, device, False
+        signal.signal(signal.SIGTERM, self._hear)
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        self.heard = True
+
+    def has_come(self) -> bool:
+        return bool(self.team.sum(torch.tensor(float(self.heard), device=self.device)))
+
+
 def team_wanted(devices: int, device: str) -> int:
-    """How many processes this one is to start: none if it is one of them already, or does it alone."""
-    if "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1:
+    """How many processes are to train together and are to be started yet: none if they are, or if one does it alone."""
+    nodes = _nodes()
+    if "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > nodes:
         return 0
     gpus = torch.cuda.device_count() if choose_device(device).type == "cuda" else 0
-    if gpus and devices > gpus:
-        raise UserError(f"train.devices is {devices}, but there are {gpus} GPUs here")
-    wanted = devices or gpus
+    if gpus and devices > gpus * nodes:
+        raise UserError(f"train.devices is {devices}, but there are {gpus * nodes} GPUs here")
+    wanted = devices or nodes * max(gpus, 1)
+    if wanted % nodes:
+        raise UserError(f"train.devices is {devices}; on {nodes} nodes it must be 0 or a multiple of {nodes}")
     return wanted if wanted > 1 else 0
+
+
+def _nodes() -> int:
+    """Of the SLURM job that this is, or of the step of it: those on which processes are to be started."""
+    return int(os.environ.get("SLURM_STEP_NUM_NODES") or os.environ.get("SLURM_JOB_NUM_NODES") or 1)
 
 
 def start_team(size: int, command: Sequence[str]) -> None:
     """The same command in each of the processes. If one of them ends badly, so do the others, and it is said."""
+    if _nodes() > 1 and "SLURM_STEP_ID" not in os.environ:
+        _start_on_nodes(command)
+        return
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we say it ourselves
-    meeting = {"run_id": "training", "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
-    config = LaunchConfig(1, 1, size, **meeting, max_restarts=0, monitor_interval=1)  # type: ignore[arg-type]
+    config = LaunchConfig(_nodes(), _nodes(), size // _nodes(), **_meeting(), max_restarts=0, monitor_interval=1)
     try:
         elastic_launch(config, sys.executable)(*command)
+    except SignalException:  # they were told as well
+        sys.exit(STOPPED)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         code = failure.exitcode
+        if code == STOPPED:
+            sys.exit(STOPPED)
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed (exit status {code}), as told above"
         raise UserError(
             f"process {rank + 1} of the {size} that train together {how}, and the others were ended too; "
             "the same command goes on from the last state that was saved"
         ) from None
+
+
+def _start_on_nodes(command: Sequence[str]) -> None:
+    """The same command once on each node of the job; there, each starts its part of the team."""
+    step = [
+        "srun",
+        "--ntasks-per-node=1",
+        "--kill-on-bad-exit=1",
+        f"--cpus-per-task={os.environ.get('SLURM_CPUS_PER_TASK', 1)}",
+    ]
+    tell = ["scancel", "--signal=TERM", os.environ["SLURM_JOB_ID"]]  # srun itself would kill them at once
+    signal.signal(signal.SIGTERM, lambda *_: subprocess.run(tell, capture_output=True, check=False))
+    if status := subprocess.run([*step, sys.executable, *command], check=False, start_new_session=True).returncode:
+        sys.exit(status)
+
+
+def _meeting() -> dict[str, Any]:
+    """Where the processes of all nodes find each other: torchrun's rendezvous, at the first of several nodes."""
+    if _nodes() == 1:
+        return {"run_id": "training", "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+    return {
+        "run_id": os.environ["SLURM_JOB_ID"],
+        "rdzv_backend": "c10d",
+        "rdzv_endpoint": f"{os.environ['SLURM_LAUNCH_NODE_IPADDR']}:{_port()}",
+        "rdzv_configs": {"is_host": os.environ["SLURM_NODEID"] == "0"},
+    }
+
+
+def _port() -> int:
+    """Another one for each job, since several may share a node."""
+    return 20_000 + int(os.environ.get("SLURM_JOB_ID", 0)) % 20_000
 
 
 @contextmanager
@@ -120,10 +183,10 @@ def joined(device: str) -> Iterator[tuple[Team, torch.device]]:
 
 def _read_slurm() -> None:
     """What srun tells its tasks, in the words that torch knows."""
-    if "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) < 2:
+    if "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) <= _nodes():
         return
     os.environ.setdefault("MASTER_ADDR", os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "localhost"))
-    os.environ.setdefault("MASTER_PORT", str(20_000 + int(os.environ.get("SLURM_JOB_ID", 0)) % 20_000))
+    os.environ.setdefault("MASTER_PORT", str(_port()))
     for ours, theirs in (("RANK", "PROCID"), ("WORLD_SIZE", "NTASKS"), ("LOCAL_RANK", "LOCALID")):
         os.environ[ours] = os.environ[f"SLURM_{theirs}"]
 

@@ -6,7 +6,7 @@ Reads the index and data/crops, writes data/models. A killed run goes on from th
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from model_test_train.crop_dataset import (
 from model_test_train.networks.network import build_network, read_description
 from model_test_train.networks.pretrained import begins_from
 from model_test_train.run_folder import RunFolder
-from model_test_train.team import ALONE, Team, joined, start_team, team_wanted, with_synced_norms
+from model_test_train.team import ALONE, STOPPED, Notice, Team, joined, start_team, team_wanted, with_synced_norms
 from model_test_train.training import PRECISIONS, Recipe, Run, Trainer, begin_run, is_stale, keep_if_best
 from model_test_train.validation import validate
 from model_test_train.watching import Watched
@@ -90,6 +90,7 @@ def train_model(
     device: torch.device,
 ) -> Run:
     """Trains to the end (or until validation no longer improves), from the state in the run's folder if there is one."""
+    notice = Notice(team, device)
     recipe, dataset, training = prepared(data, description, params, team, device)
     folder.restore(training)
     trainer = Trainer(training, recipe, params.seed, team, params.precision, dataset.augmentation, params.compile)
@@ -100,7 +101,8 @@ def train_model(
         if trainer.enter_phase():
             folder.say(f"after epoch {training.epoch} {trainer.learning_share()}")
         batches = training_batches(dataset, recipe.batch_size, params.workers, params.seed, training.epoch, training.step, team)
-        losses = trainer.train_epoch(shown(batches, training, params, team), save, params.save_seconds)
+        steps = until_told(shown(batches, training, params, team), notice, training, folder)
+        losses = trainer.train_epoch(steps, save, params.save_seconds)
         found = validate(training.averaged, data.validation, data.validation_videos, params.workers, team)
         keep_if_best(training, {**losses, **found.figures()})
         training.calibrations.append(found.calibration().facts())
@@ -140,6 +142,19 @@ def shown(batches: DataLoader, training: Run, params: Params, team: Team) -> Ite
         return batches
     doing, pictures = f"epoch {training.epoch + 1} of {params.num_epochs}", team.size * pictures_in(batches)
     return track(batches, pictures, doing, "pictures", size=lambda batch: team.size * len(batch[1]))
+
+
+def until_told(batches: Iterable[Batch], notice: Notice, training: Run, folder: RunFolder) -> Iterator[Batch]:
+    """The batches; whoever is told to end finishes the step, saves, and ends."""
+    for batch in batches:
+        yield batch
+        if notice.has_come():
+            folder.save(training)
+            folder.say(
+                f"told to end: saved after epoch {training.epoch}, step {training.step}; the same command goes on from there"
+            )
+            notice.team.wait()  # no one may miss another before the state is on disk
+            sys.exit(STOPPED)
 
 
 def told(row: dict[str, float], pictures_a_second: float) -> str:

@@ -3,17 +3,22 @@
 KILLS=10 kills that often.
 """
 
+import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from little_crops import project_of_crops
 
+from model_test_train.crop_dataset import stay
+from model_test_train.team import STOPPED
 from pipeline.project import CODE
 
 KILLS = int(os.environ.get("KILLS", 2))
@@ -52,6 +57,55 @@ def test_killed_at_random_steps_it_ends_with_the_same_bits(undisturbed: Path, tm
     assert "goes on after" in done.stdout
     assert any("step 0" not in line for line in went_on), went_on  # not only from the ends of epochs
     assert trained(folder) == trained(undisturbed)
+
+
+def test_told_to_end_it_saves_after_the_step_and_goes_on_with_the_same_bits(undisturbed: Path, tmp_path: Path) -> None:
+    """Every process of it is told, those that read crops too, as a cluster does."""
+    folder = project(tmp_path / "project")
+    running = begun(folder)
+    os.killpg(running.pid, signal.SIGTERM)
+    step = saved_step(running)
+    done = subprocess.run(TRAIN, cwd=folder, check=True, capture_output=True, text=True)
+    assert f"goes on after epoch 1, step {step}" in done.stdout
+    assert trained(folder) == trained(undisturbed)
+
+
+def test_if_one_of_two_is_told_to_end_both_do_after_the_same_step(tmp_path: Path) -> None:
+    running = begun(project(tmp_path / "project"), "--devices", "2")
+    members = [one for one in psutil.Process(running.pid).children(recursive=True) if one.cmdline()[1:2] == [TRAIN[1]]]
+    members[-1].terminate()
+    assert saved_step(running) > 0
+
+
+def test_a_process_that_reads_ends_when_its_parent_says_so_and_at_no_one_elses_word() -> None:
+    fork = multiprocessing.get_context("fork")
+    is_ready = fork.Event()
+    reader = fork.Process(target=lambda: (stay(0), is_ready.set(), time.sleep(60)))
+    reader.start()
+    is_ready.wait(30)
+    subprocess.run(["kill", str(reader.pid)], check=True)
+    reader.join(1)
+    assert reader.is_alive()
+    reader.terminate()
+    reader.join(30)
+    assert reader.exitcode == 0
+
+
+def begun(folder: Path, *flags: str) -> subprocess.Popen[str]:
+    """Training within its second epoch, of which no state is saved by itself."""
+    command = [*TRAIN, "--save_seconds", "1000", *flags]
+    running = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for line in running.stdout or ():
+        if line.startswith("epoch 1"):
+            return running
+    raise AssertionError("it ended before")
+
+
+def saved_step(running: subprocess.Popen[str]) -> int:
+    told, _ = running.communicate(timeout=60)
+    assert running.returncode == STOPPED
+    (step,) = re.findall("told to end: saved after epoch 1, step ([0-9]+)", told)
+    return int(step)
 
 
 def wait_for_a_state(folder: Path, running: subprocess.Popen[str]) -> None:
