@@ -4,51 +4,13 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import Project
-
-from pipeline.project import CODE
-
-DVC = (sys.executable, "-m", "dvc")
-TINY = {
-    "make_demo_videos": {"train_identities": 4, "val_identities": 2, "test_identities": 2, "frames": 6, "workers": 1},
-    "detect_faces": {"frames": 2, "workers": 1},
-    "extract_crops": {"workers": 1},
-    "train": {"num_epochs": 2, "workers": 0},
-    "test": {"bootstrap": 20},
-    "evaluate_explanations": {"methods": ["relevancy"], "bootstrap": 20, "road_faces": 1},
-}
-
-
-def dag(folder: Path) -> Project:
-    """A project whose DAG is the real one, with its commands and code where they are."""
-    project = Project(folder, TINY)
-    stages = yaml.safe_load((CODE / "dvc.yaml").read_text())
-    for stage in stages["stages"].values():
-        stage["cmd"] = f"{sys.executable} {CODE / stage['cmd'].split()[1]}"
-        code = ("preprocessing/", "pipeline/", "model_test_train/", "explain_model/")
-        stage["deps"] = [dep for dep in stage.get("deps", []) if not dep.startswith(code)]
-    (folder / "dvc.yaml").write_text(yaml.safe_dump(stages))
-    subprocess.run([*DVC, "init", "--no-scm", "--quiet"], cwd=folder, check=True)
-    return project
-
-
-def repro(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*DVC, "repro"], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-
-
-def outputs(folder: Path) -> dict[str, dict[str, str]]:
-    """What dvc.lock says of each stage's outputs."""
-    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
-    return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in stages.items()}
+from little_dag import dag, outputs, repro
 
 
 def killed_in(folder: Path, stage: str, after: float) -> None:

@@ -1,4 +1,4 @@
-"""Imports go one way: serving -> explain_model -> model_test_train -> preprocessing -> pipeline."""
+"""Imports go one way: BWCluster -> serving -> explain_model -> model_test_train -> preprocessing -> pipeline."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from pipeline.provenance import code_of, code_revision
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["pipeline", "preprocessing", "model_test_train", "explain_model", "serving"]
+LAYERS = ["pipeline", "preprocessing", "model_test_train", "explain_model", "serving", "BWCluster"]
 FILES = [path.relative_to(ROOT) for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 
 
