@@ -133,7 +133,7 @@ def submit(jobs: Sequence[Job], cluster: Cluster, logs: Path) -> dict[str, str]:
 def refusal(job: Job, cluster: Cluster, told: str) -> str:
     """Why SLURM does not take the job, in words that name what there is and where it is set."""
     asked, where = cluster.jobs[job.kind], f"{cluster.path.name}: {job.kind} (or all)"
-    if "artition" in told:
+    if "invalid partition" in told.lower():
         there = ", ".join(sorted(set(facts("%R"))))
         return f"there is no partition '{asked.partition}' for {job.name}; there are: {there}. It is set in {where}.partition"
     if asked.gpus and ("gres" in told or "node configuration is not available" in told):

@@ -42,7 +42,8 @@ class Watch:
         if not self.time_is_over:
             self.tell(f"{reason_of(words, status)}. More is in {self.log}")
         elif self.kind == GOES_ON and states() - before:
-            print(f"{self.name}: its time is over; it is submitted anew, and goes on from its last state", file=sys.stderr)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which requeueing sends
+            say(f"{self.name}: its time is over; it is submitted anew, and goes on from its last state")
             return subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False).returncode
         elif self.kind == GOES_ON:
             self.tell(f"in all its time training saved no state, so that it would begin anew for ever; raise {self.kind}.hours")
@@ -60,16 +61,22 @@ class Watch:
 
     def note_told(self, _number: int, _frame: FrameType | None) -> None:
         self.was_told = True  # so were all the others
+        if self.time_is_over and self.kind == GOES_ON:
+            self.tell("its time was over before training could save; raise seconds_to_end, and submit the same again")
 
     def tell(self, words: str) -> None:
         """In the log, and in the file that submission named."""
         line = f"{self.name} on {os.environ.get('SLURMD_NODENAME', socket.gethostname())}: {words}"
-        print(line, file=sys.stderr, flush=True)
+        say(line)
         try:
             with (self.log.parent / "failures.txt").open("a") as file:
                 file.write(line + "\n")
         except OSError as error:
-            print(f"failures.txt cannot be written: {error.strerror}", file=sys.stderr)
+            say(f"failures.txt cannot be written: {error.strerror}")
+
+
+def say(line: str) -> None:
+    os.write(sys.stderr.fileno(), f"{line}\n".encode())  # print may not be called by a signal that comes amid a print
 
 
 def states() -> set[tuple[Path, int]]:
@@ -81,8 +88,7 @@ def passed_on(process: subprocess.Popen[bytes]) -> str:
     """The end of what it, and whatever it started, wrote to stderr, when all of them have ended."""
     words = b""
     while part := os.read(process.stderr.fileno(), 65_536):  # type: ignore[union-attr]
-        sys.stderr.buffer.write(part)
-        sys.stderr.flush()
+        os.write(sys.stderr.fileno(), part)
         words = (words + part)[-TAIL:]
     return words.decode(errors="replace")
 

@@ -87,7 +87,7 @@ def test_what_the_yaml_asks_for_is_what_the_job_asks_for(project: Path) -> None:
         ({"trian": {"hours": 3}}, "cluster.yaml: trian is no section; there are: all, setup, index, shard"),
         ({"train": {"gpu": 1}}, "cluster.yaml: train.gpu is not a setting; there are: partition, account, hours"),
         ({"train": {"gpus": "two"}}, "cluster.yaml: train.gpus is 'two'; it must be a whole number"),
-        ({"all": {"hours": 1}}, "cluster.yaml: all.partition is missing"),
+        ({"all": {"hours": 1}}, "cluster.yaml: all.account is missing"),
         ({"setup": "module load x"}, "cluster.yaml: setup must be a list of shell lines"),
         ({"shard": 4}, "cluster.yaml: shard must hold 'key: value' lines"),
     ],
