@@ -134,10 +134,15 @@ def _start_on_nodes(command: Sequence[str]) -> None:
         "--kill-on-bad-exit=1",
         f"--cpus-per-task={os.environ.get('SLURM_CPUS_PER_TASK', 1)}",
     ]
-    tell = ["scancel", "--signal=TERM", os.environ["SLURM_JOB_ID"]]  # srun itself would kill them at once
-    signal.signal(signal.SIGTERM, lambda *_: subprocess.run(tell, capture_output=True, check=False))
+    signal.signal(signal.SIGTERM, _tell_nodes)
     if status := subprocess.run([*step, sys.executable, *command], check=False, start_new_session=True).returncode:
         sys.exit(status)
+
+
+def _tell_nodes(_number: int, _frame: FrameType | None) -> None:
+    """Past srun, which would kill them at once. Nobody waits: where SLURM told them itself, scancel tries for a minute in vain."""
+    tell = ["scancel", "--signal=TERM", os.environ["SLURM_JOB_ID"]]
+    subprocess.Popen(tell, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _meeting() -> dict[str, Any]:

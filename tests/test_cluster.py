@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Project
+from conftest import STAGES, Project
 from little_crops import project_of_crops
-from little_dag import TINY, dag, outputs, repro
+from little_dag import TINY, dag, repro
 from little_slurm import asked, is_installed, little_slurm, until
 
 from BWCluster.cluster import Job, read_cluster, submit
@@ -24,6 +24,7 @@ from BWCluster.jobs import jobs_of
 from pipeline.project import CODE
 
 SCRIPTS = CODE / "BWCluster"
+TRAIN = "model_test_train/train_model.py"
 IN_A_MOUNT = ("unshare", "--map-root-user", "--mount", "sh", "-c")
 can_mount = subprocess.run([*IN_A_MOUNT, "mount -t tmpfs none /mnt"], capture_output=True, check=False).returncode == 0
 TOGETHER = TINY | {
@@ -170,11 +171,14 @@ def told_in(logs: Path) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The DAG, run without SLURM."""
-    folder = dag(tmp_path_factory.mktemp("undisturbed"), TOGETHER).folder
-    told, _ = repro(folder).communicate()
-    assert (folder / "dvc.lock").is_file(), told
-    return folder
+    """What the stages leave without SLURM."""
+    project = Project(tmp_path_factory.mktemp("undisturbed"), TOGETHER)
+    for script in STAGES:
+        if script != TRAIN:
+            project.stage(script)
+        else:  # in a process of its own, since it starts others
+            subprocess.run([sys.executable, str(CODE / TRAIN)], cwd=project.folder, check=True, capture_output=True)
+    return project.folder
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +198,8 @@ def done_by_jobs(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_the_dag_as_jobs_leaves_the_bytes_of_the_dag_without_them(undisturbed: Path, done_by_jobs: Path) -> None:
-    assert outputs(done_by_jobs) == outputs(undisturbed)
+    for folder in ("data/index", "data/boxes", "data/crops", "data/masks", "data/models", "results"):
+        assert files(done_by_jobs / folder) == files(undisturbed / folder), folder
     assert not (logs_of(done_by_jobs, "repro") / "failures.txt").exists()
 
 
@@ -279,11 +284,12 @@ def test_a_node_whose_gpu_torch_does_not_find_is_named(slurm: None, project: Pat
 
 
 def test_training_whose_time_is_over_saves_is_submitted_anew_and_ends_with_the_same_bits(slurm: None, tmp_path: Path) -> None:
-    settings = {"num_epochs": 6, "patience": 6, "save_seconds": 1000, "workers": 1}
+    settings = {"num_epochs": 6, "patience": 6, "save_seconds": 1000, "workers": 1, "devices": 2}
     folder, alone = (project_of_crops(tmp_path / name, 4, 9, {}, settings) for name in ("by_job", "alone"))
-    subprocess.run([sys.executable, str(CODE / "model_test_train/train_model.py")], cwd=alone, check=True, capture_output=True)
+    subprocess.run([sys.executable, str(CODE / TRAIN)], cwd=alone, check=True, capture_output=True)
     config = folder / "tiny.yaml"
-    done = start("train_model.sh", "--cluster", cluster_yaml(folder), "--config", config.name, cwd=folder)
+    there = cluster_yaml(folder, train={"nodes": 2})
+    done = start("train_model.sh", "--cluster", there, "--config", config.name, cwd=folder)
     assert done.returncode == 0, done.stderr
     logs = logs_of(folder, "train")
     until(lambda: "\nepoch 1" in told_in(logs), "no training")
@@ -300,17 +306,15 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_each_script_by_itself_leaves_what_its_stage_left(undisturbed: Path, tmp_path: Path) -> None:
-    project = Project(tmp_path / "project", TOGETHER).folder
-    for name in ("index", "videos"):
-        shutil.copytree(undisturbed / "data" / name, project / "data" / name)
-    (project / "data/models").symlink_to(undisturbed / "data/models")
-    there = cluster_yaml(project)
-    assert start("preprocess.sh", "--cluster", there, cwd=project).returncode == 0
-    wait_for_jobs()
-    assert start("test.sh", "--cluster", there, cwd=project).returncode == 0
-    wait_for_jobs()
-    assert start("explain.sh", "--cluster", there, cwd=project).returncode == 0
+def test_each_script_by_itself_leaves_what_its_stage_left(undisturbed: Path, done_by_jobs: Path) -> None:
+    there, again = done_by_jobs / "cluster.yaml", done_by_jobs / "again"
+    for script, *flags in (
+        ("preprocess.sh", "--shards", 2, "--boxes_path", again / "boxes", "--output_path", again / "crops"),
+        ("test.sh", "--output_path", again / "tests"),
+        ("explain.sh", "--output_path", again / "explanation"),
+    ):
+        done = start(script, "--cluster", there, *flags, cwd=done_by_jobs)
+        assert done.returncode == 0, done.stderr
     wait_for_jobs()
     for folder in ("data/boxes", "data/crops", "data/masks", "results/tests", "results/explanation"):
-        assert files(project / folder) == files(undisturbed / folder), folder
+        assert files(again / Path(folder).name) == files(undisturbed / folder), folder
