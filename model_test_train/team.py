@@ -140,7 +140,7 @@ def _start_on_nodes(command: Sequence[str]) -> None:
 
 
 def _tell_nodes(_number: int, _frame: FrameType | None) -> None:
-    """Past srun, which would kill them at once. Nobody waits: where SLURM told them itself, scancel tries for a minute in vain."""
+    """Past srun, which would kill them at once. Where SLURM told them itself, scancel tries on in vain: nobody waits for it."""
     tell = ["scancel", "--signal=TERM", os.environ["SLURM_JOB_ID"]]
     subprocess.Popen(tell, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

@@ -28,7 +28,7 @@ TRAIN = "model_test_train/train_model.py"
 IN_A_MOUNT = ("unshare", "--map-root-user", "--mount", "sh", "-c")
 can_mount = subprocess.run([*IN_A_MOUNT, "mount -t tmpfs none /mnt"], capture_output=True, check=False).returncode == 0
 TOGETHER = TINY | {
-    "train": {"num_epochs": 8, "patience": 8, "workers": 1, "devices": 2, "save_seconds": 0, "threads": 1, "tensorboard": False}
+    "train": {"num_epochs": 4, "patience": 4, "workers": 1, "devices": 2, "save_seconds": 0, "threads": 1, "tensorboard": False}
 }
 ALL = {"partition": None, "account": None, "hours": 0.5, "cpus": 1, "memory_gb": 4, "gpus": 0, "nodes": 1}
 REST = {"seconds_to_end": 20, "options": []}
