@@ -9,13 +9,14 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.outputs import write_csv, write_text
+from pipeline.outputs import aside, write_csv
 
 FAILURE_COLUMNS = ("file", "reason", "remedy")
 Entry = dict[str, Any]
@@ -39,12 +40,35 @@ def _digest(file: Any) -> str:  # Python 3.10 has no file_digest
     return digest.hexdigest()
 
 
+class Entries(MutableMapping[str, Entry]):
+    """By name; each kept as its line of JSON, which takes a tenth of the memory that it takes unpacked."""
+
+    def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
+        self.lines = dict(lines)
+
+    def __getitem__(self, name: str) -> Entry:
+        entry: Entry = json.loads(self.lines[name])
+        return entry
+
+    def __setitem__(self, name: str, entry: Entry) -> None:
+        self.lines[name] = json.dumps(entry)
+
+    def __delitem__(self, name: str) -> None:
+        del self.lines[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+
 class Ledger:
     """`known` is what another ledger says of the items that this one is silent about."""
 
     def __init__(self, path: Path, known: Mapping[str, Entry] = MappingProxyType({})) -> None:
         self.path, self.known = path, known
-        self.entries: dict[str, Entry] = {entry["name"]: entry for entry in _read_entries(path)}
+        self.entries = Entries(_read_lines(path))
 
     def entry(self, name: str) -> Entry:
         """What is known of the item; empty if nothing is."""
@@ -59,28 +83,42 @@ class Ledger:
         self.entries[name] = {"name": name, "key": key, **facts}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
-            file.write("\n" + json.dumps(self.entries[name]) + "\n")  # a cut line before it must not swallow this one
+            file.write("\n" + self.entries.lines[name] + "\n")  # a cut line before it must not swallow this one
             file.flush()
             os.fsync(file.fileno())
 
     def settle(self, names: Iterable[str]) -> list[str]:
         """Keep these items, forget the others, and return the forgotten ones, whose files are the caller's to remove."""
-        kept = {name: self.entries[name] for name in sorted(set(names)) if name in self.entries}
-        gone = sorted(set(self.entries) - set(kept))
-        self.entries = kept
-        text = "".join(json.dumps(entry) + "\n" for entry in kept.values())
-        if not self.path.is_file() or self.path.read_text(errors="replace") != text:
-            write_text(self.path, text)
-        return gone
+        lines = self.entries.lines
+        self.entries = Entries((name, lines[name]) for name in sorted(set(names)) if name in lines)
+        if not self._is_settled():
+            with aside(self.path) as unfinished, unfinished.open("w") as file:
+                file.writelines(self._lines())
+        return sorted(lines.keys() - self.entries.lines.keys())
+
+    def _is_settled(self) -> bool:
+        if not self.path.is_file():
+            return False
+        with self.path.open(errors="replace") as file:
+            return all(there == wanted for there, wanted in zip_longest(file, self._lines()))
+
+    def _lines(self) -> Iterator[str]:
+        return (line + "\n" for line in self.entries.lines.values())
 
 
-def _read_entries(path: Path) -> list[Entry]:
-    """Lines that cannot be read are left out: what they told of is done again."""
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    entries = [_read_entry(line) for line in lines if line]
-    if damaged := entries.count(None):
+def _read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Each with its name. Those that cannot be read are left out: what they told of is done again."""
+    if not path.exists():
+        return
+    damaged = 0
+    with path.open(errors="replace") as file:
+        for line in filter(None, map(str.strip, file)):
+            if entry := _read_entry(line):
+                yield entry["name"], line
+            else:
+                damaged += 1
+    if damaged:
         print(f"{path}: {damaged} of its lines cannot be read; what they told of is done again", file=sys.stderr)
-    return [entry for entry in entries if entry]
 
 
 def _read_entry(line: str) -> Entry | None:
@@ -92,14 +130,18 @@ def _read_entry(line: str) -> Entry | None:
     return entry if keyed and isinstance(entry.get("outputs", []), list) else None
 
 
-def report_failures(entries: Sequence[Entry], path: Path, max_failed_fraction: float) -> None:
+def report_failures(entries: Iterable[Entry], path: Path, max_failed_fraction: float) -> None:
     """Write the failures among the entries as a table; too many of them end the stage."""
-    failed = [{column: entry[column] for column in FAILURE_COLUMNS} for entry in entries if "reason" in entry]
+    count, failed = 0, []
+    for entry in entries:
+        count += 1
+        if "reason" in entry:
+            failed.append({column: entry[column] for column in FAILURE_COLUMNS})
     write_csv(path, FAILURE_COLUMNS, failed)
     if failed:
-        print(f"{len(failed)} of {len(entries)} videos failed; the reasons are in {path}")
-    if len(failed) > max_failed_fraction * len(entries):
+        print(f"{len(failed)} of {count} videos failed; the reasons are in {path}")
+    if len(failed) > max_failed_fraction * count:
         raise UserError(
-            f"{len(failed)} of {len(entries)} videos failed, more than max_failed_fraction "
+            f"{len(failed)} of {count} videos failed, more than max_failed_fraction "
             f"({max_failed_fraction:g}) allows; the first: {failed[0]['file']}: {failed[0]['reason']}"
         )

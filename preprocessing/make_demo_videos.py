@@ -278,7 +278,7 @@ def forget_others(sequences: list[Sequence], out: Path, ledger: Ledger) -> None:
     for name in sorted(set().union(*made.values()) - belongs):
         (out / name).unlink(missing_ok=True)
     for sequence in sequences:
-        ledger.entries[sequence.name]["files"] = sequence.files
+        ledger.entries[sequence.name] = {**ledger.entries[sequence.name], "files": sequence.files}
     ledger.settle(sequence.name for sequence in sequences)
     for folder in {(out / name).parent for name in set().union(*made.values())}:
         remove_empty_folders(folder, out)

@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.index import Video
-from pipeline.ledger import Entry, Ledger, report_failures
+from pipeline.ledger import Entries, Entry, Ledger, report_failures
 from pipeline.outputs import ASIDE, remove, remove_empty_folders, sweep
 from pipeline.params import SwitchFlag, TextFlag
 from pipeline.progress import track
@@ -139,7 +139,7 @@ def keep_all_up(
     for part, upkeep in zip(parts, upkeeps, strict=True):
         upkeep.settle(job.video.video for job in part.jobs)
     for part, upkeep in zip(parts, upkeeps, strict=True):
-        entries = [upkeep.ledger.entry(name) for name in sorted(job.video.video for job in part.jobs)]
+        entries = (upkeep.ledger.entry(name) for name in sorted(job.video.video for job in part.jobs))
         report_failures(entries, part.folder / _named(FAILURES, scope.shard), max_failed_fraction)
 
 
@@ -198,10 +198,10 @@ class _Upkeep:
             remove(path)
 
     def is_done(self, job: Job, retry_failed: bool) -> bool:
-        name = job.video.video
-        if not self.ledger.is_current(name, job.key) or (retry_failed and "reason" in self.ledger.entry(name)):
+        entry = self.ledger.entry(job.video.video)
+        if entry.get("key") != job.key or (retry_failed and "reason" in entry):
             return False
-        return all((self.folder / output).exists() for output in _outputs(self.ledger.entry(name)))
+        return all((self.folder / output).exists() for output in _outputs(entry))
 
     def claim(self, job: Job) -> None:
         """Its outputs, old ones of the video among them."""
@@ -239,9 +239,9 @@ class _Upkeep:
             remove_empty_folders(below, above / top)
 
 
-def _entries_of(shards: Sequence[Path]) -> dict[str, Entry]:
+def _entries_of(shards: Sequence[Path]) -> Entries:
     """Where shards of different counts, or settings, tell otherwise of a video, nobody knows which of them wrote last."""
-    entries: dict[str, Entry] = {}
+    entries = Entries()
     for path in shards:
         for name, entry in Ledger(path).entries.items():
             other = entries.get(name, entry)
