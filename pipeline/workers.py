@@ -67,7 +67,7 @@ def map_unordered(
 
 
 @dataclass(frozen=True)
-class _Answer(Generic[Result]):
+class Answer(Generic[Result]):
     """What a process says of its item: the result, or the error."""
 
     result: Result
@@ -96,7 +96,7 @@ class _Worker(Generic[Item, Result]):
         with suppress(BrokenPipeError):  # it died: that is found out when it is asked for its answer
             self.pipe.send(item)
 
-    def answer(self) -> _Answer[Result] | Death:
+    def answer(self) -> Answer[Result] | Death:
         try:
             return self.pipe.recv()
         except (EOFError, OSError):
@@ -166,20 +166,20 @@ def _serve(
 ) -> None:
     """What runs in the process: says that it is ready, then answers each item until the pipe is closed."""
     end_with_parent()
-    pipe.send(_attempt(prepare, *prepare_with) if prepare else _Answer(None))
+    pipe.send(attempt(prepare, *prepare_with) if prepare else Answer(None))
     while True:
         try:
             item = pipe.recv()
         except EOFError:
             return
-        pipe.send(_attempt(work, item))
+        pipe.send(attempt(work, item))
 
 
-def _attempt(function: Callable[..., Any], *arguments: Any) -> _Answer:
+def attempt(function: Callable[..., Any], *arguments: Any) -> Answer:
     try:
-        return _Answer(function(*arguments))
+        return Answer(function(*arguments))
     except Exception as error:  # noqa: BLE001 - not swallowed: the parent raises it again
-        return _Answer(None, error, traceback.format_exc())
+        return Answer(None, error, traceback.format_exc())
 
 
 def end_with_parent() -> None:

@@ -5,6 +5,7 @@ stage's ledger and failures.csv to data/boxes, or to boxes/ below `--data_path`.
 """
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline.params import PathFlag, Section, read_command_line
 from pipeline.project import from_root
 from preprocessing.boxes import write_boxes
 from preprocessing.detection import Params, find_boxes
+from preprocessing.distant_detector import detectors_of
 from preprocessing.source import FLAGS, videos_of
 from preprocessing.upkeep import SCOPE_FLAGS, Job, Outcome, failure, keep_up, scope_of
 from preprocessing.video import OpenVideo, Reading, UnreadableVideo, open_video
@@ -56,8 +58,9 @@ def main() -> None:
     output = given.output_path or below
     scope = scope_of(given)
     jobs = [job_of(video, params, given.reading) for video in scope.videos(videos_of(given))]
-    work = partial(detect_in_video, output=output, params=params, reading=given.reading)
-    keep_up(output, jobs, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
+    with detectors_of(scope.ray, params.detector_settings(), params.device, params.workers) as device:
+        work = partial(detect_in_video, output=output, params=replace(params, device=device), reading=given.reading)
+        keep_up(output, jobs, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.params import setting
 from preprocessing.boxes import Boxes
+from preprocessing.distant_detector import distant
 from preprocessing.face_detector import DETECTORS, DetectorSettings, Face, FaceDetector
 from preprocessing.following import FollowSettings, follow
 from preprocessing.tracks import TrackSettings, track_faces
@@ -60,7 +61,7 @@ class Params(DetectionSettings):
 @cache
 def load_detector(settings: DetectorSettings, device: str) -> FaceDetector:
     """Once a process."""
-    return DETECTORS[settings.detector](settings, device)
+    return distant(device) or DETECTORS[settings.detector](settings, device)
 
 
 def find_boxes(video: OpenVideo, name: str, params: Params, look: Callable[[int], object] = lambda _: None) -> Boxes:

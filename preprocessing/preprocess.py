@@ -5,6 +5,7 @@ Leaves what the two would leave, one after the other, and what they take as done
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from pipeline.errors import run
@@ -12,6 +13,7 @@ from pipeline.outputs import remove
 from pipeline.params import PathFlag, Section, load_params, read_command_line
 from pipeline.project import from_root
 from preprocessing import detect_faces, detection, extract_crops, extraction
+from preprocessing.distant_detector import detectors_of
 from preprocessing.extract_crops import Places
 from preprocessing.source import FLAGS, videos_of
 from preprocessing.upkeep import SCOPE_FLAGS, Due, Outcome, Part, keep_all_up, scope_of
@@ -64,8 +66,10 @@ def main() -> None:
     videos = scope.videos(known)
     boxes = Part(places.boxes, [detect_faces.job_of(video, finding, given.reading) for video in videos])
     crops = Part(places.crops, [extract_crops.job_of(video, places, cutting, given.reading) for video in videos])
-    work = partial(preprocess_video, places=places, finding=finding, cutting=cutting, reading=given.reading)
-    keep_all_up([boxes, crops], work, "preprocess", finding.workers, finding.max_failed_fraction, scope)
+    with detectors_of(scope.ray, finding.detector_settings(), finding.device, finding.workers) as device:
+        placed = replace(finding, device=device)
+        work = partial(preprocess_video, places=places, finding=placed, cutting=cutting, reading=given.reading)
+        keep_all_up([boxes, crops], work, "preprocess", finding.workers, finding.max_failed_fraction, scope)
     places.masks.mkdir(exist_ok=True)
 
 

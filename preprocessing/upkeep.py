@@ -24,6 +24,8 @@ from pipeline.ledger import Entries, Entry, Ledger, report_failures
 from pipeline.outputs import ASIDE, remove, remove_empty_folders, sweep
 from pipeline.params import SwitchFlag, TextFlag
 from pipeline.progress import track
+from pipeline.ray_workers import LOCAL
+from pipeline.ray_workers import map_unordered as map_on_ray
 from pipeline.workers import map_unordered
 
 LEDGER, FAILURES = "ledger.jsonl", "failures.csv"
@@ -32,6 +34,8 @@ BEGUN = "begun"  # the key of a video whose outputs are being made
 SCOPE_FLAGS: dict[str, SwitchFlag | TextFlag] = {
     "shard": TextFlag("i/N: do the i-th of N parts of the videos; a run without it, when all are done, merges them"),
     "retry_failed": SwitchFlag("try again the videos that failed before, though nothing changed"),
+    "ray": SwitchFlag("work in processes of Ray, an extra; `workers` is how many"),
+    "address": TextFlag("of a Ray cluster to work on, as host:6379 or auto; `workers` counts over all of it"),
 }
 
 
@@ -58,17 +62,19 @@ def read_shard(text: str) -> Shard:
 
 @dataclass(frozen=True)
 class Scope:
-    """Which of the videos a run takes on."""
+    """Which of the videos a run takes on, and where."""
 
     shard: Shard | None = None  # None: all of them
     retry_failed: bool = False
+    ray: str | None = None  # address of the Ray cluster that does the work; None: processes of this machine do
 
     def videos(self, videos: Iterable[Video]) -> list[Video]:
         return [video for video in videos if not self.shard or self.shard.holds(video.video)]
 
 
 def scope_of(given: Namespace) -> Scope:
-    return Scope(read_shard(given.shard) if given.shard else None, bool(given.retry_failed))
+    shard = read_shard(given.shard) if given.shard else None
+    return Scope(shard, bool(given.retry_failed), given.address or (LOCAL if given.ray else None))
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,9 @@ def keep_all_up(
     upkeeps = [_Upkeep(part.folder, scope.shard) for part in parts]
     by_video = zip(*(part.jobs for part in parts), strict=True)
     due = [todo for jobs in by_video if any(todo := _due(jobs, upkeeps, scope.retry_failed))]
+    map_work = partial(map_on_ray, address=scope.ray) if scope.ray else map_unordered
     try:
-        with closing(map_unordered(work, _claimed(due, upkeeps), workers, died=_lost)) as outcomes:
+        with closing(map_work(work, _claimed(due, upkeeps), workers, died=_lost)) as outcomes:
             for outcome in track(outcomes, len(due), what, "videos"):
                 for upkeep, done in zip(upkeeps, outcome, strict=True):
                     if done:
@@ -258,7 +265,7 @@ def _begun(name: str, file: str, outputs: Iterable[str]) -> Entry:
 
 
 def _lost(due: Due, how: str) -> Sequence[Outcome | None]:
-    reason = f"the process that worked on it ended both times it was tried ({how})"
+    reason = f"the process that worked on it ended each time it was tried ({how})"
     remedy = "if memory ran short, lower workers and add --retry-failed; else take the video out of the data"
     return [failure(job, reason, remedy) if job else None for job in due]
 

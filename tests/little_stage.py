@@ -60,7 +60,7 @@ def keep(place: Path, names=NAMES, setting="a", split="test_set", scope=ALL, all
 def main() -> None:
     how = json.loads(sys.argv[2])
     shard = how.pop("shard", None)
-    keep(Path(sys.argv[1]), scope=Scope(Shard(*shard)) if shard else ALL, **how)
+    keep(Path(sys.argv[1]), scope=Scope(Shard(*shard) if shard else None, ray=how.pop("ray", None)), **how)
 
 
 if __name__ == "__main__":

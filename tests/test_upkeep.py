@@ -162,7 +162,7 @@ def test_a_shard_tries_again_what_failed_in_the_run_before(tmp_path: Path) -> No
 def test_a_video_that_kills_its_process_is_a_row_and_its_neighbours_go_on(tmp_path: Path) -> None:
     assert keep(tmp_path, workers=2, kill=True).count(KILLING) == 2
     table = (tmp_path / "stage/failures.csv").read_text()
-    assert f"{KILLING}.mp4,the process that worked on it ended both times it was tried (SIGKILL)" in table
+    assert f"{KILLING}.mp4,the process that worked on it ended each time it was tried (SIGKILL)" in table
     assert "--retry-failed" in table
     assert len(list((tmp_path / "stage/test_set").glob("*/*"))) == len(NAMES) - 2
     assert keep(tmp_path, scope=Scope(retry_failed=True)) == sorted([KILLING, FAILING])

@@ -1,0 +1,151 @@
+"""Preprocessing on Ray: the bytes of a run without it, whatever becomes of the machines that work."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import little_stage
+import psutil
+import pytest
+from little_stage import NAMES, keep
+from little_videos import face_video, files_of, original, project, run_script
+from test_workers import double, double_or_die, fail_on_three, wait_until
+
+from pipeline.errors import UserError
+from pipeline.project import CODE
+from pipeline.ray_workers import map_unordered
+from preprocessing.upkeep import Job, Outcome, Scope, keep_up
+
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+
+@pytest.fixture(scope="module")
+def surroundings() -> Iterator[None]:
+    """For all processes of Ray: our code and the tests', and a turn beside whatever else runs."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", os.pathsep.join((str(CODE), str(CODE / "tests"), os.environ.get("PYTHONPATH", ""))))
+        patched.setenv("RAY_worker_niceness", "0")
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(surroundings: None) -> Iterator[Any]:
+    """Two machines that work, beside one that does not; Ray takes the second's GPU at its word."""
+    made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        made.add_node(num_cpus=1)
+        made.add_node(num_cpus=1, num_gpus=1)
+        made.wait_for_nodes()
+        yield made
+    finally:
+        made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    place = tmp_path_factory.mktemp("undisturbed")
+    keep(place)
+    return files_of(place / "stage")
+
+
+def test_items_are_taken_as_they_are_needed_and_no_sooner(cluster: Any) -> None:
+    taken = iter(range(1_000_000))
+    results = map_unordered(double, taken, workers=2, address=cluster.address)
+    some = [next(results) for _ in range(20)]
+    assert sorted(some)[:18] == [2 * number for number in range(18)]
+    results.close()
+    assert next(taken) <= 20 + 2
+
+
+def test_an_error_of_the_work_comes_as_it_was_raised(cluster: Any) -> None:
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        list(map_unordered(fail_on_three, range(6), workers=2, address=cluster.address))
+    assert raised.value.filename == "crop.png"
+
+
+def test_work_that_ends_its_process_costs_nobody_but_itself(cluster: Any) -> None:
+    work = partial(double_or_die, by=signal.SIGKILL)
+    results = map_unordered(work, range(6), workers=2, died=lambda number, how: -number, address=cluster.address)
+    assert sorted(results) == [-3, 0, 2, 4, 8, 10]
+
+
+def noted(job: Job, where: Path, **how: Any) -> Outcome:
+    """The machine that works on it leaves a mark."""
+    import ray
+
+    (where / ray.get_runtime_context().get_node_id()).touch()
+    return little_stage.make(job, **how)
+
+
+def test_a_machine_that_is_lost_in_mid_work_costs_nothing_but_time(
+    cluster: Any, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    doomed = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    where, log, place = tmp_path / "where", tmp_path / "log", tmp_path / "place"
+    where.mkdir()
+
+    def end_it() -> None:
+        wait_until((where / doomed.node_id).exists, seconds=120)
+        cluster.remove_node(doomed, allow_graceful=False)
+
+    killer = threading.Thread(target=end_it)
+    killer.start()
+    work = partial(noted, where=where, folder=place / "stage", setting="a", log=log, slowly=1.0)
+    jobs = [little_stage.job(name, "a") for name in NAMES]
+    keep_up(place / "stage", jobs, work, "testing", 3, 0.5, Scope(ray=cluster.address))
+    killer.join()
+    assert files_of(place / "stage") == undisturbed
+    begun = log.read_text().split()
+    assert sorted(set(begun)) == sorted(NAMES)
+    assert len(begun) == len(NAMES) + 1  # the video that it was at
+
+
+def test_the_detector_of_a_cluster_with_a_gpu_leaves_the_same_bytes(cluster: Any, tmp_path: Path) -> None:
+    folder = project(tmp_path / "project")
+    for seed in range(2):
+        face_video(original(folder / "data/videos", f"{seed:03d}"), seed)
+    for place, more in (("here", ()), ("there", ("--address", cluster.address))):
+        flags = ("--data_path", "data/videos", "--boxes_path", f"{place}/boxes", "--output_path", f"{place}/crops")
+        done = run_script(folder, "preprocess", "--frames", "3", "--workers", "1", *flags, *more)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.splitlines()[-1].startswith("preprocess: 2 of 2 videos")
+    assert len(files_of(folder / "here")) > 6
+    assert files_of(folder / "there") == files_of(folder / "here")
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_leaves_no_process_and_is_taken_up(
+    surroundings: None, by: signal.Signals, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    place = tmp_path / "place"
+    how = '{"ray": "local", "slowly": 0.5}'
+    command = [sys.executable, CODE / "tests/little_stage.py", str(place), how]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    log = tmp_path / "place.log"
+    wait_until(lambda: log.exists() and len(log.read_text().split()) > 2, seconds=120)
+    processes = psutil.Process(running.pid).children(recursive=True)
+    assert any(process.name() == "raylet" for process in processes)
+    os.killpg(running.pid, by)
+    _, told = running.communicate()
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
+    if by == signal.SIGINT:
+        assert running.returncode == 130
+        assert told.splitlines()[-1].startswith("stopped; what is finished is kept")
+    again = keep(place)
+    assert 0 < len(again) < len(NAMES)
+    assert files_of(place / "stage") == undisturbed
+
+
+def test_where_ray_cannot_be_had_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="there is no Ray cluster at '127.0.0.1:1'"):
+        list(map_unordered(double, range(3), workers=1, address="127.0.0.1:1"))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="pip install 'explain-deepfakes"):
+        list(map_unordered(double, range(3), workers=1))
