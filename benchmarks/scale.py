@@ -1,4 +1,229 @@
-"""What many videos cost, measured on few: the figures of docs/scale.md.
+"""What grows with the number of videos, and what more workers bring: the figures of docs/scale.md.
 
-    python benchmarks/scale.py rates DVC_TABLE... | simulation [1000000] | queue [1000 1000000] | ray PROJECT
+    python benchmarks/scale.py rows 100000 1000000     # seconds and memory of index, jobs and ledger
+    python benchmarks/scale.py queue 1000 1000000      # memory of the driver of Ray, so many stubs waiting
+    python benchmarks/scale.py rates 8 64              # a video of DFDC's size, step by step, and what its 128,000 cost
+    python benchmarks/scale.py workers 1 2             # seconds of preprocess.py on Ray, on drawn videos; wants idle cores
+
+The rows are those of a drawn-up index, and their work is none: what is measured is what stays with the one who drives. With
+`queue`, 2,000 of the stubs are worked on: what waits behind them is not touched, which is the point.
 """
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from multiprocessing import get_context
+from os import fsync
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import psutil
+
+from pipeline.index import Video, read_index, write_index
+from pipeline.ledger import content_hash, key_of
+from pipeline.params import load_params
+from pipeline.project import CODE
+from pipeline.ray_workers import map_unordered
+from preprocessing import detection, extraction, upkeep
+from preprocessing.crop_stores import fill
+from preprocessing.following import follow
+from preprocessing.upkeep import Due, Job, Outcome, Scope, keep_up
+from preprocessing.video import Reading, evenly_spaced, open_video
+
+DFDC, DFDC_BYTES = 128_000, 500e9  # videos, and their size
+CORES, FRAMES = 16, 20  # of a machine; looked at in a video
+WORKED_ON = 2_000
+DRAWN = 24  # videos
+
+
+def megabytes() -> int:
+    return psutil.Process().memory_info().rss >> 20
+
+
+def timed(what: str, count: int, step: Callable[[], Any]) -> Any:
+    begun = time.perf_counter()
+    result = step()
+    print(f"| {count} | {what} | {time.perf_counter() - begun:.1f} s | {megabytes()} MB |", flush=True)
+    return result
+
+
+def drawn_up(count: int) -> Iterator[Video]:
+    for number in range(count):
+        name, people = f"{number:07d}", (f"p{number}", f"q{number}")
+        path = f"data/videos/manipulated_sequences/Deepfakes/c23/videos/{name}.mp4"
+        yield Video(f"Deepfakes/{name}", "Deepfakes", 1, "training_set", people, path, "", f"{number:064x}", "DFDC")
+
+
+def done_at_once(job: Job) -> Outcome:
+    return Outcome(job, (), {})
+
+
+def in_this_process(work: Callable, items: Iterable[Due], workers: int, **_: Any) -> Generator:
+    yield from map(work, items)
+
+
+def rows(count: int) -> None:
+    """In a fresh process. The disk's own time is left out: a flush a line is what a disk makes of it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        index, folder = Path(scratch) / "videos.csv", Path(scratch) / "boxes"
+        timed("write the index", count, lambda: write_index(index, drawn_up(count)))
+        videos = timed("read the index", count, lambda: read_index(index))
+        jobs = timed("jobs of all videos", count, lambda: [job_of(video) for video in videos])
+        arguments = (folder, jobs, done_at_once, "scale", 1, 0.0, Scope())
+        with patch.object(upkeep, "map_unordered", in_this_process):
+            with patch("os.fsync", lambda handle: None):
+                timed("claims and results of a first run", count, lambda: keep_up(*arguments))
+            timed("a run with nothing to do", count, lambda: keep_up(*arguments))
+        sizes = index.stat().st_size >> 20, (folder / "ledger.jsonl").stat().st_size >> 20
+        print(f"| {count} | on disk | index {sizes[0]} MB | ledger {sizes[1]} MB |", flush=True)
+
+
+def job_of(video: Video) -> Job:
+    return Job(video, key_of(video.content, "settings"), (f"{video.video}.json",))
+
+
+def flush_time(folder: Path, lines: int = 200) -> float:
+    """Milliseconds of one line's flush on the disk of this folder."""
+    with (folder / "flushed").open("a") as file:
+        begun = time.perf_counter()
+        for _ in range(lines):
+            file.write("line\n")
+            file.flush()
+            fsync(file.fileno())
+        return 1000 * (time.perf_counter() - begun) / lines
+
+
+def queue(count: int) -> None:
+    results = map_unordered(abs, iter(range(count)), workers=2)
+    begun, most = time.perf_counter(), 0
+    for done, _ in enumerate(results, start=1):
+        most = max(most, megabytes())
+        if done == min(WORKED_ON, count):
+            break
+    rate = done / (time.perf_counter() - begun)
+    results.close()
+    print(f"| {count} | {done} | {most} MB | {rate:.0f} a second |", flush=True)
+
+
+def rates(machines: list[int]) -> None:
+    """Seconds of one core, the best of three; then what they come to."""
+    from little_videos import draw_face, write_video
+
+    with tempfile.TemporaryDirectory() as scratch:
+        rng = np.random.default_rng(0)
+        noise = rng.integers(-12, 12, (1080, 1920, 3))
+        shade = np.full((1080, 1920, 3), 110, np.uint8)
+        pictures = (
+            (draw_face(shade.copy(), 700 + number, 500, half=150) + np.roll(noise, number, 1)).clip(0, 255).astype(np.uint8)
+            for number in range(300)
+        )
+        path = write_video(Path(scratch) / "drawn.mp4", pictures)
+        sized = Path(scratch) / "of_usual_size"
+        sized.write_bytes(bytes(int(DFDC_BYTES / DFDC)))
+        steps = [_steps(path, sized, Path(scratch) / "crops") for _ in range(4)][1:]  # the first one's libraries are loading
+        best = {what: min(step[what] for step in steps) for what in steps[0]}
+        flush = flush_time(Path(scratch))
+    print("| step | seconds of a core, a video |\n| --- | --- |")
+    for what, seconds in best.items():
+        print(f"| {what} | {seconds:.3f} |")
+    print(f"| two flushes of the ledger, on the driver | {2 * flush / 1000:.4f} |\n")
+    print("| machines | videos a second | hours | read, MB/s | pictures written a second |\n| --- | --- | --- | --- | --- |")
+    for count in (1, *machines):
+        pace = count * CORES / sum(best.values())
+        cells = f"{pace:.0f}", f"{DFDC / pace / 3600:.2f}", f"{pace * DFDC_BYTES / DFDC / 1e6:.0f}", f"{pace * FRAMES:.0f}"
+        print(f"| {count} | {' | '.join(cells)} |")
+
+
+def _steps(path: Path, sized: Path, folder: Path) -> dict[str, float]:
+    finding = replace(load_params("detect_faces", detection.Params), frames=FRAMES, threads=1, device="cpu")
+    cutting, reading = load_params("extract_crops", extraction.Params), load_params("read_video", Reading)
+    detector = detection.load_detector(finding.detector_settings(), finding.device)
+    laps = [time.perf_counter()]
+    content_hash(sized)
+    laps.append(time.perf_counter())
+    with open_video(path, reading) as video:
+        wanted = evenly_spaced(video.facts.frames_present, FRAMES)
+        frames = list(video.frames(wanted, detection.longest_side(video.facts, detector, finding)))
+    laps.append(time.perf_counter())
+    list(follow(iter(frames), detector, finding.follow_settings(threads=1)))
+    laps.append(time.perf_counter())
+    with open_video(path, reading) as video:  # as preprocess.py does, which decodes no more for the crops
+        faces = extraction.chosen_faces(detection.find_boxes(video, "drawn", finding).frames, cutting)
+        begun = time.perf_counter()
+        with fill(folder, "folders") as put:
+            crops = extraction.write_crops(video, faces, put, cutting)
+    assert len(crops) == FRAMES, "a face in each frame"
+    written = time.perf_counter() - begun
+    hashed, decoded, found = (after - before for before, after in pairwise(laps))
+    return {"hash": hashed, "decode": decoded, "detect": found, "cut and write": written}
+
+
+def workers(counts: list[int]) -> None:
+    from little_videos import face_video, original, project
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = project(Path(scratch))
+        for seed in range(DRAWN):
+            face_video(original(folder / "data/videos", f"{seed:03d}"), seed, frames=40)
+        print("| workers | videos | seconds | videos a second |\n| --- | --- | --- | --- |")
+        for count in counts:
+            seconds = {videos: _preprocessed(folder, videos, count) for videos in (count, DRAWN)}  # start-up is taken out
+            spent = seconds[DRAWN] - seconds[count]
+            print(f"| {count} | {DRAWN - count} | {spent:.1f} | {(DRAWN - count) / spent:.2f} |", flush=True)
+
+
+def _preprocessed(folder: Path, videos: int, count: int) -> float:
+    """Seconds of a run over the first so many videos."""
+    for place in ("some", "boxes", "crops", "masks"):
+        shutil.rmtree(folder / place, ignore_errors=True)
+    for path in sorted((folder / "data/videos").rglob("*.mp4"))[:videos]:
+        some = folder / "some" / path.relative_to(folder / "data/videos")
+        some.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, some)
+    script = CODE / "preprocessing/preprocess.py"
+    flags = [
+        "--data_path",
+        "some",
+        "--boxes_path",
+        "boxes",
+        "--output_path",
+        "crops",
+        "--every-frame",
+        "--threads",
+        "1",
+        "--ray",
+    ]
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, script, *flags, "--workers", str(count)], cwd=folder, check=True, capture_output=True)
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("what", choices=("rows", "queue", "rates", "workers"))
+    parser.add_argument("counts", nargs="+", type=int)
+    given = parser.parse_args()
+    sys.path.insert(0, str(CODE / "tests"))
+    if given.what in ("workers", "rates"):
+        return {"workers": workers, "rates": rates}[given.what](given.counts)
+    headings = {"rows": "| rows | what | seconds | memory after it |", "queue": "| queued | worked on | most memory | rate |"}
+    print(f"{headings[given.what]}\n| --- | --- | --- | --- |", flush=True)
+    for count in given.counts:  # in a process of its own, whose memory is its own
+        process = get_context("spawn").Process(target={"rows": rows, "queue": queue}[given.what], args=(count,))
+        process.start()
+        process.join()
+    if given.what == "rows":
+        with tempfile.TemporaryDirectory() as scratch:
+            print(f"one flush: {flush_time(Path(scratch)):.2f} ms; a video takes two")
+
+
+if __name__ == "__main__":
+    main()

@@ -77,7 +77,7 @@ def scope_of(given: Namespace) -> Scope:
     return Scope(shard, bool(given.retry_failed), given.address or (LOCAL if given.ray else None))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     video: Video
     key: str  # hash of all that the result depends on
