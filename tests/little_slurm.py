@@ -88,7 +88,9 @@ def little_slurm(folder: Path) -> Iterator[None]:
 @contextmanager
 def daemon(command: list[str], folder: Path) -> Iterator[None]:
     with (folder / f"{command[0]}{command[-1]}.log".replace("/", "_")[-60:]).open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, preexec_fn=end_with_parent, start_new_session=True
+        )
     try:
         yield
     finally:
