@@ -63,7 +63,8 @@ def drawn_up(count: int) -> Iterator[Video]:
 
 
 def done_at_once(job: Job) -> Outcome:
-    return Outcome(job, (), {})
+    """With what extract_crops notes of a video, the longest of all ledgers' lines."""
+    return Outcome(job, (), {"crops": [[f"{frame}_0.png", frame, 0, 612, 208, 974, 570] for frame in range(0, 300, 15)]})
 
 
 def in_this_process(work: Callable, items: Iterable[Due], workers: int, **_: Any) -> Generator:
