@@ -69,12 +69,15 @@ STAGES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first: else one process is left alone with it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_killed.py")
+    """The longest first: else one process is left alone with it at the end."""
+    items.sort(key=lambda item: (item.path.name not in LONGEST, not reads_the_small_corpus(item.path)))
+
+
+LONGEST = ("test_killed.py", "test_cluster.py")
 
 
 class ByFile(LoadScopeScheduling):
-    """Two processes run the tests: those of a file in one of them, and all files that read the small corpus in one."""
+    """The tests of a file run in one of the processes, and all files that read the small corpus in one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]

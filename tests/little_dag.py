@@ -29,7 +29,7 @@ def dag(folder: Path, changes: dict[str, dict[str, Any]] = TINY) -> Project:
         stage["cmd"] = f"{sys.executable} {CODE / stage['cmd'].split()[1]}"
         code = ("preprocessing/", "pipeline/", "model_test_train/", "explain_model/")
         stage["deps"] = [dep for dep in stage.get("deps", []) if not dep.startswith(code)]
-    (folder / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
     subprocess.run([*DVC, "init", "--no-scm", "--quiet"], cwd=folder, check=True)
     return project
 
