@@ -1,5 +1,6 @@
 """The real DAG in a folder of its own, on a corpus so small that it can be run again and again."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,12 +22,12 @@ TINY = {
 }
 
 
-def dag(folder: Path, changes: dict[str, dict[str, Any]] = TINY) -> Project:
+def dag(folder: Path, changes: dict[str, dict[str, Any]] = TINY, python: str = sys.executable) -> Project:
     """A project whose DAG is the real one, with its commands and code where they are."""
     project = Project(folder, changes)
     stages = yaml.safe_load((CODE / "dvc.yaml").read_text())
     for stage in stages["stages"].values():
-        stage["cmd"] = f"{sys.executable} {CODE / stage['cmd'].split()[1]}"
+        stage["cmd"] = f"{python} {CODE / stage['cmd'].split()[1]}"
         code = ("preprocessing/", "pipeline/", "model_test_train/", "explain_model/")
         stage["deps"] = [dep for dep in stage.get("deps", []) if not dep.startswith(code)]
     (folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
@@ -36,7 +37,13 @@ def dag(folder: Path, changes: dict[str, dict[str, Any]] = TINY) -> Project:
 
 def repro(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*DVC, "repro"], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        [*DVC, "repro"],
+        cwd=folder,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=os.setpgrp,  # a group to be killed, yet in our session: the stages' processes join it
     )
 
 

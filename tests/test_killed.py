@@ -5,12 +5,21 @@ import random
 import re
 import signal
 import time
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import Project
 from little_dag import dag, outputs, repro
+from warm_commands import warm_python
+
+
+@pytest.fixture(scope="module")
+def python() -> Iterator[str]:
+    with warm_python() as python:
+        yield python
 
 
 def killed_in(folder: Path, stage: str, after: float) -> None:
@@ -22,25 +31,37 @@ def killed_in(folder: Path, stage: str, after: float) -> None:
             time.sleep(after)
             break
     os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    running.stdout.close()
+    running.communicate()  # until the last of them has let go of it
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = dag(tmp_path_factory.mktemp("undisturbed"))
-    told, _ = repro(project.folder).communicate()
+def seconds() -> dict[str, float]:
+    """How long each stage of the undisturbed run works."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, python: str, seconds: dict[str, float]) -> Project:
+    project = dag(tmp_path_factory.mktemp("undisturbed"), python=python)
+    running = repro(project.folder)
+    assert running.stdout
+    told = [(time.monotonic(), line) for line in running.stdout]
+    running.communicate()
     assert (project.folder / "dvc.lock").is_file(), told
+    begun = [(moment, *re.findall(r"Running stage '(\w+)'", line)) for moment, line in told if "Running stage" in line]
+    seconds |= {stage: after - before for (before, stage), (after, *_) in pairwise([*begun, told[-1]])}
     return project
 
 
-def test_a_run_killed_in_every_stage_ends_with_the_same_hashes(undisturbed: Project, tmp_path: Path) -> None:
+def test_a_run_killed_in_every_stage_ends_with_the_same_hashes(
+    undisturbed: Project, seconds: dict[str, float], python: str, tmp_path: Path
+) -> None:
     expected = outputs(undisturbed.folder)
-    assert len(expected) == 10
-    project = dag(tmp_path / "killed")
+    assert len(expected) == len(seconds) == 10
+    project = dag(tmp_path / "killed", python=python)
     moments = random.Random(0)
     for stage in expected:
-        killed_in(project.folder, stage, after=moments.uniform(1.0, 4.0))
+        killed_in(project.folder, stage, after=seconds[stage] * moments.random())
     running = repro(project.folder)
     told, _ = running.communicate()
     assert running.returncode == 0, told

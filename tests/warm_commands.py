@@ -1,21 +1,32 @@
 """The project's commands, run as a user runs them, but each in a process forked off one that has imported the large libraries.
 
 Else most of the tests' time would be the same imports, again and again. The project's own code is not among what is imported
-before, and nothing of a command is left for the next.
+before, and nothing of a command is left for the next. Processes that a command starts for its work are forked off one that
+is as fresh and as warm, instead of being started from nothing.
 """
 
 import atexit
+import importlib
+import json
 import multiprocessing
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
+from multiprocessing.connection import arbitrary_address
 from pathlib import Path
+from typing import Any
 
 LARGE = ["torch", "torchvision", "timm", "cv2", "av", "pandas", "matplotlib.pyplot", "scipy.optimize", "sklearn.metrics"]
-MOST_SECONDS = 600
+MOST_SECONDS, MOST_BYTES = 600, 2**17
+CLIENT = Path(__file__).with_name("warm_client.py")
 WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(LARGE)
 
@@ -41,6 +52,7 @@ def _command(script: str, flags: list[str], cwd: str, environment: dict[str, str
         with open(path, "wb") as file:
             os.dup2(file.fileno(), stream)
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", closefd=False) for stream in (1, 2))
+    _have_workers_forked()
     sys.argv = [script, *flags]
     main = types.ModuleType("__main__")
     main.__file__ = script
@@ -51,3 +63,83 @@ def _command(script: str, flags: list[str], cwd: str, environment: dict[str, str
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
+        os.close(forkserver._forkserver._forkserver_alive_fd)
+        os.waitpid(forkserver._forkserver._forkserver_pid, 0)
+
+
+@contextmanager
+def warm_python() -> Iterator[str]:
+    """What stands for `python` in the words of a command that somebody else runs, as DVC does, in a session of ours."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        address = f"{folder}/socket"
+        listener.bind(address)
+        listener.listen()
+        server = WARM.Process(target=_serve_clients, args=(listener,))
+        server.start()
+        try:
+            yield f"{sys.executable} -SE {CLIENT} {address}"
+        finally:
+            server.kill()
+            server.join()
+
+
+def _serve_clients(listener: socket.socket) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    while True:
+        client, _ = listener.accept()
+        with client:
+            if not os.fork():
+                listener.close()
+                _answer(client)
+
+
+def _answer(client: socket.socket) -> None:
+    """In the client's process group: who kills that kills the command too."""
+    status = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        message, streams, *_ = socket.recv_fds(client, MOST_BYTES, 2)
+        group, cwd, environment, script, *flags = json.loads(message)
+        os.setpgid(0, group)
+        _command(script, flags, cwd, environment, *(f"/dev/fd/{stream}" for stream in streams))
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc(file=os.fdopen(2, "w", closefd=False))
+        raise
+    finally:
+        with suppress(OSError):  # the client may have been killed
+            client.send(str(status).encode())
+        os._exit(status)
+
+
+class _WarmWorkers:
+    """Only those that prepare themselves are started from nothing: they limit their memory, and what is imported counts."""
+
+    Pipe = staticmethod(multiprocessing.Pipe)
+
+    @staticmethod
+    def Process(target: Any, args: Any) -> Any:
+        _, prepare, _ = target.args
+        return multiprocessing.get_context("spawn" if prepare else "forkserver").Process(target=target, args=args)
+
+
+def _have_workers_forked() -> None:
+    """By a server of the command's own, which has its surroundings and its streams, and ends with it."""
+    server = forkserver._forkserver
+    alive, ours = os.pipe()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(arbitrary_address("AF_UNIX"))
+        listener.listen()
+        pid = os.fork()
+        if not pid:
+            try:
+                os.close(ours)
+                forkserver.main(listener.detach(), alive, [])
+            finally:
+                os._exit(0)
+        address = listener.getsockname()
+    os.close(alive)
+    server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, ours, pid
+    importlib.import_module("pipeline.workers").CONTEXT = _WarmWorkers()
