@@ -284,12 +284,11 @@ def test_a_node_whose_gpu_torch_does_not_find_is_named(slurm: None, project: Pat
 
 
 def test_training_whose_time_is_over_saves_is_submitted_anew_and_ends_with_the_same_bits(slurm: None, tmp_path: Path) -> None:
-    settings = {"num_epochs": 6, "patience": 6, "save_seconds": 1000, "workers": 1, "devices": 2}
+    settings = {"num_epochs": 6, "patience": 6, "save_seconds": 1000, "workers": 1}
     folder, alone = (project_of_crops(tmp_path / name, 4, 9, {}, settings) for name in ("by_job", "alone"))
     subprocess.run([sys.executable, str(CODE / TRAIN)], cwd=alone, check=True, capture_output=True)
     config = folder / "tiny.yaml"
-    there = cluster_yaml(folder, train={"nodes": 2})
-    done = start("train_model.sh", "--cluster", there, "--config", config.name, cwd=folder)
+    done = start("train_model.sh", "--cluster", cluster_yaml(folder), "--config", config.name, cwd=folder)
     assert done.returncode == 0, done.stderr
     logs = logs_of(folder, "train")
     until(lambda: "\nepoch 1" in told_in(logs), "no training")
