@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -169,7 +170,7 @@ def shuffled(videos: list[Video], seed: int) -> list[Video]:
     taught = [video for video in videos if video.split != "test_set"]
     labels = np.random.default_rng(seed).permutation([video.label for video in taught])
     new = {video.video: int(label) for video, label in zip(taught, labels, strict=True)}
-    return [Video(**{**vars(video), "label": new.get(video.video, video.label)}) for video in videos]
+    return [replace(video, label=new.get(video.video, video.label)) for video in videos]
 
 
 def test_a_network_trained_on_shuffled_labels_knows_nothing_and_the_comparison_with_it_says_so(
