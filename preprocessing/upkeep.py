@@ -180,9 +180,10 @@ class _Upkeep:
         self.folder, self.shard = folder, shard
         self.emptied: set[str] = set()  # folders that outputs were removed from
         self.ledger = Ledger(folder / _named(LEDGER, shard), known=Ledger(folder / LEDGER).entries if shard else {})
-        if not shard:
-            self._merge(shard_ledgers(folder))
         self._sweep()
+        if not shard and (shards := shard_ledgers(folder)):
+            self._merge(shards)
+            self._sweep()
 
     def _sweep(self) -> None:
         """What a run that was killed had begun. Without a shard that goes for the tables of all shards too."""
@@ -198,8 +199,7 @@ class _Upkeep:
         for name, entry in _entries_of(shards).items():
             self._remove_others(name, _outputs(entry))
             self.ledger.entries[name] = entry
-        if shards:
-            self.ledger.settle(self.ledger.entries)
+        self.ledger.settle(self.ledger.entries)
         for path in shards:
             remove(path.with_name(path.name.replace("ledger", "failures", 1)).with_suffix(".csv"))
             remove(path)

@@ -235,6 +235,18 @@ def test_a_setting_that_was_tried_and_taken_back_costs_only_the_videos_begun_wit
     assert files_of(place) == undisturbed
 
 
+def test_what_a_killed_run_left_goes_though_a_shard_has_done_the_video_since(
+    tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    place = tmp_path / "killed"
+    killed(place, 0.1, slowly=0.2, split="training_set")
+    assert any(".part" in name for name in files_of(place))
+    for number in (1, 2):
+        keep(place, scope=Scope(Shard(number, 2)))
+    keep(place)
+    assert files_of(place) == undisturbed
+
+
 def test_a_video_that_vanishes_after_a_run_was_killed_over_it_leaves_nothing(tmp_path: Path) -> None:
     place = tmp_path / "killed"
     killed(place, 0.1, slowly=0.2)
