@@ -59,7 +59,7 @@ class Deployment:
         except BaseException as error:  # Ctrl-C too
             self._point_at(before)
             if isinstance(error, UserError) and before:
-                raise UserError(f"{error}; {before.name} answers again") from error
+                raise UserError(f"{file.name} is not in place: {error}; {before.name} answers again") from error
             raise
         if before and before != file:
             write_text(self.folder / BEFORE, before.name)
