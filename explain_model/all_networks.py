@@ -19,9 +19,10 @@ from explain_model.network_costs import COSTS, measured_costs
 from explain_model.networks_page import write_page
 from explain_model.samples import read_samples
 from explain_model.tested import samples_lists
+from model_test_train.drawing import plt, save_figure
 from model_test_train.members import model_of, results_of
 from model_test_train.networks.network import read_description
-from model_test_train.plots import plt, save_figure, told
+from model_test_train.plots import told
 from pipeline.commands import run_command
 from pipeline.errors import UserError, run
 from pipeline.index import read_index

@@ -7,7 +7,7 @@ import numpy as np
 
 from explain_model.floors import FLOORS
 from explain_model.removal import SHARES
-from model_test_train.plots import plt, save_figure
+from model_test_train.drawing import plt, save_figure
 
 OURS, OTHERS, KNOW_NOTHING = "#0b6e75", "#7fb3b8", "#b8b2a7"
 LINES = {"deletion": "places taken away, hottest first", "insertion": "places put back, hottest first"}

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from explain_model.figure import overlaid
+from model_test_train.drawing import plt, save_figure
 from model_test_train.inputs import Image, resized
-from model_test_train.plots import plt, save_figure
 from preprocessing.crops import Window
 from preprocessing.reencoding import SHOWN, USUAL_RATE, write_video
 from preprocessing.video import OpenVideo, evenly_spaced

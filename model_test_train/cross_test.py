@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from model_test_train.drawing import plt, save_figure
 from model_test_train.figures.intervals import Figure
-from model_test_train.plots import plt, save_figure, told
+from model_test_train.plots import told
 from pipeline.commands import run_command
 from pipeline.errors import UserError, run
 from pipeline.index import read_index

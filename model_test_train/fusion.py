@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
 from model_test_train.figures.calibration import LEAST
 
@@ -103,6 +102,8 @@ WAYS: dict[str, Callable[..., Array]] = {
 
 
 def fit_stacking(faces: Faces, seed: int) -> Fused:
+    from sklearn.linear_model import LogisticRegression  # takes a second, which a verdict need not wait
+
     fitted = LogisticRegression(class_weight="balanced", random_state=seed).fit(faces.logits, faces.face_labels())
     return Fused("stacking", {"weights": fitted.coef_[0].tolist(), "bias": float(fitted.intercept_[0])})
 

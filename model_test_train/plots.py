@@ -4,16 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen needed
-import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from model_test_train.drawing import plt, save_figure
 from model_test_train.figures.intervals import Figure
 from model_test_train.testing import Judged, by_method, scores_of
-from pipeline.outputs import aside, write_csv
+from pipeline.outputs import write_csv
 
 BINS = 10  # of calibration
 BARS = 25  # of the histogram
@@ -55,12 +52,6 @@ def _save(path: Path, draw: Callable[[Any], None], protocol: Mapping[str, Any]) 
     colour = "firebrick" if protocol["warning"] else "0.35"
     figure.supxlabel("\n".join(filter(None, (facts, protocol["warning"]))), fontsize=7, color=colour)
     save_figure(path, figure)
-
-
-def save_figure(path: Path, figure: Any) -> None:
-    with aside(path) as unfinished:
-        figure.savefig(unfinished, dpi=110)
-    plt.close(figure)
 
 
 def write_roc(path: Path, curves: Mapping[str, Sequence[Judged]]) -> None:

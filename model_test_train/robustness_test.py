@@ -25,9 +25,9 @@ from model_test_train.attacks import ATTACKS
 from model_test_train.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.corruptions import CORRUPTIONS
 from model_test_train.crop_dataset import Samples
+from model_test_train.drawing import plt, save_figure
 from model_test_train.judging import fake_probabilities, side_by_side
 from model_test_train.networks.network import Network
-from model_test_train.plots import plt, save_figure
 from model_test_train.testing import (
     Params,
     disagreement,

@@ -13,7 +13,7 @@ from dvclive import Live
 from sklearn.metrics import ConfusionMatrixDisplay
 from torch.utils.tensorboard import SummaryWriter
 
-from model_test_train.plots import plt
+from model_test_train.drawing import plt
 from model_test_train.training import Run
 from model_test_train.validation import Validation
 from preprocessing.crop_stores import read_crop

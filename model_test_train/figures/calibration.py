@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
 
 Array = NDArray[np.float64]
 LARGEST_LOG_TEMPERATURE = 4.0
@@ -80,5 +79,7 @@ def _steps(labels: NDArray[np.int64], probabilities: Array) -> tuple[tuple[float
     """Never quite 0 nor 1: so few videos cannot say that."""
     if not len(labels):
         return (0.0, 1.0), (0.0, 1.0)
+    from sklearn.isotonic import IsotonicRegression  # takes a second, which a verdict need not wait
+
     line = IsotonicRegression(y_min=1 / (2 * len(labels)), y_max=1 - 1 / (2 * len(labels))).fit(probabilities, labels)
     return tuple(line.X_thresholds_.tolist()), tuple(line.y_thresholds_.tolist())

@@ -5,9 +5,7 @@ each place; twice they look at what the other found. Read from the paper; what i
 """
 
 import numpy as np
-import timm
 import torch
-from scipy.fft import dct
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, scaled_dot_product_attention
 
@@ -43,6 +41,8 @@ class F3Net(nn.Module):
 
 def stream(channels: int, stride: int, middle_blocks: int, pretrained: Pretrained) -> list[nn.Module]:
     """Xception in three parts, between which the streams meet: to its seventh block, to its twelfth, and its end."""
+    import timm  # takes a second, which other networks need not wait
+
     net = timm.create_model(XCEPTION, pretrained=False, num_classes=0)
     load_pretrained(net, pretrained, source(XCEPTION, net))
     eye = nn.Conv2d(channels, 32, 3, stride, padding=0 if stride > 1 else 1, bias=False)
@@ -116,6 +116,8 @@ class CrossLook(nn.Module):
 
 def cosines(size: int) -> Tensor:
     """The orthonormal DCT as a matrix: `cosines @ signal` is its spectrum."""
+    from scipy.fft import dct
+
     return torch.from_numpy(dct(np.eye(size), axis=0, norm="ortho")).float()
 
 

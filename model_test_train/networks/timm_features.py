@@ -3,8 +3,6 @@
 from functools import partial
 from typing import Any
 
-import timm
-from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from model_test_train.networks.grain import channels, with_grain
@@ -21,6 +19,8 @@ class TimmFeatures(nn.Module):
     def __init__(
         self, model: str, size: int, stride: int, pretrained: Pretrained, residual_gain: float = 0.0, **options: object
     ) -> None:
+        import timm  # takes a second, which other networks need not wait
+
         super().__init__()
         self.residual_gain = residual_gain
         if residual_gain:  # some networks know no such option
@@ -34,7 +34,7 @@ class TimmFeatures(nn.Module):
             raise UserError(f"backbone 'timm/{model}' has no feature map at stride {stride}; it has: {strides}")
         self.level = len(strides) - 1 - strides[::-1].index(stride)
         self.net.prune_intermediate_layers([self.level], prune_norm=True, prune_head=True)
-        if isinstance(self.net, VisionTransformer):
+        if isinstance(self.net, timm.models.VisionTransformer):
             self.tokens = Tokens(self.net.num_prefix_tokens, of_class_token=False)
             self.token_grid = self.net.patch_embed.grid_size
 
@@ -52,4 +52,6 @@ def source(model: str, net: nn.Module) -> Source:
 
 
 def download(model: str) -> Weights:
+    import timm
+
     return timm.create_model(model, pretrained=True, num_classes=0).state_dict()
