@@ -4,6 +4,7 @@ It is a child process of its own (see child.py), since the libraries that decode
 file. `Decoder`, in video.py, is who it talks to.
 """
 
+import gc
 import os
 import resource
 import time
@@ -32,6 +33,8 @@ def work(connection: Connection) -> None:
             if "path" in asked:
                 reading = Reading(**asked["reading"])
                 _limit_memory(reading.max_memory_mb)
+                video = None
+                gc.collect()  # the pictures that a video before it has kept, and its decoder's
                 video = _opened(asked["path"], reading, complaints, signs)
                 send(connection, {"facts": asdict(video.facts), "clean": not complaints.ever_came})
             else:

@@ -4,6 +4,7 @@ One that dies takes nothing with it: it is replaced, and its job is tried once m
 """
 
 import contextlib
+import gc
 import multiprocessing
 import queue
 import signal
@@ -67,10 +68,12 @@ def work(connection: Connection, orders: Orders) -> None:
         connection.send(
             {"ready": {"model": examiner.judge.card.name, "sha256": examiner.sha256, "warning": examiner.judge.card.warning}}
         )
+        gc.freeze()  # what stays need not be looked through after each job
         while True:
             asked = connection.recv()
             if "upload" in asked:
                 connection.send(_outcome(connection, examiner, asked, examine))
+                gc.collect()  # figures refer to themselves in circles, which Python else looks for too seldom
 
 
 def _outcome(connection: Connection, examiner: Any, asked: dict[str, Any], examine: Callable[..., None]) -> dict[str, Any]:

@@ -58,8 +58,9 @@ def test_items_are_taken_as_they_are_needed_and_no_sooner(cluster: Any) -> None:
     taken = iter(range(1_000_000))
     results = map_unordered(double, taken, workers=2, address=cluster.address)
     some = [next(results) for _ in range(20)]
-    assert sorted(some)[:18] == [2 * number for number in range(18)]
     results.close()
+    assert len(set(some)) == 20
+    assert max(some) < 2 * (20 + 2)  # however slow one of the two is
     assert next(taken) <= 20 + 2
 
 
@@ -92,7 +93,7 @@ def test_a_machine_that_is_lost_in_mid_work_costs_nothing_but_time(
     where.mkdir()
 
     def end_it() -> None:
-        wait_until((where / doomed.node_id).exists, seconds=120)
+        wait_until((where / doomed.node_id).exists, seconds=300)
         cluster.remove_node(doomed, allow_graceful=False)
 
     killer = threading.Thread(target=end_it)
@@ -129,7 +130,8 @@ def test_a_run_that_is_stopped_leaves_no_process_and_is_taken_up(
     command = [sys.executable, CODE / "tests/little_stage.py", str(place), how]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     log = tmp_path / "place.log"
-    wait_until(lambda: log.exists() and len(log.read_text().split()) > 2, seconds=120)
+    wait_until(lambda: running.poll() is not None or log.exists() and len(log.read_text().split()) > 2, seconds=300)
+    assert running.poll() is None, running.communicate()[1]
     processes = psutil.Process(running.pid).children(recursive=True)
     assert any(process.name() == "raylet" for process in processes)
     os.killpg(running.pid, by)
