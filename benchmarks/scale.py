@@ -26,17 +26,17 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import psutil
 
-from pipeline.index import Video, read_index, write_index
+from pipeline.index import Index, Video, write_index
 from pipeline.ledger import content_hash, key_of
+from pipeline.memory import peak_memory
 from pipeline.params import load_params
 from pipeline.project import CODE
 from pipeline.ray_workers import map_unordered
 from preprocessing import detection, extraction, upkeep
 from preprocessing.crop_stores import fill
 from preprocessing.following import follow
-from preprocessing.upkeep import Due, Job, Outcome, Scope, keep_up
+from preprocessing.upkeep import Due, Job, Outcome, Part, Scope, keep_up
 from preprocessing.video import Reading, evenly_spaced, open_video
 
 DFDC, DFDC_BYTES = 128_000, 500e9  # videos, and their size
@@ -45,14 +45,10 @@ WORKED_ON = 2_000
 DRAWN, REPEATS = 96, 3  # videos, and how often each number of workers has them
 
 
-def megabytes() -> int:
-    return psutil.Process().memory_info().rss >> 20
-
-
 def timed(what: str, count: int, step: Callable[[], Any]) -> Any:
     begun = time.perf_counter()
     result = step()
-    print(f"| {count} | {what} | {time.perf_counter() - begun:.1f} s | {megabytes()} MB |", flush=True)
+    print(f"| {count} | {what} | {time.perf_counter() - begun:.1f} s | {peak_memory() >> 20} MB |", flush=True)
     return result
 
 
@@ -77,9 +73,9 @@ def rows(count: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         index, folder = Path(scratch) / "videos.csv", Path(scratch) / "boxes"
         timed("write the index", count, lambda: write_index(index, drawn_up(count)))
-        videos = timed("read the index", count, lambda: read_index(index))
-        jobs = timed("jobs of all videos", count, lambda: [job_of(video) for video in videos])
-        arguments = (folder, jobs, done_at_once, "scale", 1, 0.0, Scope())
+        videos = Index(index)
+        timed("go through it", count, lambda: sum(1 for _ in videos))
+        arguments = (videos, Part(folder, job_of), done_at_once, "scale", 1, 0.0, Scope())
         with patch.object(upkeep, "map_unordered", in_this_process):
             with patch("os.fsync", lambda handle: None):
                 timed("claims and results of a first run", count, lambda: keep_up(*arguments))
@@ -105,14 +101,13 @@ def flush_time(folder: Path, lines: int = 200) -> float:
 
 def queue(count: int) -> None:
     results = map_unordered(abs, iter(range(count)), workers=2)
-    begun, most = time.perf_counter(), 0
+    begun = time.perf_counter()
     for done, _ in enumerate(results, start=1):
-        most = max(most, megabytes())
         if done == min(WORKED_ON, count):
             break
     rate = done / (time.perf_counter() - begun)
     results.close()
-    print(f"| {count} | {done} | {most} MB | {rate:.0f} a second |", flush=True)
+    print(f"| {count} | {done} | {peak_memory() >> 20} MB | {rate:.0f} a second |", flush=True)
 
 
 def rates(machines: list[int]) -> None:
@@ -213,7 +208,10 @@ def main() -> None:
     sys.path.insert(0, str(CODE / "tests"))
     if given.what in ("workers", "rates"):
         return {"workers": workers, "rates": rates}[given.what](given.counts)
-    headings = {"rows": "| rows | what | seconds | memory after it |", "queue": "| queued | worked on | most memory | rate |"}
+    headings = {
+        "rows": "| rows | what | seconds | most memory so far |",
+        "queue": "| queued | worked on | most memory | rate |",
+    }
     print(f"{headings[given.what]}\n| --- | --- | --- | --- |", flush=True)
     for count in given.counts:  # in a process of its own, whose memory is its own
         process = get_context("spawn").Process(target={"rows": rows, "queue": queue}[given.what], args=(count,))

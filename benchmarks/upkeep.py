@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from importlib import import_module
 from os import chdir
@@ -22,9 +22,10 @@ from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
+from pipeline.index import Video
 from pipeline.outputs import aside, write_bytes
 from pipeline.project import CODE
-from preprocessing.upkeep import Job, Outcome, keep_up
+from preprocessing.upkeep import Job, Outcome, Part, keep_up
 
 OUTPUTS = {"index_videos": "index", "detect_faces": "boxes", "extract_crops": "crops"}
 COMMANDS = tuple(OUTPUTS)
@@ -68,8 +69,8 @@ def seconds_of_upkeep(command: str, folder: Path, found: Path, facts: dict) -> f
     """Of a first run of the command, with the work taken out of it."""
     stage = import_module(f"preprocessing.{command}")
 
-    def keep_up_alone(output: Path, jobs: list[Job], work: object, *others: object) -> None:
-        keep_up(output, jobs, partial(pretend, folder=output, found=found, facts=facts), *others)  # type: ignore[arg-type]
+    def keep_up_alone(videos: Iterable[Video], part: Part, work: object, *others: object) -> None:
+        keep_up(videos, part, partial(pretend, folder=part.folder, found=found, facts=facts), *others)  # type: ignore[arg-type]
 
     chdir(folder)
     with patch.object(stage, "keep_up", keep_up_alone), patch.object(sys, "argv", [command]):

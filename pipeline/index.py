@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -41,14 +41,26 @@ def write_index(path: Path, videos: Iterable[Video]) -> None:
     write_csv(path, COLUMNS, rows)
 
 
+@dataclass(frozen=True)
+class Index:
+    """The videos of an index on disk, read anew each time that one goes through them: a million take no memory."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not self.path.is_file():
+            raise UserError(f"{self.path} is not there; `dvc repro index_videos` or preprocessing/index_videos.py writes it")
+        with self.path.open(newline="") as file:
+            if tuple(csv.DictReader(file).fieldnames or ()) != COLUMNS:
+                raise UserError(f"{self.path} is not an index of videos: its columns should be {','.join(COLUMNS)}")
+
+    def __iter__(self) -> Iterator[Video]:
+        with self.path.open(newline="") as file:
+            yield from map(_video, csv.DictReader(file))
+
+
 def read_index(path: Path) -> list[Video]:
-    if not path.is_file():
-        raise UserError(f"{path} is not there; `dvc repro index_videos` or preprocessing/index_videos.py writes it")
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise UserError(f"{path} is not an index of videos: its columns should be {','.join(COLUMNS)}")
-        return [_video(row) for row in reader]
+    return list(Index(path))
 
 
 def _video(row: dict[str, str]) -> Video:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.outputs import aside, write_csv
+from pipeline.texts import Texts
 
 FAILURE_COLUMNS = ("file", "reason", "remedy")
 Entry = dict[str, Any]
@@ -41,10 +42,10 @@ def _digest(file: Any) -> str:  # Python 3.10 has no file_digest
 
 
 class Entries(MutableMapping[str, Entry]):
-    """By name; each kept as its line of JSON, which takes a tenth of the memory that it takes unpacked."""
+    """By name, in its order; each kept as its line of JSON, on disk."""
 
     def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
-        self.lines = dict(lines)
+        self.lines = Texts(lines)
 
     def __getitem__(self, name: str) -> Entry:
         entry: Entry = json.loads(self.lines[name])
@@ -89,12 +90,12 @@ class Ledger:
 
     def settle(self, names: Iterable[str]) -> list[str]:
         """Keep these items, forget the others, and return the forgotten ones, whose files are the caller's to remove."""
-        lines = self.entries.lines
-        self.entries = Entries((name, lines[name]) for name in sorted(set(names)) if name in lines)
+        before = self.entries.lines
+        self.entries = Entries((name, line) for name in names if (line := before.get(name)))
         if not self._is_settled():
             with aside(self.path) as unfinished, unfinished.open("w") as file:
                 file.writelines(self._lines())
-        return sorted(lines.keys() - self.entries.lines.keys())
+        return [name for name in before if name not in self.entries]
 
     def _is_settled(self) -> bool:
         if not self.path.is_file():

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import io
 import json
 import os
 import re
@@ -49,23 +48,29 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Rows -> CSV; floats are written so that they read back as the same numbers."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    with aside(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def sweep(targets: Iterable[Path]) -> None:
     """Remove what killed runs left unfinished of these files and folders, and nothing of any other."""
-    names: dict[Path, set[str]] = {}
+    found: dict[Path, dict[str, list[Path]]] = {}
     for target in targets:
-        names.setdefault(target.parent, set()).add(target.name)
-    for folder, here in names.items():
-        for leftover in folder.glob(f".*{ASIDE}*"):
-            whose = LEFTOVER.fullmatch(leftover.name)
-            if whose and whose["stem"] + whose["suffix"] in here:
-                remove(leftover)
+        if target.parent not in found:
+            found[target.parent] = _leftovers_in(target.parent)
+        for leftover in found[target.parent].pop(target.name, ()):
+            remove(leftover)
+
+
+def _leftovers_in(folder: Path) -> dict[str, list[Path]]:
+    """By the name of what they were to become."""
+    found: dict[str, list[Path]] = {}
+    for leftover in folder.glob(f".*{ASIDE}*"):
+        if whose := LEFTOVER.fullmatch(leftover.name):
+            found.setdefault(whose["stem"] + whose["suffix"], []).append(leftover)
+    return found
 
 
 def remove(path: Path) -> None:

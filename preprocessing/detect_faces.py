@@ -18,7 +18,7 @@ from preprocessing.boxes import write_boxes
 from preprocessing.detection import Params, find_boxes
 from preprocessing.distant_detector import detectors_of
 from preprocessing.source import FLAGS, videos_of
-from preprocessing.upkeep import SCOPE_FLAGS, Job, Outcome, failure, keep_up, scope_of
+from preprocessing.upkeep import SCOPE_FLAGS, Job, Outcome, Part, failure, keep_up, scope_of
 from preprocessing.video import OpenVideo, Reading, UnreadableVideo, open_video
 
 
@@ -57,10 +57,10 @@ def main() -> None:
     below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")
     output = given.output_path or below
     scope = scope_of(given)
-    jobs = [job_of(video, params, given.reading) for video in scope.videos(videos_of(given))]
+    videos, part = videos_of(given), Part(output, partial(job_of, params=params, reading=given.reading))
     with detectors_of(scope.ray, params.detector_settings(), params.device, params.workers) as device:
         work = partial(detect_in_video, output=output, params=replace(params, device=device), reading=given.reading)
-        keep_up(output, jobs, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
+        keep_up(videos, part, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ crop's pixels were manipulated. With `--store archives`, <stem>.zip with the sam
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,7 @@ from preprocessing.boxes import BadBoxes, read_boxes
 from preprocessing.crop_stores import fill, in_store
 from preprocessing.extraction import Params, chosen_faces, write_crops, write_masks
 from preprocessing.source import FLAGS, videos_of
-from preprocessing.upkeep import SCOPE_FLAGS, Job, Outcome, failure, keep_up, scope_of
+from preprocessing.upkeep import SCOPE_FLAGS, Chosen, Job, Outcome, Part, failure, keep_up, scope_of
 from preprocessing.video import OpenVideo, Reading, UnreadableVideo, open_video
 
 DETECT_AGAIN = "run detect_faces, and see its failures.csv"
@@ -95,7 +95,7 @@ def with_truth(job: Job, places: Places, reading: Reading, facts: dict[str, Any]
     return Outcome(job, job.outputs, facts)
 
 
-def refuse_ambiguous_boxes(videos: Sequence[Video], places: Places) -> None:
+def refuse_ambiguous_boxes(videos: Iterable[Video], places: Places) -> None:
     """Boxes without a method, of a stem that two videos have."""
     claimed: dict[Path, Video] = {}
     for video in videos if any(places.boxes.glob("*.json")) else ():
@@ -139,12 +139,13 @@ def main() -> None:
     if not places.boxes.is_dir():
         raise UserError(f"there are no boxes at {places.boxes}; preprocessing/detect_faces.py makes them")
     scope = scope_of(given)
-    known = videos_of(given)
-    refuse_ambiguous_boxes(known, places)
-    videos = [video for video in scope.videos(known) if not of_one_split or video.split == given.output_path.name]
+    videos = videos_of(given)
+    refuse_ambiguous_boxes(videos, places)
+    if of_one_split:
+        videos = Chosen(videos, lambda video: video.split == given.output_path.name)
+    part = Part(places.crops, partial(job_of, places=places, params=params, reading=given.reading))
     work = partial(extract_video, places=places, params=params, reading=given.reading)
-    jobs = [job_of(video, places, params, given.reading) for video in videos]
-    keep_up(places.crops, jobs, work, "extract_crops", params.workers, params.max_failed_fraction, scope)
+    keep_up(videos, part, work, "extract_crops", params.workers, params.max_failed_fraction, scope)
     places.masks.mkdir(exist_ok=True)  # an output of the stage also where no video has a mask
 
 

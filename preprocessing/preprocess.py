@@ -61,15 +61,14 @@ def main() -> None:
     cutting = load_params("extract_crops", extraction.Params)
     below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")
     places = Places(given.boxes_path or below, given.output_path, with_split=True, store=cutting.store)
-    scope, known = scope_of(given), videos_of(given)
-    extract_crops.refuse_ambiguous_boxes(known, places)
-    videos = scope.videos(known)
-    boxes = Part(places.boxes, [detect_faces.job_of(video, finding, given.reading) for video in videos])
-    crops = Part(places.crops, [extract_crops.job_of(video, places, cutting, given.reading) for video in videos])
+    scope, videos = scope_of(given), videos_of(given)
+    extract_crops.refuse_ambiguous_boxes(videos, places)
+    boxes = Part(places.boxes, partial(detect_faces.job_of, params=finding, reading=given.reading))
+    crops = Part(places.crops, partial(extract_crops.job_of, places=places, params=cutting, reading=given.reading))
     with detectors_of(scope.ray, finding.detector_settings(), finding.device, finding.workers) as device:
         placed = replace(finding, device=device)
         work = partial(preprocess_video, places=places, finding=placed, cutting=cutting, reading=given.reading)
-        keep_all_up([boxes, crops], work, "preprocess", finding.workers, finding.max_failed_fraction, scope)
+        keep_all_up(videos, [boxes, crops], work, "preprocess", finding.workers, finding.max_failed_fraction, scope)
     places.masks.mkdir(exist_ok=True)
 
 

@@ -1,8 +1,9 @@
 """Which videos a command works on: those of the index, or those of a folder that the command line names."""
 
 from argparse import Namespace
+from collections.abc import Iterable
 
-from pipeline.index import Video, read_index
+from pipeline.index import Index, Video
 from pipeline.params import PathFlag, TextFlag, load_params
 from preprocessing.corpus import Source, read_corpus
 from preprocessing.layouts import NAMES
@@ -15,11 +16,11 @@ FLAGS: dict[str, PathFlag | TextFlag] = {
 }
 
 
-def videos_of(given: Namespace) -> list[Video]:
+def videos_of(given: Namespace) -> Iterable[Video]:
     """From the flags: without a word about a folder, the index; else the folder, as `index_videos` would index it."""
     named = {"data_path": given.data_path, "dataset": given.dataset, "compression": given.compression}
     if not any(named.values()):
-        return read_index(given.index)
+        return Index(given.index)
     source = load_params("index_videos", Source, {**named, "data_path": given.data_path and given.data_path.absolute()})
     corpus = read_corpus(source)
     corpus.check_leaks()

@@ -26,6 +26,7 @@ from pipeline.params import SwitchFlag, TextFlag
 from pipeline.progress import track
 from pipeline.ray_workers import LOCAL
 from pipeline.ray_workers import map_unordered as map_on_ray
+from pipeline.texts import Texts
 from pipeline.workers import map_unordered
 
 LEDGER, FAILURES = "ledger.jsonl", "failures.csv"
@@ -68,8 +69,8 @@ class Scope:
     retry_failed: bool = False
     ray: str | None = None  # address of the Ray cluster that does the work; None: processes of this machine do
 
-    def videos(self, videos: Iterable[Video]) -> list[Video]:
-        return [video for video in videos if not self.shard or self.shard.holds(video.video)]
+    def holds(self, video: Video) -> bool:
+        return not self.shard or self.shard.holds(video.video)
 
 
 def scope_of(given: Namespace) -> Scope:
@@ -102,15 +103,26 @@ def failure(job: Job, reason: str, remedy: str, outputs: tuple[str, ...] = ()) -
 
 @dataclass(frozen=True)
 class Part:
-    """A folder, and what is to be in it: a job for each video."""
+    """A folder, and what is to be in it: what the job of each video leaves."""
 
     folder: Path
-    jobs: Sequence[Job]
+    job_of: Callable[[Video], Job]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some of the videos, as often as one goes through them."""
+
+    videos: Iterable[Video]
+    holds: Callable[[Video], bool]
+
+    def __iter__(self) -> Iterator[Video]:
+        return filter(self.holds, self.videos)
 
 
 def keep_up(
-    folder: Path,
-    jobs: Sequence[Job],
+    videos: Iterable[Video],
+    part: Part,
     work: Callable[[Job], Outcome],
     what: str,
     workers: int,
@@ -118,10 +130,11 @@ def keep_up(
     scope: Scope,
 ) -> None:
     """Does the jobs that are due. `work` writes a job's output before it returns, and runs in other processes."""
-    keep_all_up([Part(folder, jobs)], partial(_alone, work), what, workers, max_failed_fraction, scope)
+    keep_all_up(videos, [part], partial(_alone, work), what, workers, max_failed_fraction, scope)
 
 
 def keep_all_up(
+    videos: Iterable[Video],
     parts: Sequence[Part],
     work: Callable[[Due], Sequence[Outcome | None]],
     what: str,
@@ -129,35 +142,42 @@ def keep_all_up(
     max_failed_fraction: float,
     scope: Scope,
 ) -> None:
-    """Several folders at once: `work` does a video's jobs for all of them. One that is due makes those behind it due."""
-    upkeeps = [_Upkeep(part.folder, scope.shard) for part in parts]
-    by_video = zip(*(part.jobs for part in parts), strict=True)
-    due = [todo for jobs in by_video if any(todo := _due(jobs, upkeeps, scope.retry_failed))]
+    """Several folders at once: `work` does a video's jobs for all of them. One that is due makes those behind it due.
+
+    The videos are gone through again and again, and none is kept: how many there are makes no difference to the memory.
+    """
+    videos = Chosen(videos, scope.holds)
+    upkeeps = [_Upkeep(part, scope.shard) for part in parts]
+    due = partial(_due, videos, upkeeps, scope.retry_failed)
+    count = sum(1 for _ in due())
     map_work = partial(map_on_ray, address=scope.ray) if scope.ray else map_unordered
     try:
-        with closing(map_work(work, _claimed(due, upkeeps), workers, died=_lost)) as outcomes:
-            for outcome in track(outcomes, len(due), what, "videos"):
+        with closing(map_work(work, _claimed(due(), upkeeps), workers, died=_lost)) as outcomes:
+            for outcome in track(outcomes, count, what, "videos"):
                 for upkeep, done in zip(upkeeps, outcome, strict=True):
                     if done:
                         upkeep.record(done)
     finally:  # what a process that died, or was stopped, had not finished
-        for upkeep, jobs in zip(upkeeps, zip(*due, strict=True), strict=False):
-            sweep(upkeep.folder / output for job in jobs if job for output in job.outputs)
-    for part, upkeep in zip(parts, upkeeps, strict=True):
-        upkeep.settle(job.video.video for job in part.jobs)
-    for part, upkeep in zip(parts, upkeeps, strict=True):
-        entries = (upkeep.ledger.entry(name) for name in sorted(job.video.video for job in part.jobs))
-        report_failures(entries, part.folder / _named(FAILURES, scope.shard), max_failed_fraction)
+        for upkeep in upkeeps:
+            sweep(upkeep.folder / output for output in upkeep.claimed)
+    for upkeep in upkeeps:
+        upkeep.settle(video.video for video in videos)
+    for upkeep in upkeeps:
+        entries = (upkeep.ledger.entry(video.video) for video in videos)
+        report_failures(entries, upkeep.folder / _named(FAILURES, scope.shard), max_failed_fraction)
 
 
 def _alone(work: Callable[[Job], Outcome], due: Due) -> Sequence[Outcome]:
     return [work(job) for job in due if job]
 
 
-def _due(jobs: Sequence[Job], upkeeps: Sequence["_Upkeep"], retry_failed: bool) -> Due:
-    """The video's jobs from the first that is not done; None in the place of those before."""
-    done = [upkeep.is_done(job, retry_failed) for job, upkeep in zip(jobs, upkeeps, strict=True)]
-    return tuple(None if all(done[: place + 1]) else job for place, job in enumerate(jobs))
+def _due(videos: Iterable[Video], upkeeps: Sequence["_Upkeep"], retry_failed: bool) -> Iterator[Due]:
+    """A video's jobs from the first that is not done; None in the place of those before."""
+    for video in videos:
+        jobs = [upkeep.job_of(video) for upkeep in upkeeps]
+        done = [upkeep.is_done(job, retry_failed) for job, upkeep in zip(jobs, upkeeps, strict=True)]
+        if not all(done):
+            yield tuple(None if all(done[: place + 1]) else job for place, job in enumerate(jobs))
 
 
 def _claimed(due: Iterable[Due], upkeeps: Sequence["_Upkeep"]) -> Iterator[Due]:
@@ -176,12 +196,13 @@ def shard_ledgers(folder: Path) -> list[Path]:
 class _Upkeep:
     """A stage's folder and the ledger of what is in it, or a shard's of its part."""
 
-    def __init__(self, folder: Path, shard: Shard | None) -> None:
-        self.folder, self.shard = folder, shard
+    def __init__(self, part: Part, shard: Shard | None) -> None:
+        self.folder, self.job_of, self.shard = part.folder, part.job_of, shard
+        self.claimed = Texts()  # outputs, of all videos that were begun
         self.emptied: set[str] = set()  # folders that outputs were removed from
-        self.ledger = Ledger(folder / _named(LEDGER, shard), known=Ledger(folder / LEDGER).entries if shard else {})
+        self.ledger = Ledger(self.folder / _named(LEDGER, shard), known=Ledger(self.folder / LEDGER).entries if shard else {})
         self._sweep()
-        if not shard and (shards := shard_ledgers(folder)):
+        if not shard and (shards := shard_ledgers(self.folder)):
             self._merge(shards)
             self._sweep()
 
@@ -215,6 +236,7 @@ class _Upkeep:
         name = job.video.video
         before = _outputs(self.ledger.entry(name))
         self.ledger.record(**_begun(name, job.video.path, (*before, *job.outputs)))
+        self.claimed.update(dict.fromkeys(job.outputs, name))
 
     def record(self, outcome: Outcome) -> None:
         video = outcome.job.video
@@ -223,12 +245,13 @@ class _Upkeep:
 
     def settle(self, videos: Iterable[str]) -> None:
         """Forgets all other videos, with their outputs. A shard does not: they may be another's."""
-        names = set(videos)
         if self.shard:
             self.ledger.settle(self.ledger.entries)
             return
-        for name in set(self.ledger.entries) - names:
-            self._remove_others(name, ())
+        names = Texts((name, "") for name in videos)
+        for name in self.ledger.entries:
+            if name not in names:
+                self._remove_others(name, ())
         self._remove_emptied()
         self.ledger.settle(names)
 

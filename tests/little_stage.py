@@ -12,7 +12,7 @@ from pipeline.errors import run
 from pipeline.index import Video
 from pipeline.ledger import key_of
 from pipeline.outputs import aside, write_text
-from preprocessing.upkeep import Job, Outcome, Scope, Shard, failure, keep_up
+from preprocessing.upkeep import Job, Outcome, Part, Scope, Shard, failure, keep_up
 
 NAMES = tuple(f"{method}/{number:03d}" for method in ("Deepfakes", "Original") for number in range(6))
 ALL = Scope()
@@ -23,8 +23,8 @@ def video(name: str, split: str = "test_set") -> Video:
     return Video(name, name.split("/")[0], 0, split, ("p",), f"{name}.mp4", "", name, "DEMO")
 
 
-def job(name: str, setting: str, split: str = "test_set") -> Job:
-    return Job(video(name), key_of(name, setting, split), (f"{split}/{name}", f"../beside/{name}"))
+def job_of(video: Video, setting: str) -> Job:
+    return Job(video, key_of(video.video, setting, video.split), (f"{video.split}/{video.video}", f"../beside/{video.video}"))
 
 
 def make(job: Job, folder: Path, setting: str, log: Path, slowly: float = 0, fail: bool = True, kill: bool = False) -> Outcome:
@@ -51,9 +51,9 @@ def keep(place: Path, names=NAMES, setting="a", split="test_set", scope=ALL, all
     log = place.parent / f"{place.name}.log"
     log.write_text("")
     folder = place / "stage"
-    jobs = [job(name, setting, split) for name in names if not scope.shard or scope.shard.holds(name)]
+    part = Part(folder, partial(job_of, setting=setting))
     work = partial(make, folder=folder, setting=setting, log=log, **how)
-    keep_up(folder, jobs, work, "testing", workers, allowed, scope)
+    keep_up([video(name, split) for name in names], part, work, "testing", workers, allowed, scope)
     return sorted(log.read_text().split())
 
 

@@ -20,7 +20,7 @@ from test_workers import double, double_or_die, fail_on_three, wait_until
 from pipeline.errors import UserError
 from pipeline.project import CODE
 from pipeline.ray_workers import map_unordered
-from preprocessing.upkeep import Job, Outcome, Scope, keep_up
+from preprocessing.upkeep import Job, Outcome, Part, Scope, keep_up
 
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
@@ -99,8 +99,8 @@ def test_a_machine_that_is_lost_in_mid_work_costs_nothing_but_time(
     killer = threading.Thread(target=end_it)
     killer.start()
     work = partial(noted, where=where, folder=place / "stage", setting="a", log=log, slowly=1.0)
-    jobs = [little_stage.job(name, "a") for name in NAMES]
-    keep_up(place / "stage", jobs, work, "testing", 3, 0.5, Scope(ray=cluster.address))
+    part = Part(place / "stage", partial(little_stage.job_of, setting="a"))
+    keep_up(list(map(little_stage.video, NAMES)), part, work, "testing", 3, 0.5, Scope(ray=cluster.address))
     killer.join()
     assert files_of(place / "stage") == undisturbed
     begun = log.read_text().split()
