@@ -3,10 +3,11 @@
     python benchmarks/scale.py rows 100000 1000000     # seconds and memory of index, jobs and ledger
     python benchmarks/scale.py queue 1000 1000000      # memory of the driver of Ray, so many stubs waiting
     python benchmarks/scale.py rates 8 64              # a video of DFDC's size, step by step, and what its 128,000 cost
-    python benchmarks/scale.py workers 1 2             # seconds of preprocess.py on Ray, on drawn videos; wants idle cores
+    python benchmarks/scale.py workers 1 2             # pace of preprocess.py on so many machines of Ray's; wants idle cores
 
 The rows are those of a drawn-up index, and their work is none: what is measured is what stays with the one who drives. With
-`queue`, 2,000 of the stubs are worked on: what waits behind them is not touched, which is the point.
+`queue`, 2,000 of the stubs are worked on: what waits behind them is not touched, which is the point. The machines of `workers`
+are made up, with a core of this one each.
 """
 
 import argparse
@@ -16,10 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, pairwise
 from multiprocessing import get_context
-from os import fsync
+from os import environ, fsync, pathsep, sched_getaffinity, sched_setaffinity
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -180,11 +182,31 @@ def workers(counts: list[int]) -> None:
 
 def _pace(folder: Path, workers: int) -> float:
     """Videos a second; start-up, which a run over as many videos as workers has too, is taken out."""
-    seconds = {videos: _preprocessed(folder, videos, workers) for videos in (workers, DRAWN)}
+    with cluster(workers) as address:
+        seconds = {videos: _preprocessed(folder, videos, workers, address) for videos in (workers, DRAWN)}
     return (DRAWN - workers) / (seconds[DRAWN] - seconds[workers])
 
 
-def _preprocessed(folder: Path, videos: int, count: int) -> float:
+@contextmanager
+def cluster(count: int) -> Iterator[str]:
+    """Of machines with a core each, beside one that has none; its address."""
+    from ray.cluster_utils import Cluster
+
+    cores = sorted(sched_getaffinity(0))
+    environ["PYTHONPATH"] = pathsep.join(sys.path)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        for core in cores[:count]:
+            sched_setaffinity(0, {core})  # what it starts stays there
+            made.add_node(num_cpus=1)
+        sched_setaffinity(0, cores)
+        made.wait_for_nodes()
+        yield made.address
+    finally:
+        made.shutdown()
+
+
+def _preprocessed(folder: Path, videos: int, count: int, address: str) -> float:
     """Seconds of a run over the first so many videos."""
     for place in ("some", "boxes", "crops", "masks"):
         shutil.rmtree(folder / place, ignore_errors=True)
@@ -194,7 +216,7 @@ def _preprocessed(folder: Path, videos: int, count: int) -> float:
         shutil.copy(path, some)
     script = CODE / "preprocessing/preprocess.py"
     places = {"--data_path": "some", "--boxes_path": "boxes", "--output_path": "crops"}
-    flags = [*chain(*places.items()), "--every-frame", "--threads", "1", "--ray"]
+    flags = [*chain(*places.items()), "--every-frame", "--threads", "1", "--address", address]
     begun = time.perf_counter()
     subprocess.run([sys.executable, script, *flags, "--workers", str(count)], cwd=folder, check=True, capture_output=True)
     return time.perf_counter() - begun
