@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain, pairwise
+from itertools import pairwise
 from multiprocessing import get_context
 from os import environ, fsync, pathsep, sched_getaffinity, sched_setaffinity
 from pathlib import Path
@@ -29,7 +29,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from pipeline.index import Index, Video, write_index
+from pipeline.index import Index, Video, read_index, write_index
 from pipeline.ledger import content_hash, key_of
 from pipeline.memory import peak_memory
 from pipeline.params import load_params
@@ -44,7 +44,7 @@ from preprocessing.video import Reading, evenly_spaced, open_video
 DFDC, DFDC_BYTES = 128_000, 500e9  # videos, and their size
 CORES, FRAMES = 16, 20  # of a machine; looked at in a video
 WORKED_ON = 2_000
-DRAWN, REPEATS = 96, 3  # videos, and how often each number of workers has them
+DRAWN, REPEATS = 120, 3  # videos, and how often each number of workers has them
 
 
 def timed(what: str, count: int, step: Callable[[], Any]) -> Any:
@@ -166,25 +166,64 @@ def _steps(path: Path, sized: Path, folder: Path) -> dict[str, float]:
 
 
 def workers(counts: list[int]) -> None:
-    from little_videos import face_video, original, project
+    from little_videos import face_video, original, project, run_script
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = project(Path(scratch))
         for seed in range(DRAWN):
-            face_video(original(folder / "data/videos", f"{seed:03d}"), seed, frames=40)
-        paces = [{count: _pace(folder, count) for count in counts} for _ in range(REPEATS)]
-    print("| workers | videos a second | times the first, in the same round |\n| --- | --- | --- |")
-    for count in counts:
-        gains = sorted(pace[count] / pace[counts[0]] for pace in paces)
-        told = f"{median(gains):.2f} ({gains[0]:.2f} to {gains[-1]:.2f})"
-        print(f"| {count} | {median(pace[count] for pace in paces):.1f} | {told} |")
+            face_video(original(folder / "data/videos", f"{seed:03d}"), seed, frames=120)
+        assert run_script(folder, "index_videos").returncode == 0
+        rounds = [
+            {way: [_pace(folder, count, way) for count in counts] for way in (on_ray, without_ray)} for _ in range(REPEATS)
+        ]
+    print("| workers, a core each | videos a second | times the first, in the same round |\n| --- | --- | --- |")
+    for way, what in {on_ray: "on Ray", without_ray: "without Ray"}.items():
+        for place, count in enumerate(counts):
+            gains = sorted(one[way][place] / one[way][0] for one in rounds)
+            told = f"{median(gains):.2f} ({gains[0]:.2f} to {gains[-1]:.2f})"
+            print(f"| {count} {what} | {median(one[way][place] for one in rounds):.1f} | {told} |")
 
 
-def _pace(folder: Path, workers: int) -> float:
-    """Videos a second; start-up, which a run over as many videos as workers has too, is taken out."""
-    with cluster(workers) as address:
-        seconds = {videos: _preprocessed(folder, videos, workers, address) for videos in (workers, DRAWN)}
-    return (DRAWN - workers) / (seconds[DRAWN] - seconds[workers])
+def _pace(folder: Path, count: int, way: Callable[[Path, list[Video], int], None]) -> float:
+    """Videos a second, of the middle four fifths by when their boxes were written: start and end are taken out."""
+    shutil.rmtree(folder / "made", ignore_errors=True)
+    way(folder / "made", read_index(folder / "data/index/videos.csv"), count)
+    moments = sorted(path.stat().st_mtime for path in (folder / "made").glob("*/boxes/*/*.json"))
+    first, last = DRAWN // 10, DRAWN - DRAWN // 10
+    return (last - first) / (moments[last - 1] - moments[first - 1])
+
+
+def on_ray(place: Path, videos: list[Video], count: int) -> None:
+    with cluster(count) as address:
+        process = _preprocess(place / "all", videos, "--address", address, "--workers", str(count))
+        assert process.wait() == 0
+
+
+def without_ray(place: Path, videos: list[Video], count: int) -> None:
+    """What the machine itself gives: a process a core, with videos of its own, which know nothing of each other."""
+    running = []
+    for number, core in enumerate(sorted(sched_getaffinity(0))[:count]):
+        with on(core):
+            running.append(_preprocess(place / str(number), videos[number::count], "--workers", "1"))
+    assert [process.wait() for process in running] == [0] * count
+
+
+def _preprocess(place: Path, videos: list[Video], *flags: str) -> subprocess.Popen[bytes]:
+    write_index(place / "index.csv", videos)
+    places = "--index", place / "index.csv", "--boxes_path", place / "boxes", "--output_path", place / "crops"
+    command = [sys.executable, CODE / "preprocessing/preprocess.py", "--every-frame", "--threads", "1", *places, *flags]
+    return subprocess.Popen(command, cwd=place.parents[1], stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def on(core: int) -> Iterator[None]:
+    """What is started meanwhile stays on that core."""
+    cores = sched_getaffinity(0)
+    sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        sched_setaffinity(0, cores)
 
 
 @contextmanager
@@ -192,34 +231,16 @@ def cluster(count: int) -> Iterator[str]:
     """Of machines with a core each, beside one that has none; its address."""
     from ray.cluster_utils import Cluster
 
-    cores = sorted(sched_getaffinity(0))
     environ["PYTHONPATH"] = pathsep.join(sys.path)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
-        for core in cores[:count]:
-            sched_setaffinity(0, {core})  # what it starts stays there
-            made.add_node(num_cpus=1)
-        sched_setaffinity(0, cores)
+        for core in sorted(sched_getaffinity(0))[:count]:
+            with on(core):
+                made.add_node(num_cpus=1)
         made.wait_for_nodes()
         yield made.address
     finally:
         made.shutdown()
-
-
-def _preprocessed(folder: Path, videos: int, count: int, address: str) -> float:
-    """Seconds of a run over the first so many videos."""
-    for place in ("some", "boxes", "crops", "masks"):
-        shutil.rmtree(folder / place, ignore_errors=True)
-    for path in sorted((folder / "data/videos").rglob("*.mp4"))[:videos]:
-        some = folder / "some" / path.relative_to(folder / "data/videos")
-        some.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, some)
-    script = CODE / "preprocessing/preprocess.py"
-    places = {"--data_path": "some", "--boxes_path": "boxes", "--output_path": "crops"}
-    flags = [*chain(*places.items()), "--every-frame", "--threads", "1", "--address", address]
-    begun = time.perf_counter()
-    subprocess.run([sys.executable, script, *flags, "--workers", str(count)], cwd=folder, check=True, capture_output=True)
-    return time.perf_counter() - begun
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Independent work on many machines, by Ray: `map_unordered` of workers.py, where the processes are those of a Ray cluster.
 
-At most so many items as there are workers are under way; the next is taken from the iterator when one is done, so that memory
-does not depend on how many wait. An item whose process or machine is lost is tried twice more when the others are done: a
+So many items as there are workers are under way, and a few more wait at Ray; the next is taken when one is done, so that memory
+does not depend on how many there are. An item whose process or machine is lost is tried twice more when the others are done: a
 second time beside others of its kind, the last time alone. Nothing is retried by Ray itself, which could do it unseen.
 
 Every machine has this project installed, and its folder at the same place, on a disk that all of them share.
@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
+from math import ceil
 from typing import Any, TypeVar
 
 from pipeline.errors import UserError
@@ -20,6 +21,7 @@ from pipeline.workers import MEND, Answer, Death, attempt
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+WORKERS_AN_ITEM_AHEAD = 8  # a process that finds nothing waiting is given back to its machine, which costs a tenth of a second
 LOCAL = "local"  # an address: a Ray of our own on this machine, which ends with us
 OBJECT_STORE_BYTES = 512 << 20  # of a Ray of our own; what goes through it are pictures on their way to a detector
 SECONDS_TO_CONNECT = 10.0
@@ -33,16 +35,17 @@ def map_unordered(
     died: Callable[[Item, str], Result] | None = None,
     address: str = LOCAL,
 ) -> Generator[Result, None, None]:
-    """`work(item)` for each item, `workers` of them side by side over the whole cluster.
+    """`work(item)` for each item, `workers` side by side over the whole cluster; an eighth more, if it has processes free.
 
     `died(item, how)` is the result of an item that was lost three times; without it that is an error. Close the generator to
     stop what is under way.
     """
     with connected(address, workers):
         todo: Iterable[Item] = items
-        for side_by_side in (workers, workers, 1):
+        together = max(workers, 1) + ceil(workers / WORKERS_AN_ITEM_AHEAD)
+        for at_once in (together, together, 1):
             lost: list[tuple[Item, str]] = []
-            for item, result in _results(work, todo, side_by_side):
+            for item, result in _results(work, todo, at_once):
                 if isinstance(result, Death):
                     lost.append((item, result.how))
                 else:
@@ -107,7 +110,7 @@ def _ray() -> Any:
 
 
 def _results(
-    work: Callable[[Item], Result], items: Iterable[Item], workers: int
+    work: Callable[[Item], Result], items: Iterable[Item], at_once: int
 ) -> Generator[tuple[Item, Result | Death], None, None]:
     ray = _ray()
     task = ray.remote(num_cpus=1, max_retries=0)(_attempt_at_home)
@@ -119,7 +122,7 @@ def _results(
             running[task.remote(shared, item, home)] = item
 
     try:
-        submit(max(workers, 1))
+        submit(at_once)
         while running:
             done, _ = ray.wait(list(running))
             for ready in done:

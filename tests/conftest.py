@@ -1,5 +1,6 @@
 """What the tests of whole stages share: a project folder of its own, and a small corpus that went through the stages once."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -11,7 +12,6 @@ from typing import Any
 import pytest
 import yaml
 from warm_commands import run_warm
-from xdist.scheduler import LoadScopeScheduling
 
 from pipeline.index import read_index
 from pipeline.project import CODE
@@ -19,20 +19,26 @@ from pipeline.project import CODE
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else processes side by side wait for one another at full speed
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+ONE = {"threads": 1}  # other tests have work for the other cores
 SMALL: dict[str, dict[str, Any]] = {
     "make_demo_videos": {"train_identities": 16, "val_identities": 4, "test_identities": 20, "frames": 10},
     "detect_faces": {"frames": 4},
-    "train": {"num_epochs": 2, "workers": 0},
-    "test": {"bootstrap": 100},
-    "evaluate_explanations": {"methods": ["relevancy", "grad_cam"], "bootstrap": 100, "road_faces": 2},
+    "train": {"num_epochs": 2, "workers": 0, **ONE},
+    "test": {"bootstrap": 100, **ONE},
+    "explain": ONE,
+    "explain_videos": ONE,
+    "evaluate_explanations": {"methods": ["relevancy", "grad_cam"], "bootstrap": 100, "road_faces": 2, **ONE},
 }
 
 
 class Project:
     """A folder with its own params.yaml, in which the project's commands run as a user would run them."""
 
-    def __init__(self, folder: Path, changes: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, changes: dict[str, dict[str, Any]] | None = None) -> None:
+        """Without changes, a folder that is one already."""
         self.folder = folder
+        if changes is None:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(CODE / "dvc.yaml", folder)
         params = yaml.safe_load((CODE / "params.yaml").read_text())
@@ -69,38 +75,32 @@ STAGES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first: else one process is left alone with it at the end."""
-    items.sort(key=lambda item: (item.path.name not in LONGEST, not reads_the_small_corpus(item.path)))
+    """The longest first: else one process is left alone with it at the end. Then those that make what others need."""
+    items.sort(key=lambda item: (item.path.name not in LONGEST, "finished: Project" not in text_of(item.path)))
 
 
 LONGEST = ("test_killed.py", "test_cluster.py")
 
 
-class ByFile(LoadScopeScheduling):
-    """The tests of a file run in one of the processes, and all files that read the small corpus in one."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0]
-        return "finished" if reads_the_small_corpus(CODE / file) else file
-
-
 @cache
-def reads_the_small_corpus(file: Path) -> bool:
-    return "finished: Project" in file.read_text()
-
-
-@pytest.hookimpl(optionalhook=True)  # there is no such hook where xdist is switched off
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return ByFile(config, log)
+def text_of(file: Path) -> str:
+    return file.read_text()
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A small demo corpus after every stage; tests read it and leave it as it is."""
-    project = Project(tmp_path_factory.mktemp("finished"), SMALL)
-    for script in STAGES:
-        project.stage(script)
-    return project
+    """A small demo corpus after every stage; tests read it and leave it as it is. The first process to ask makes it for all."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with (shared / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (shared / "is_finished").exists():
+            return Project(shared / "finished")
+        project = Project(shared / "finished", SMALL)
+        for script in STAGES:
+            project.stage(script)
+        (shared / "is_finished").touch()
+        return project
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import Project
+from conftest import ONE, Project
 
 from pipeline.project import CODE
 
@@ -16,9 +16,11 @@ TINY = {
     "make_demo_videos": {"train_identities": 4, "val_identities": 2, "test_identities": 2, "frames": 6, "workers": 1},
     "detect_faces": {"frames": 2, "workers": 1},
     "extract_crops": {"workers": 1},
-    "train": {"num_epochs": 2, "workers": 0},
-    "test": {"bootstrap": 20},
-    "evaluate_explanations": {"methods": ["relevancy"], "bootstrap": 20, "road_faces": 1},
+    "train": {"num_epochs": 2, "workers": 0, **ONE},
+    "test": {"bootstrap": 20, **ONE},
+    "explain": ONE,
+    "explain_videos": ONE,
+    "evaluate_explanations": {"methods": ["relevancy"], "bootstrap": 20, "road_faces": 1, **ONE},
 }
 
 

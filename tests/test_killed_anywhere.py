@@ -8,13 +8,14 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from little_videos import face_video, fake, files_of, original, project, run_script
+from warm_commands import warm_python
 
 from pipeline.project import CODE
 
@@ -33,11 +34,20 @@ def outputs(folder: Path) -> dict[str, bytes]:
     }
 
 
-def start(folder: Path, stage: str, *flags: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(CODE / "preprocessing" / f"{stage}.py"), *FLAGS[stage], *flags]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    """Starts a stage, in a process group of its own."""
+    with warm_python() as python:
+
+        def begin(folder: Path, stage: str, *flags: str) -> subprocess.Popen[str]:
+            command = [*python.split(), str(CODE / "preprocessing" / f"{stage}.py"), *FLAGS[stage], *flags]
+            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+            return subprocess.Popen(command, cwd=folder, preexec_fn=os.setpgrp, **streams)
+
+        yield begin
 
 
 def wait_for_lines(running: subprocess.Popen[str], ledger: Path, count: int) -> None:
@@ -47,7 +57,7 @@ def wait_for_lines(running: subprocess.Popen[str], ledger: Path, count: int) -> 
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that both stages went through."""
     folder = project(tmp_path_factory.mktemp("undisturbed"))
     videos = folder / "data/videos"
@@ -68,7 +78,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_killed_anywhere_and_run_again(undisturbed: Path, tmp_path: Path, number: int) -> None:
+def test_killed_anywhere_and_run_again(start: Start, undisturbed: Path, tmp_path: Path, number: int) -> None:
     print(f"repeat it with SEED={SEED} KILLS={KILLS}")
     rng = random.Random(f"{SEED} {number}")
     stage = tuple(STAGES)[number % len(STAGES)]
@@ -90,7 +100,7 @@ def test_killed_anywhere_and_run_again(undisturbed: Path, tmp_path: Path, number
     shutil.rmtree(copy)
 
 
-def test_shards_side_by_side_merge_to_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
+def test_shards_side_by_side_merge_to_the_same_bytes(start: Start, undisturbed: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(undisturbed, tmp_path / "project")
     for stage, places in STAGES.items():
         for place in places:
@@ -107,6 +117,6 @@ def test_shards_side_by_side_merge_to_the_same_bytes(undisturbed: Path, tmp_path
     assert outputs(copy / "data") == outputs(undisturbed / "data")
 
 
-def test_a_wrong_shard_ends_in_one_line(undisturbed: Path) -> None:
+def test_a_wrong_shard_ends_in_one_line(start: Start, undisturbed: Path) -> None:
     said, _ = start(undisturbed, "detect_faces", "--shard", "3/2").communicate(timeout=120)
     assert said == "error: shard is '3/2'; it must be i/N with i from 1 to N, for example 2/4\n"

@@ -44,11 +44,11 @@ def run_warm(script: Path, flags: Sequence[str], cwd: Path) -> subprocess.Comple
     return subprocess.CompletedProcess([str(script), *flags], process.exitcode or 0, *told)
 
 
-def _command(script: str, flags: list[str], cwd: str, environment: dict[str, str], out: str, err: str) -> None:
+def _command(script: str, flags: list[str], cwd: str, environment: dict[str, str], *streams: str) -> None:
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    for stream, path in ((1, out), (2, err)):
+    for stream, path in enumerate(streams, 1):
         with open(path, "wb") as file:
             os.dup2(file.fileno(), stream)
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", closefd=False) for stream in (1, 2))
@@ -143,3 +143,14 @@ def _have_workers_forked() -> None:
     os.close(alive)
     server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, ours, pid
     importlib.import_module("pipeline.workers").CONTEXT = _WarmWorkers()
+    importlib.import_module("pipeline.commands").call = _call
+
+
+def _call(command: list[str]) -> int:
+    """A command that a command runs."""
+    _, script, *flags = command
+    told = (script, flags, os.getcwd(), dict(os.environ))
+    process = multiprocessing.get_context("forkserver").Process(target=_command, args=told)
+    process.start()
+    process.join()
+    return process.exitcode or 0
