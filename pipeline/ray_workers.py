@@ -12,7 +12,6 @@ import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
-from math import ceil
 from typing import Any, TypeVar
 
 from pipeline.errors import UserError
@@ -21,7 +20,7 @@ from pipeline.workers import MEND, Answer, Death, attempt
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-WORKERS_AN_ITEM_AHEAD = 8  # a process that finds nothing waiting is given back to its machine, which costs a tenth of a second
+MOST_AHEAD = 8  # items that wait at Ray: a process that finds none goes back to its machine, which costs a tenth of a second
 LOCAL = "local"  # an address: a Ray of our own on this machine, which ends with us
 OBJECT_STORE_BYTES = 512 << 20  # of a Ray of our own; what goes through it are pictures on their way to a detector
 SECONDS_TO_CONNECT = 10.0
@@ -35,14 +34,15 @@ def map_unordered(
     died: Callable[[Item, str], Result] | None = None,
     address: str = LOCAL,
 ) -> Generator[Result, None, None]:
-    """`work(item)` for each item, `workers` side by side over the whole cluster; an eighth more, if it has processes free.
+    """`work(item)` for each item, `workers` side by side over the whole cluster; some more, if it has processes free.
 
     `died(item, how)` is the result of an item that was lost three times; without it that is an error. Close the generator to
     stop what is under way.
     """
     with connected(address, workers):
         todo: Iterable[Item] = items
-        together = max(workers, 1) + ceil(workers / WORKERS_AN_ITEM_AHEAD)
+        workers = max(workers, 1)
+        together = workers + min(workers, MOST_AHEAD)
         for at_once in (together, together, 1):
             lost: list[tuple[Item, str]] = []
             for item, result in _results(work, todo, at_once):

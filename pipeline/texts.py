@@ -1,7 +1,11 @@
 """Texts by name that lie on disk, so that a million of them take no memory."""
 
+import errno
 import sqlite3
 from collections.abc import Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
+
+PUT = "INSERT OR REPLACE INTO texts VALUES (?, ?)"
 
 
 class Texts(MutableMapping[str, str]):
@@ -12,7 +16,8 @@ class Texts(MutableMapping[str, str]):
         self.table.execute("PRAGMA journal_mode = OFF")  # it goes with us: there is nothing to go back to
         self.table.execute("CREATE TABLE texts (name BLOB PRIMARY KEY, text TEXT)")
         self.table.execute("BEGIN")
-        self.table.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?)", ((_key(name), text) for name, text in texts))
+        with _disk():
+            self.table.executemany(PUT, ((_key(name), text) for name, text in texts))
 
     def __getitem__(self, name: str) -> str:
         for (text,) in self.table.execute("SELECT text FROM texts WHERE name = ?", (_key(name),)):
@@ -20,7 +25,8 @@ class Texts(MutableMapping[str, str]):
         raise KeyError(name)
 
     def __setitem__(self, name: str, text: str) -> None:
-        self.table.execute("INSERT OR REPLACE INTO texts VALUES (?, ?)", (_key(name), text))
+        with _disk():
+            self.table.execute(PUT, (_key(name), text))
 
     def __delitem__(self, name: str) -> None:
         if not self.table.execute("DELETE FROM texts WHERE name = ?", (_key(name),)).rowcount:
@@ -38,3 +44,11 @@ class Texts(MutableMapping[str, str]):
 def _key(name: str) -> bytes:
     """Sorted as Python sorts names, and also of those that are no Unicode."""
     return name.encode(errors="surrogatepass")
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OSError(errno.ENOSPC, f"{error}, where temporary files lie; TMPDIR names another folder") from error

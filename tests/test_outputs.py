@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.ledger import Ledger, report_failures
 from pipeline.outputs import aside, remove_empty_folders, sweep, write_text
+from pipeline.texts import Texts
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -87,6 +88,23 @@ def test_a_settled_ledger_has_the_same_bytes_in_whatever_order_the_work_was_done
             ledger.record(item, f"key of {item}")
         assert ledger.settle(["a", "b"]) == ["c"]
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_texts_are_a_sorted_dict_that_lies_on_disk_and_a_full_one_is_told_in_words() -> None:
+    names = ["b", "a/1", "é", "\udcff", "a", "\U0001f600"]
+    texts = Texts((name, ascii(name)) for name in names)
+    texts["a"], texts["c"] = "anew", "more"
+    del texts["b"]
+    expected = {name: ascii(name) for name in names} | {"a": "anew", "c": "more"}
+    expected.pop("b")
+    assert list(texts.items()) == sorted(expected.items())
+    assert len(texts) == len(expected)
+    assert "b" not in texts
+    with pytest.raises(KeyError):
+        del texts["b"]
+    texts.table.execute("PRAGMA max_page_count = 4")
+    with pytest.raises(OSError, match="disk is full, where temporary files lie; TMPDIR names another folder"):
+        texts.update((str(number), 1000 * "x") for number in range(100))
 
 
 def test_too_many_failures_end_the_stage_and_name_the_first(tmp_path: Path) -> None:
