@@ -116,7 +116,7 @@ class CrossLook(nn.Module):
 
 def cosines(size: int) -> Tensor:
     """The orthonormal DCT as a matrix: `cosines @ signal` is its spectrum."""
-    from scipy.fft import dct
+    from scipy.fft import dct  # takes a while, as timm does
 
     return torch.from_numpy(dct(np.eye(size), axis=0, norm="ortho")).float()
 

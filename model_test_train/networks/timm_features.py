@@ -52,6 +52,6 @@ def source(model: str, net: nn.Module) -> Source:
 
 
 def download(model: str) -> Weights:
-    import timm
+    import timm  # as in __init__
 
     return timm.create_model(model, pretrained=True, num_classes=0).state_dict()
