@@ -29,7 +29,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from pipeline.index import Index, Video, read_index, write_index
+from pipeline.index import Index, Video, write_index
 from pipeline.ledger import content_hash, key_of
 from pipeline.memory import peak_memory
 from pipeline.params import load_params
@@ -44,7 +44,7 @@ from preprocessing.video import Reading, evenly_spaced, open_video
 DFDC, DFDC_BYTES = 128_000, 500e9  # videos, and their size
 CORES, FRAMES = 16, 20  # of a machine; looked at in a video
 WORKED_ON = 2_000
-DRAWN, REPEATS = 120, 3  # videos, and how often each number of workers has them
+DRAWN, NAMED, REPEATS = 4, 60, 3  # videos, names under which they are in the index, how often each number of workers has them
 
 
 def timed(what: str, count: int, step: Callable[[], Any]) -> Any:
@@ -114,17 +114,8 @@ def queue(count: int) -> None:
 
 def rates(machines: list[int]) -> None:
     """Seconds of one core, the best of five; then what they come to."""
-    from little_videos import draw_face, write_video
-
     with tempfile.TemporaryDirectory() as scratch:
-        rng = np.random.default_rng(0)
-        noise = rng.integers(-12, 12, (1080, 1920, 3))
-        shade = np.full((1080, 1920, 3), 110, np.uint8)
-        pictures = (
-            (draw_face(shade.copy(), 700 + number, 500, half=150) + np.roll(noise, number, 1)).clip(0, 255).astype(np.uint8)
-            for number in range(300)
-        )
-        path = write_video(Path(scratch) / "drawn.mp4", pictures)
+        path = of_dfdc_size(Path(scratch) / "drawn.mp4")
         sized = Path(scratch) / "of_usual_size"
         sized.write_bytes(bytes(int(DFDC_BYTES / DFDC)))
         steps = [_steps(path, sized, Path(scratch) / "crops") for _ in range(4)][1:]  # the first one's libraries are loading
@@ -139,6 +130,19 @@ def rates(machines: list[int]) -> None:
         pace = count * CORES / sum(best.values())
         cells = f"{pace:.0f}", f"{DFDC / pace / 3600:.2f}", f"{pace * DFDC_BYTES / DFDC / 1e6:.0f}", f"{pace * FRAMES:.0f}"
         print(f"| {count} | {' | '.join(cells)} |")
+
+
+def of_dfdc_size(path: Path, seed: int = 0) -> Path:
+    from little_videos import draw_face, write_video
+
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(-12, 12, (1080, 1920, 3))
+    shade = np.full((1080, 1920, 3), 110, np.uint8)
+    pictures = (
+        (draw_face(shade.copy(), 700 + number, 500, half=150) + np.roll(noise, number, 1)).clip(0, 255).astype(np.uint8)
+        for number in range(300)
+    )
+    return write_video(path, pictures)
 
 
 def _steps(path: Path, sized: Path, folder: Path) -> dict[str, float]:
@@ -166,15 +170,15 @@ def _steps(path: Path, sized: Path, folder: Path) -> dict[str, float]:
 
 
 def workers(counts: list[int]) -> None:
-    from little_videos import face_video, original, project, run_script
+    from little_videos import project
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = project(Path(scratch))
-        for seed in range(DRAWN):
-            face_video(original(folder / "data/videos", f"{seed:03d}"), seed, frames=120)
-        assert run_script(folder, "index_videos").returncode == 0
+        drawn = [of_dfdc_size(folder / f"{seed}.mp4", seed) for seed in range(DRAWN)]
+        videos = [replace(video, path=str(drawn[place % DRAWN])) for place, video in enumerate(drawn_up(NAMED))]
         rounds = [
-            {way: [_pace(folder, count, way) for count in counts] for way in (on_ray, without_ray)} for _ in range(REPEATS)
+            {way: [_pace(folder, videos, count, way) for count in counts] for way in (on_ray, without_ray)}
+            for _ in range(REPEATS)
         ]
     print("| workers, a core each | videos a second | times the first, in the same round |\n| --- | --- | --- |")
     for way, what in {on_ray: "on Ray", without_ray: "without Ray"}.items():
@@ -184,12 +188,12 @@ def workers(counts: list[int]) -> None:
             print(f"| {count} {what} | {median(one[way][place] for one in rounds):.1f} | {told} |")
 
 
-def _pace(folder: Path, count: int, way: Callable[[Path, list[Video], int], None]) -> float:
+def _pace(folder: Path, videos: list[Video], count: int, way: Callable[[Path, list[Video], int], None]) -> float:
     """Videos a second, of the middle four fifths by when their boxes were written: start and end are taken out."""
     shutil.rmtree(folder / "made", ignore_errors=True)
-    way(folder / "made", read_index(folder / "data/index/videos.csv"), count)
+    way(folder / "made", videos, count)
     moments = sorted(path.stat().st_mtime for path in (folder / "made").glob("*/boxes/*/*.json"))
-    first, last = DRAWN // 10, DRAWN - DRAWN // 10
+    first, last = NAMED // 10, NAMED - NAMED // 10
     return (last - first) / (moments[last - 1] - moments[first - 1])
 
 
@@ -211,7 +215,7 @@ def without_ray(place: Path, videos: list[Video], count: int) -> None:
 def _preprocess(place: Path, videos: list[Video], *flags: str) -> subprocess.Popen[bytes]:
     write_index(place / "index.csv", videos)
     places = "--index", place / "index.csv", "--boxes_path", place / "boxes", "--output_path", place / "crops"
-    command = [sys.executable, CODE / "preprocessing/preprocess.py", "--every-frame", "--threads", "1", *places, *flags]
+    command = [sys.executable, CODE / "preprocessing/preprocess.py", "--frames", str(FRAMES), "--threads", "1", *places, *flags]
     return subprocess.Popen(command, cwd=place.parents[1], stderr=subprocess.DEVNULL)
 
 

@@ -148,11 +148,13 @@ def keep_all_up(
     """
     videos = Chosen(videos, scope.holds)
     upkeeps = [_Upkeep(part, scope.shard) for part in parts]
-    due = partial(_due, videos, upkeeps, scope.retry_failed)
-    count = sum(1 for _ in due())
+    to_do = Texts((_video_of(due).video, "") for due in _due(videos, upkeeps, scope.retry_failed))
+    count = len(to_do)
+    still_to_do = Chosen(videos, lambda video: video.video in to_do) if count else ()
     map_work = partial(map_on_ray, address=scope.ray) if scope.ray else map_unordered
     try:
-        with closing(map_work(work, _claimed(due(), upkeeps), workers, died=_lost)) as outcomes:
+        due = _claimed(_due(still_to_do, upkeeps, scope.retry_failed), upkeeps)
+        with closing(map_work(work, due, workers, died=_lost)) as outcomes:
             for outcome in track(outcomes, count, what, "videos"):
                 for upkeep, done in zip(upkeeps, outcome, strict=True):
                     if done:
@@ -178,6 +180,10 @@ def _due(videos: Iterable[Video], upkeeps: Sequence["_Upkeep"], retry_failed: bo
         done = [upkeep.is_done(job, retry_failed) for job, upkeep in zip(jobs, upkeeps, strict=True)]
         if not all(done):
             yield tuple(None if all(done[: place + 1]) else job for place, job in enumerate(jobs))
+
+
+def _video_of(due: Due) -> Video:
+    return next(job for job in due if job).video
 
 
 def _claimed(due: Iterable[Due], upkeeps: Sequence["_Upkeep"]) -> Iterator[Due]:
