@@ -3,6 +3,8 @@
 One line of JSON an item, appended as soon as the item's files are on disk, so a killed stage takes up where it was. A key is a
 hash of all that the item's result depends on: the video's content, the settings that matter, the code's version.
 `settle` rewrites it sorted, so that the same work leaves the same bytes in whatever order it was done.
+
+Of a ledger in a bucket, where nothing can be appended, the lines that are new lie in a journal in this project until then.
 """
 
 import hashlib
@@ -15,11 +17,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.buckets import is_in_bucket
 from pipeline.errors import UserError
 from pipeline.outputs import aside, write_csv
+from pipeline.project import from_root
 from pipeline.texts import Texts
 
 FAILURE_COLUMNS = ("file", "reason", "remedy")
+JOURNALS = "data/journals"
 Entry = dict[str, Any]
 
 
@@ -69,7 +74,8 @@ class Ledger:
 
     def __init__(self, path: Path, known: Mapping[str, Entry] = MappingProxyType({})) -> None:
         self.path, self.known = path, known
-        self.entries = Entries(_read_lines(path))
+        self.journal = from_root(JOURNALS) / f"{key_of(str(path))}.jsonl" if is_in_bucket(path) else path
+        self.entries = Entries(line for place in dict.fromkeys((path, self.journal)) for line in _read_lines(place))
 
     def entry(self, name: str) -> Entry:
         """What is known of the item; empty if nothing is."""
@@ -82,8 +88,8 @@ class Ledger:
     def record(self, name: str, key: str, **facts: Any) -> None:
         """The item's result is on disk: remember it. A failure is recorded with `reason` and `remedy` among the facts."""
         self.entries[name] = {"name": name, "key": key, **facts}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        with self.journal.open("a") as file:
             file.write("\n" + self.entries.lines[name] + "\n")  # a cut line before it must not swallow this one
             file.flush()
             os.fsync(file.fileno())
@@ -95,6 +101,8 @@ class Ledger:
         if not self._is_settled():
             with aside(self.path) as unfinished, unfinished.open("w") as file:
                 file.writelines(self._lines())
+        if self.journal != self.path:
+            self.journal.unlink(missing_ok=True)
         return [name for name in before if name not in self.entries]
 
     def _is_settled(self) -> bool:

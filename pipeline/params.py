@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from pipeline.buckets import reached
 from pipeline.errors import UserError
 from pipeline.project import from_root
 
@@ -48,7 +49,7 @@ class PathFlag:
 
     default: str | None
     help: str
-    kind = Path
+    kind = staticmethod(reached)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +113,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
         if kind is bool:
             parser.add_argument(*names, dest=field.name, action=argparse.BooleanOptionalAction, help=help_text)
         elif kind is Path:  # as any flag that is a path, relative to the current folder
-            parser.add_argument(*names, dest=field.name, type=lambda text: Path(text).absolute(), help=help_text)
+            parser.add_argument(*names, dest=field.name, type=lambda text: reached(text).absolute(), help=help_text)
         else:
             parser.add_argument(*names, dest=field.name, metavar=_metavar(field), help=help_text)
 
@@ -198,7 +199,9 @@ def _converted(value: Any, kind: Any, name: str) -> Any:
         return tuple(_converted(item, typing.get_args(kind)[0], name) for item in value)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return build(kind, value, name)
-    if kind is Path and isinstance(value, str | Path):
+    if kind is Path and isinstance(value, str):
+        return from_root(reached(value))
+    if kind is Path and hasattr(value, "parents"):  # a path, or what an URL names
         return from_root(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

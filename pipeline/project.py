@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pipeline.buckets import is_in_bucket, place
+
 CODE = Path(__file__).resolve().parents[1]
 
 
@@ -15,11 +17,14 @@ def root() -> Path:
 
 
 def from_root(path: str | Path) -> Path:
-    """A path as `params.yaml` and `dvc.yaml` write it: relative to the project."""
-    return root() / path
+    """A path as `params.yaml` and `dvc.yaml` write it: relative to the project, or an URL."""
+    named = place(path)
+    return named if is_in_bucket(named) else root() / named
 
 
 def relative(path: Path) -> str:
     """The path as it may be stored: relative to the project where it lies inside, so that no machine's paths are kept."""
+    if is_in_bucket(path):
+        return str(path)
     path = path.absolute()
     return path.relative_to(root()).as_posix() if path.is_relative_to(root()) else path.as_posix()

@@ -7,7 +7,6 @@ crop's pixels were manipulated. With `--store archives`, <stem>.zip with the sam
 `--output_path` that ends in training_set, validation_set or test_set gets the videos of that split alone.
 """
 
-import os
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.buckets import within
 from pipeline.errors import UserError, run
 from pipeline.index import ORIGINAL, SPLITS, Video
 from pipeline.ledger import content_hash, key_of
@@ -87,7 +87,7 @@ def with_truth(job: Job, places: Places, reading: Reading, facts: dict[str, Any]
     if not job.video.mask:
         return Outcome(job, job.outputs, facts)
     try:
-        with fill(Path(os.path.normpath(places.crops / job.outputs[1])), places.store) as put:
+        with fill(within(places.crops, job.outputs[1]), places.store) as put:
             write_masks(from_root(job.video.mask), facts["crops"], put, reading)
     except UnreadableVideo as error:
         missing = {"reason": f"its mask {job.video.mask}: {error.reason}", "remedy": error.remedy}

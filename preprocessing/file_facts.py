@@ -14,6 +14,7 @@ from pathlib import Path
 
 import av
 
+from pipeline.buckets import at_hand
 from pipeline.ledger import content_hash
 from pipeline.outputs import write_text
 from pipeline.progress import track
@@ -67,21 +68,26 @@ def _limit_memory() -> None:
 
 def look_at(path: Path) -> tuple[Path, Facts]:
     try:
-        content = content_hash(path)
+        with at_hand(path) as file:
+            return path, _facts_of(file)
     except OSError as error:
         return path, Facts("", problem=f"it cannot be read ({error.strerror})", has_pictures=False)
-    if not path.stat().st_size:
-        return path, Facts(content, problem="it is empty", has_pictures=False)
+
+
+def _facts_of(file: Path) -> Facts:
+    content = content_hash(file)
+    if not file.stat().st_size:
+        return Facts(content, problem="it is empty", has_pictures=False)
     signal.alarm(OPENING_LIMIT)  # which ends the process: the library heeds nothing softer
     try:
-        return path, Facts(content, _seconds_of(path))
+        return Facts(content, _seconds_of(file))
     except MemoryError:
-        return path, Facts(content, problem="opening it takes too much memory")
+        return Facts(content, problem="opening it takes too much memory")
     except av.FFmpegError as error:
         reason = f"it cannot be opened as a video or picture ({error.strerror})"
-        return path, Facts(content, problem=reason, has_pictures=False)
+        return Facts(content, problem=reason, has_pictures=False)
     except HoldsNoVideo:
-        return path, Facts(content, problem="it holds no video", has_pictures=False)
+        return Facts(content, problem="it holds no video", has_pictures=False)
     finally:
         signal.alarm(0)
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline.buckets import is_in_bucket, within
 from pipeline.errors import UserError
 from pipeline.index import Video
 from pipeline.ledger import Entries, Entry, Ledger, report_failures
@@ -161,7 +162,7 @@ def keep_all_up(
                         upkeep.record(done)
     finally:  # what a process that died, or was stopped, had not finished
         for upkeep in upkeeps:
-            sweep(upkeep.folder / output for output in upkeep.claimed)
+            sweep(map(upkeep.place, upkeep.claimed))
     for upkeep in upkeeps:
         upkeep.settle(video.video for video in videos)
     for upkeep in upkeeps:
@@ -212,6 +213,9 @@ class _Upkeep:
             self._merge(shards)
             self._sweep()
 
+    def place(self, output: str) -> Path:
+        return within(self.folder, output)
+
     def _sweep(self) -> None:
         """What a run that was killed had begun. Without a shard that goes for the tables of all shards too."""
         for file in (LEDGER, FAILURES):
@@ -219,7 +223,7 @@ class _Upkeep:
             for leftover in self.folder.glob(f".{stem}.*{ASIDE}{suffix}"):
                 remove(leftover)
         entries = self.ledger.entries.values()
-        sweep(self.folder / output for entry in entries if entry["key"] == BEGUN for output in _outputs(entry))
+        sweep(self.place(output) for entry in entries if entry["key"] == BEGUN for output in _outputs(entry))
 
     def _merge(self, shards: Sequence[Path]) -> None:
         """The shards' word counts: they began after the last merge. The ledger has it all before the first of theirs goes."""
@@ -235,7 +239,7 @@ class _Upkeep:
         entry = self.ledger.entry(job.video.video)
         if entry.get("key") != job.key or (retry_failed and "reason" in entry):
             return False
-        return all((self.folder / output).exists() for output in _outputs(entry))
+        return all(self.place(output).exists() for output in _outputs(entry))
 
     def claim(self, job: Job) -> None:
         """Its outputs, old ones of the video among them."""
@@ -264,10 +268,12 @@ class _Upkeep:
     def _remove_others(self, name: str, outputs: Sequence[str]) -> None:
         for output in _outputs(self.ledger.entry(name)):
             if output not in outputs:
-                remove(self.folder / output)
+                remove(self.place(output))
                 self.emptied.add(os.path.dirname(output))
 
     def _remove_emptied(self) -> None:
+        if is_in_bucket(self.folder):  # which has no folders but in the names of what is in it
+            return
         above = Path(os.path.abspath(self.folder)).parent
         for place in self.emptied:
             below = Path(os.path.abspath(self.folder / place))

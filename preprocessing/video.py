@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.buckets import at_hand
 from pipeline.errors import UserError
 from pipeline.params import setting
 from preprocessing.child import Child, ChildEnded, open_memory
@@ -179,7 +180,7 @@ def open_video(path: Path, reading: Reading) -> Iterator[OpenVideo]:
     if reading.reader == "decord" and not find_spec("decord"):
         raise UserError("read_video.reader is 'decord', which is not installed; it is not made for every machine: use 'pyav'")
     _refuse_what_is_no_file(path)
-    with closing(OpenVideo(path, reading)) as video:
+    with at_hand(path) as file, closing(OpenVideo(file, reading)) as video:
         yield video
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.buckets import is_in_bucket
 from pipeline.errors import UserError
 from pipeline.index import FAKE, REAL, SPLITS
 
@@ -73,9 +74,12 @@ class Layout:
 
 def entries_of(folder: Path) -> tuple[list[Path], list[Path]]:
     """The folders in it and the other entries, sorted; hidden ones, and what systems leave behind, are passed over."""
-    with os.scandir(folder) as found:
-        # A link to itself is nothing; `entry.is_dir` would end on it.
-        entries = sorted((entry.name, os.path.isdir(entry.path)) for entry in found if _is_of_the_corpus(entry.name))
+    if is_in_bucket(folder):
+        entries = sorted((path.name, path.is_dir()) for path in folder.iterdir() if _is_of_the_corpus(path.name))
+    else:
+        with os.scandir(folder) as found:
+            # A link to itself is nothing; `entry.is_dir` would end on it.
+            entries = sorted((entry.name, os.path.isdir(entry.path)) for entry in found if _is_of_the_corpus(entry.name))
     return [folder / name for name, is_dir in entries if is_dir], [folder / name for name, is_dir in entries if not is_dir]
 
 

@@ -1,0 +1,187 @@
+"""Buckets: videos, boxes and crops in object storage are what they are on a disk."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from little_videos import face_video, files_of, original, project, run_script
+from test_workers import wait_until
+
+from pipeline.buckets import is_in_bucket, place, reached, within
+from pipeline.errors import UserError
+from pipeline.ledger import JOURNALS, Ledger
+from pipeline.project import CODE
+
+VIDEOS = [f"{seed:03d}" for seed in range(6)]
+FLAGS = ("--frames", "3", "--workers", "2")
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[Any]:
+    """A server that speaks as S3 does, with a bucket; the file system that it is to s3fs."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "anybody",
+            "AWS_SECRET_ACCESS_KEY": "anything",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        }.items():
+            patched.setenv(name, value)
+        files = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+        files.mkdir("faces")
+        yield files
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(storage: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose videos, boxes and crops are on its disk; the same videos are in the bucket."""
+    folder = project(tmp_path_factory.mktemp("buckets") / "project")
+    for seed, name in enumerate(VIDEOS):
+        face_video(original(folder / "data/videos", name), seed)
+    storage.put(str(folder / "data/videos"), "faces/videos", recursive=True)
+    assert run_script(folder, "index_videos").returncode == 0
+    done = run_script(folder, "preprocess", *FLAGS, "--boxes_path", "here/boxes", "--output_path", "here/crops")
+    assert done.returncode == 0, done.stderr
+    assert len(files_of(folder / "here")) > 3 * len(VIDEOS)
+    return folder
+
+
+def objects(storage: Any, prefix: str) -> dict[str, bytes]:
+    return {name.removeprefix(f"faces/{prefix}/"): storage.cat_file(name) for name in storage.find(f"faces/{prefix}")}
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(table.read_text().splitlines()))
+
+
+def places(prefix: str) -> tuple[str, ...]:
+    return "--boxes_path", f"s3://faces/{prefix}/boxes", "--output_path", f"s3://faces/{prefix}/crops"
+
+
+def test_a_corpus_in_a_bucket_has_the_index_that_it_has_on_a_disk(storage: Any, folder: Path, tmp_path: Path) -> None:
+    other = project(tmp_path / "other")
+    done = run_script(other, "index_videos", "--data_path", "s3://faces/videos")
+    assert done.returncode == 0, done.stderr
+    here, there = (rows(one / "data/index/videos.csv") for one in (folder, other))
+    assert [row.pop("path") for row in there] == [row.pop("path").replace("data/", "s3://faces/") for row in here]
+    assert there == here
+
+
+def test_boxes_and_crops_in_a_bucket_are_those_of_a_disk(storage: Any, folder: Path) -> None:
+    done = run_script(folder, "preprocess", *FLAGS, *places("once"))
+    assert done.returncode == 0, done.stderr
+    assert objects(storage, "once") == files_of(folder / "here")
+    assert "preprocess" not in run_script(folder, "preprocess", *FLAGS, *places("once")).stderr  # all is done
+
+
+def test_ray_reads_from_a_bucket_and_writes_to_it(storage: Any, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    other = project(tmp_path / "other")
+    assert run_script(other, "index_videos", "--data_path", "s3://faces/videos").returncode == 0
+    done = run_script(other, "preprocess", "--ray", *FLAGS, *places("ray"))
+    assert done.returncode == 0, done.stderr
+    ledgers = {"boxes/ledger.jsonl", "crops/ledger.jsonl"}  # they name the files, which lie elsewhere
+    here, there = files_of(folder / "here"), objects(storage, "ray")
+    assert there.keys() == here.keys()
+    assert {name: there[name] for name in there.keys() - ledgers} == {name: here[name] for name in here.keys() - ledgers}
+
+
+def test_a_run_that_is_killed_is_taken_up_and_shards_are_merged(storage: Any, folder: Path) -> None:
+    command = [sys.executable, CODE / "preprocessing/preprocess.py", *FLAGS, *places("killed")]
+    running = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, start_new_session=True)
+    done = ["faces/killed/crops/training_set/Original"]
+    wait_until(lambda: storage.exists(done[0]) and len(storage.ls(done[0])) > 1, seconds=120)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    journals = folder / JOURNALS
+    assert any(journals.iterdir())
+    assert not storage.exists("faces/killed/crops/ledger.jsonl")
+    for number in (1, 2):
+        assert run_script(folder, "preprocess", *FLAGS, *places("killed"), "--shard", f"{number}/2").returncode == 0
+        assert storage.exists(f"faces/killed/crops/ledger.{number}-of-2.jsonl")
+    merged = run_script(folder, "preprocess", *FLAGS, *places("killed"))
+    assert merged.returncode == 0, merged.stderr
+    assert "preprocess" not in merged.stderr
+    assert objects(storage, "killed") == files_of(folder / "here")
+    assert not any(journals.iterdir())
+
+
+def test_what_vanished_from_the_index_goes_from_the_bucket_too(storage: Any, folder: Path, tmp_path: Path) -> None:
+    index = folder / "data/index/videos.csv"
+    fewer = tmp_path / "fewer.csv"
+    fewer.write_text("".join(index.read_text().splitlines(keepends=True)[:-2]))
+    for wanted in (index, fewer):
+        done = run_script(folder, "preprocess", *FLAGS, *places("fewer"), "--index", str(wanted))
+        assert done.returncode == 0, done.stderr
+    left = objects(storage, "fewer")
+    assert {Path(name).stem for name in left if name.startswith("boxes/Original")} == set(VIDEOS[:-2])
+    assert {Path(name).parent.name for name in left if name.endswith(".png")} == set(VIDEOS[:-2])
+
+
+def test_a_video_that_is_gone_from_its_bucket_is_told_among_the_failures(storage: Any, tmp_path: Path) -> None:
+    other = project(tmp_path / "other")
+    for seed in range(2):
+        face_video(tmp_path / f"corpus/real/{seed}.mp4", seed)
+    storage.put(str(tmp_path / "corpus"), "faces/few", recursive=True)
+    assert run_script(other, "index_videos", "--data_path", "s3://faces/few").returncode == 0
+    storage.rm("faces/few/real/1.mp4")
+    done = run_script(other, "preprocess", *FLAGS, "--max_failed_fraction", "1")
+    assert done.returncode == 0, done.stderr
+    (failed,) = rows(other / "data/boxes/failures.csv")
+    assert failed["file"] == "s3://faces/few/real/1.mp4"
+    assert failed["reason"].startswith("there is no such file")
+
+
+@pytest.mark.parametrize(
+    ("named", "surroundings", "told"),
+    [
+        ("s3://nowhere/boxes", {}, "error: there is no bucket s3://nowhere"),
+        (
+            "s3://faces/boxes",
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
+            "error: s3://faces/boxes cannot be reached: Could not c",
+        ),
+        ("s3://", {}, "error: s3:// cannot be reached"),
+    ],
+)
+def test_a_bucket_that_cannot_be_had_is_one_line(
+    storage: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, named: str, surroundings: dict[str, str], told: str
+) -> None:
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
+    done = run_script(folder, "preprocess", "--boxes_path", named)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(told)
+
+
+def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(
+        UserError, match=r"s3://faces needs s3fs, which is not installed; `pip install 'explain-deepfakes\[s3\]'"
+    ):
+        place("s3://faces")
+
+
+def test_a_path_stays_a_path(tmp_path: Path) -> None:
+    assert reached("videos/s3:/x") == Path("videos/s3:/x")
+    assert not is_in_bucket(place("videos"))
+    assert within(tmp_path / "crops", "../masks/a") == tmp_path / "masks/a"
+    assert Ledger(tmp_path / "ledger.jsonl").journal == tmp_path / "ledger.jsonl"
+
+
+def test_names_beside_a_folder_of_a_bucket(storage: Any) -> None:
+    assert str(within(place("s3://faces/crops"), "../masks/a b/c")) == "s3://faces/masks/a b/c"
