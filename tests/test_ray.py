@@ -14,6 +14,7 @@ import little_stage
 import psutil
 import pytest
 from little_stage import NAMES, keep
+from little_storage import object_storage, objects, places
 from little_videos import face_video, files_of, original, project, run_script
 from test_workers import double, double_or_die, fail_on_three, wait_until
 
@@ -26,8 +27,14 @@ cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 
 @pytest.fixture(scope="module")
-def surroundings() -> Iterator[None]:
-    """For all processes of Ray: our code and the tests', and a turn beside whatever else runs."""
+def storage() -> Iterator[Any]:
+    with object_storage() as files:
+        yield files
+
+
+@pytest.fixture(scope="module")
+def surroundings(storage: Any) -> Iterator[None]:
+    """For all processes of Ray: our code and the tests', a bucket, and a turn beside whatever else runs."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PYTHONPATH", os.pathsep.join((str(CODE), str(CODE / "tests"), os.environ.get("PYTHONPATH", ""))))
         patched.setenv("RAY_worker_niceness", "0")
@@ -119,6 +126,19 @@ def test_the_detector_of_a_cluster_with_a_gpu_leaves_the_same_bytes(cluster: Any
         assert done.stderr.splitlines()[-1].startswith("preprocess: 2 of 2 videos")
     assert len(files_of(folder / "here")) > 6
     assert files_of(folder / "there") == files_of(folder / "here")
+
+
+def test_machines_read_from_a_bucket_and_write_to_it(cluster: Any, storage: Any, tmp_path: Path) -> None:
+    folder = project(tmp_path / "project")
+    for seed in range(2):
+        face_video(original(folder / "data/videos", f"{seed:03d}"), seed)
+    storage.put(str(folder / "data/videos"), "faces/videos", recursive=True)
+    assert run_script(folder, "index_videos", "--data_path", "s3://faces/videos").returncode == 0
+    here = "--boxes_path", "here/boxes", "--output_path", "here/crops"
+    for more in (here, (*places("there"), "--address", cluster.address)):
+        done = run_script(folder, "preprocess", "--frames", "3", "--workers", "1", *more)
+        assert done.returncode == 0, done.stderr
+    assert objects(storage, "there") == files_of(folder / "here")
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
