@@ -31,8 +31,15 @@ def place(text: str | Path) -> Path:
     return cast(Path, UPath(text))
 
 
+def on_disk(text: str) -> Path:
+    """The path that a user names, where nothing else will do."""
+    if text.startswith(S3):
+        raise UserError(f"{text} is in a bucket, and this must lie on a disk: fetch it, for example by `aws s3 sync`")
+    return Path(text)
+
+
 def reached(text: str) -> Path:
-    """The same, as a user names it; a bucket that cannot be spoken to is said at once."""
+    """The path or URL that a user names; a bucket that cannot be spoken to is said at once."""
     named = place(text)
     if is_in_bucket(named):
         bucket = text.removeprefix(S3).split("/")[0]
@@ -85,6 +92,12 @@ def remove_from_bucket(path: Path) -> None:
     with _told(path):
         if path.exists():
             _of(path).fs.rm(_of(path).path, recursive=True)
+
+
+def version_of(path: Path) -> str:
+    """Of an object in a bucket: another after each change; empty if it is not there."""
+    with _told(path):
+        return str(_of(path).fs.info(_of(path).path)["ETag"]) if path.exists() else ""
 
 
 def _of(path: Path) -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.buckets import is_in_bucket
+from pipeline.buckets import is_in_bucket, version_of
 from pipeline.errors import UserError
 from pipeline.outputs import aside, write_csv
 from pipeline.project import from_root
@@ -74,7 +74,7 @@ class Ledger:
 
     def __init__(self, path: Path, known: Mapping[str, Entry] = MappingProxyType({})) -> None:
         self.path, self.known = path, known
-        self.journal = from_root(JOURNALS) / f"{key_of(str(path))}.jsonl" if is_in_bucket(path) else path
+        self.journal = _journal_of(path) if is_in_bucket(path) else path
         self.entries = Entries(line for place in dict.fromkeys((path, self.journal)) for line in _read_lines(place))
 
     def entry(self, name: str) -> Entry:
@@ -113,6 +113,11 @@ class Ledger:
 
     def _lines(self) -> Iterator[str]:
         return (line + "\n" for line in self.entries.lines.values())
+
+
+def _journal_of(path: Path) -> Path:
+    """Of the ledger as it is now: what was noted before somebody else put another there says nothing of that."""
+    return from_root(JOURNALS) / f"{key_of(str(path), version_of(path))}.jsonl"
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from pipeline.buckets import reached
+from pipeline.buckets import on_disk, reached
 from pipeline.errors import UserError
 from pipeline.project import from_root
 
@@ -49,6 +49,12 @@ class PathFlag:
 
     default: str | None
     help: str
+    kind = staticmethod(on_disk)
+
+
+class PlaceFlag(PathFlag):
+    """One that may also be an URL, of something in a bucket."""
+
     kind = staticmethod(reached)
 
 

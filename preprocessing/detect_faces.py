@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import run
 from pipeline.index import Video
 from pipeline.ledger import key_of
-from pipeline.params import PathFlag, Section, read_command_line
+from pipeline.params import PlaceFlag, Section, read_command_line
 from pipeline.project import from_root
 from preprocessing.boxes import write_boxes
 from preprocessing.detection import Params, find_boxes
@@ -51,7 +51,7 @@ def main() -> None:
         Params,
         **FLAGS,
         **SCOPE_FLAGS,
-        output_path=PathFlag(None, where),
+        output_path=PlaceFlag(None, where),
         reading=Section("read_video", Reading),
     )
     below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")

@@ -18,7 +18,7 @@ from pipeline.buckets import within
 from pipeline.errors import UserError, run
 from pipeline.index import ORIGINAL, SPLITS, Video
 from pipeline.ledger import content_hash, key_of
-from pipeline.params import PathFlag, Section, read_command_line
+from pipeline.params import PlaceFlag, Section, read_command_line
 from pipeline.project import from_root, relative
 from preprocessing.boxes import BadBoxes, read_boxes
 from preprocessing.crop_stores import fill, in_store
@@ -129,8 +129,8 @@ def main() -> None:
         Params,
         **FLAGS,
         **SCOPE_FLAGS,
-        boxes_path=PathFlag(None, where),
-        output_path=PathFlag("data/crops", "where the crops go"),
+        boxes_path=PlaceFlag(None, where),
+        output_path=PlaceFlag("data/crops", "where the crops go"),
         reading=Section("read_video", Reading),
     )
     below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")

@@ -10,7 +10,7 @@ from functools import partial
 
 from pipeline.errors import run
 from pipeline.outputs import remove
-from pipeline.params import PathFlag, Section, load_params, read_command_line
+from pipeline.params import PlaceFlag, Section, load_params, read_command_line
 from pipeline.project import from_root
 from preprocessing import detect_faces, detection, extract_crops, extraction
 from preprocessing.distant_detector import detectors_of
@@ -54,8 +54,8 @@ def main() -> None:
         detection.Params,
         **FLAGS,
         **SCOPE_FLAGS,
-        boxes_path=PathFlag(None, "where the boxes go (default: data/boxes, or boxes below --data_path)"),
-        output_path=PathFlag("data/crops", "where the crops go"),
+        boxes_path=PlaceFlag(None, "where the boxes go (default: data/boxes, or boxes below --data_path)"),
+        output_path=PlaceFlag("data/crops", "where the crops go"),
         reading=Section("read_video", Reading),
     )
     cutting = load_params("extract_crops", extraction.Params)

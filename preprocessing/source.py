@@ -4,13 +4,13 @@ from argparse import Namespace
 from collections.abc import Iterable
 
 from pipeline.index import Index, Video
-from pipeline.params import PathFlag, TextFlag, load_params
+from pipeline.params import PathFlag, PlaceFlag, TextFlag, load_params
 from preprocessing.corpus import Source, read_corpus
 from preprocessing.layouts import NAMES
 
 FLAGS: dict[str, PathFlag | TextFlag] = {
     "index": PathFlag("data/index/videos.csv", "the index of videos"),
-    "data_path": PathFlag(None, "folder of videos to work on instead of those of the index"),
+    "data_path": PlaceFlag(None, "folder of videos to work on instead of those of the index"),
     "dataset": TextFlag(f"its layout: {', '.join(NAMES)} (default: told from the folder itself)"),
     "compression": TextFlag("which of FaceForensics++'s copies: raw, c23 or c40 (default: that of index_videos)"),
 }

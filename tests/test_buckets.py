@@ -132,6 +132,25 @@ def test_a_bucket_that_cannot_be_had_is_one_line(
     assert line.startswith(told)
 
 
+def test_what_must_lie_on_a_disk_says_so(folder: Path) -> None:
+    done = run_script(folder, "preprocess", "--index", "s3://faces/videos.csv")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: s3://faces/videos.csv is in a bucket, and this must lie on a disk: fetch it")
+
+
+def test_a_journal_says_nothing_of_a_ledger_that_somebody_else_put_there(
+    storage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledgers = []
+    for machine in ("one", "other"):
+        monkeypatch.chdir(project(tmp_path / machine))
+        ledgers.append(Ledger(place("s3://faces/shared/ledger.jsonl")))
+        ledgers[-1].record("video", f"as {machine} made it")
+    ledgers[1].settle(["video"])
+    monkeypatch.chdir(tmp_path / "one")
+    assert Ledger(place("s3://faces/shared/ledger.jsonl")).entry("video")["key"] == "as other made it"
+
+
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(
