@@ -1,4 +1,4 @@
-"""Buckets: what an URL such as s3://bucket/folder names is worked with as a path is, by universal_pathlib and s3fs.
+"""Buckets: what a URL such as s3://bucket/folder names is worked with as a path is, by universal_pathlib and s3fs.
 
 Two things differ from a disk. An object is put whole or not at all, so nothing needs to be renamed there; and nothing can be
 added to the end of one. Keys and addresses are those that every tool of S3's reads: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …
@@ -17,7 +17,7 @@ S3 = "s3://"
 
 
 def place(text: str | Path) -> Path:
-    """A path; or, of an URL, what can do all that a path can but be opened by a library that wants a file."""
+    """A path; or, of a URL, what can do all that a path can but be opened by a library that wants a file."""
     if not isinstance(text, str):
         return text
     if not text.startswith(S3):
@@ -101,7 +101,7 @@ def version_of(path: Path) -> str:
 
 
 def _of(path: Path) -> Any:
-    """With what only an URL's path has."""
+    """With what only a URL's path has."""
     return path
 
 

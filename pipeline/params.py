@@ -53,7 +53,7 @@ class PathFlag:
 
 
 class PlaceFlag(PathFlag):
-    """One that may also be an URL, of something in a bucket."""
+    """One that may also be a URL, of something in a bucket."""
 
     kind = staticmethod(reached)
 
@@ -207,7 +207,7 @@ def _converted(value: Any, kind: Any, name: str) -> Any:
         return build(kind, value, name)
     if kind is Path and isinstance(value, str):
         return from_root(reached(value))
-    if kind is Path and hasattr(value, "parents"):  # a path, or what an URL names
+    if kind is Path and hasattr(value, "parents"):  # a path, or what a URL names
         return from_root(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -17,7 +17,7 @@ def root() -> Path:
 
 
 def from_root(path: str | Path) -> Path:
-    """A path as `params.yaml` and `dvc.yaml` write it: relative to the project, or an URL."""
+    """A path as `params.yaml` and `dvc.yaml` write it: relative to the project, or a URL."""
     named = place(path)
     return named if is_in_bucket(named) else root() / named
 

@@ -25,8 +25,12 @@ def object_storage() -> Iterator[Any]:
     with patch.dict(os.environ, surroundings):
         files = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
         files.mkdir("faces")
-        yield files
-    server.stop()
+        try:
+            yield files
+        finally:
+            files.rm("faces", recursive=True)  # else the next server in this process has it too
+            s3fs.S3FileSystem.clear_instance_cache()  # which knows this one's address
+            server.stop()
 
 
 def objects(files: Any, prefix: str) -> dict[str, bytes]:
