@@ -81,9 +81,11 @@ def put_whole(path: Path) -> Iterator[Path]:
     with TemporaryDirectory() as scratch:
         made = Path(scratch) / path.name
         yield made
-        files = sorted(file for file in made.rglob("*") if file.is_file()) if made.is_dir() else [made]
-        names = [path / file.relative_to(made) if made.is_dir() else path for file in files]
-        remove_from_bucket(path)  # of a folder, what is in it no more
+        files, names = [made], [path]
+        if made.is_dir():
+            files = sorted(file for file in made.rglob("*") if file.is_file())
+            names = [path / file.relative_to(made) for file in files]
+            remove_from_bucket(path)  # what is in it no more; a file is replaced at once, and never away
         with _told(path):
             _of(path).fs.put([str(file) for file in files], [_of(name).path for name in names])
 

@@ -151,6 +151,27 @@ def test_a_journal_says_nothing_of_a_ledger_that_somebody_else_put_there(
     assert Ledger(place("s3://faces/shared/ledger.jsonl")).entry("video")["key"] == "as other made it"
 
 
+def test_a_ledger_that_cannot_be_replaced_stays_as_it_was(storage: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    where: Any = place("s3://faces/kept/ledger.jsonl")
+    ledger = Ledger(where)
+    ledger.record("video", "before")
+    ledger.settle(["video"])
+    ledger = Ledger(where)
+    ledger.record("video", "after")
+
+    def cut(*_: object) -> None:
+        raise OSError("the line is cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where.fs, "put", cut)
+        with pytest.raises(UserError, match="the line is cut"):
+            ledger.settle(["video"])
+    assert b'"before"' in storage.cat_file("faces/kept/ledger.jsonl")
+    assert Ledger(where).entry("video")["key"] == "after"  # its journal is still there
+    ledger.settle(["video"])
+
+
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(
