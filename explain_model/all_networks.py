@@ -33,6 +33,7 @@ from preprocessing.crops import read_crops
 
 FIGURES = ("auc", "auc_low", "auc_high", "accuracy", "peak_in_mask", "map")
 COLUMNS = ("network", "backbone", "detector", *COSTS, "videos", *FIGURES)
+LEADER = {"arrowstyle": "-", "color": "grey", "lw": 0.5, "shrinkB": 0}  # a line from a network's name
 Row = dict[str, Any]
 
 
@@ -115,7 +116,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
         low, high = row["auc_low"] or row["auc"], row["auc_high"] or row["auc"]
         axes.errorbar(row["pictures_a_second"], row["auc"], [[row["auc"] - low], [high - row["auc"]]], fmt="o", color="#0b7077")
         place, apart = (row["pictures_a_second"], row["auc"]), (-3, (-34, 30, -48, 44)[number % 4])  # in turn
-        axes.annotate(row["network"], place, apart, textcoords="offset points", fontsize=8, ha="center")
+        axes.annotate(row["network"], place, apart, textcoords="offset points", fontsize=8, ha="center", arrowprops=LEADER)
     axes.set(xscale="log", ylim=(0.3, 1.2), xlabel="pictures a second", ylabel="AUC by video (95 % interval)")
     axes.axhline(0.5, color="grey", lw=0.8, ls=":")
     save_figure(path, figure)
