@@ -46,7 +46,10 @@ class Watch:
             say(f"{self.name}: its time is over; it is submitted anew, and goes on from its last state")
             return subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False).returncode
         elif self.kind == GOES_ON:
-            self.tell(f"in all its time training saved no state, so that it would begin anew for ever; raise {self.kind}.hours")
+            self.tell(
+                "its time is over, and training saved no state, so that it would begin anew for ever; "
+                f"raise {self.kind}.hours. It ended so: {reason_of(words, status)}"
+            )
         return status or 1
 
     def end_in_time(self, _number: int, _frame: FrameType | None) -> None:

@@ -5,6 +5,7 @@ and after any interruption.
 """
 
 import copy
+import multiprocessing
 import os
 import signal
 import threading
@@ -28,6 +29,8 @@ from pipeline.index import FAKE, REAL, Video
 from preprocessing.crop_stores import read_crop, read_mask
 from preprocessing.crops import Crop
 from preprocessing.video import evenly_spaced
+
+CLUSTERS = hasattr(signal, "sigtimedwait")  # of the systems that have them
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +251,7 @@ def training_batches(
     """Batches of about `batch_size` pictures, or this member's share of them."""
     per_batch = max(1, batch_size // int(dataset.groups.sizes[0]))
     batches = EpochBatches(len(dataset), per_batch, seed, epoch, first, team)
-    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate, worker_init_fn=stay)
+    return Reading(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
 
 
 def pictures_in(batches: DataLoader) -> int:
@@ -259,19 +262,37 @@ def pictures_in(batches: DataLoader) -> int:
 
 def picture_batches(samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:
     """Batches of pictures, in the samples' order."""
-    return DataLoader(Pictures(samples, contract), batch_size, num_workers=workers, worker_init_fn=stay)
+    return Reading(Pictures(samples, contract), batch_size=batch_size, num_workers=workers)
 
 
-def stay(_worker: int) -> None:
+class Reading(DataLoader):
     """A cluster tells every process to end: who reads goes on until who learns, its parent, has finished the step."""
-    if hasattr(signal, "sigwaitinfo"):  # where there are clusters
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_obey_parent, daemon=True).start()
+
+    def __init__(self, dataset: Any, **settings: Any) -> None:
+        super().__init__(dataset, worker_init_fn=_obey_parent, **settings)
+
+    def __iter__(self) -> Any:
+        if not CLUSTERS:
+            return super().__iter__()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # whoever reads is born with it
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _obey_parent() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
+def _obey_parent(_worker: int) -> None:
+    parent = multiprocessing.parent_process()
+    if CLUSTERS and parent:
+        threading.Thread(target=_end_with, args=[parent.pid], daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """At its word, or because it is gone: torch does not notice that of a parent which was killed in these first moments."""
+    while os.getppid() == parent:
+        told = signal.sigtimedwait({signal.SIGTERM}, 1)
+        if told and told.si_pid == parent:
+            break
     os._exit(0)
 
 

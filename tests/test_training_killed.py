@@ -17,13 +17,27 @@ import psutil
 import pytest
 from little_crops import project_of_crops
 
-from model_test_train.crop_dataset import stay
+from model_test_train.crop_dataset import Reading
 from model_test_train.team import STOPPED
 from pipeline.project import CODE
 
 KILLS = int(os.environ.get("KILLS", 2))
 EPOCHS = KILLS + 2  # so that it does not end before the last of them
 TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
+
+KILLED_AS_IT_BEGINS_TO_READ = """
+import os, signal, time
+from model_test_train.crop_dataset import Reading
+
+def become_orphan():
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+
+parent = os.getpid()
+os.register_at_fork(after_in_child=become_orphan)
+iter(Reading(list(range(9)), num_workers=1))
+"""
 
 
 def project(folder: Path) -> Path:
@@ -78,17 +92,24 @@ def test_if_one_of_two_is_told_to_end_both_do_after_the_same_step(tmp_path: Path
 
 
 def test_a_process_that_reads_ends_when_its_parent_says_so_and_at_no_one_elses_word() -> None:
-    fork = multiprocessing.get_context("fork")
-    is_ready = fork.Event()
-    reader = fork.Process(target=lambda: (stay(0), is_ready.set(), time.sleep(60)))
-    reader.start()
-    is_ready.wait(30)
+    to_be_told = [True]
+    os.register_at_fork(after_in_child=lambda: to_be_told and os.kill(os.getpid(), signal.SIGTERM))  # in its first moment
+    items = iter(Reading(list(range(9)), batch_size=1, num_workers=1))
+    to_be_told.clear()
+    (reader,) = multiprocessing.active_children()
+    assert next(items) == 0
     subprocess.run(["kill", str(reader.pid)], check=True)
     reader.join(1)
     assert reader.is_alive()
     reader.terminate()
     reader.join(30)
     assert reader.exitcode == 0
+
+
+def test_a_process_that_reads_ends_with_a_parent_that_was_killed_as_it_began() -> None:
+    """It would hold the terminal, or the pipe, that it was given for ever."""
+    done = subprocess.run([sys.executable, "-c", KILLED_AS_IT_BEGINS_TO_READ], capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
 
 
 def begun(folder: Path, *flags: str) -> subprocess.Popen[str]:
