@@ -15,7 +15,7 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check
 .PHONY: repro test serve lint lock
 
 repro: $(READY)
-	@dvc repro
+	@python -m pipeline.mended_dvc repro
 
 test: $(READY) lint
 	@pytest

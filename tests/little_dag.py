@@ -11,7 +11,7 @@ from conftest import ONE, Project
 
 from pipeline.project import CODE
 
-DVC = (sys.executable, "-m", "dvc")
+DVC = (sys.executable, "-m", "pipeline.mended_dvc")  # as `make repro` does
 TINY = {
     "make_demo_videos": {"train_identities": 4, "val_identities": 2, "test_identities": 2, "frames": 6, "workers": 1},
     "detect_faces": {"frames": 2, "workers": 1},

@@ -1,0 +1,101 @@
+"""A killed DVC may leave its lock files half-written: `make repro` goes on all the same, and does nothing twice."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TWO_STAGES = """
+stages:
+  first:
+    cmd: cat said.txt > first.txt
+    deps: [said.txt]
+    outs: [first.txt]
+  second:
+    cmd: cat first.txt first.txt > second.txt
+    deps: [first.txt]
+    outs: [second.txt]
+"""
+COMMIT = ("-c", "user.name=me", "-c", "user.email=me@here", "commit", "--quiet", "--all", "--message", "a run")
+
+
+@pytest.fixture(scope="module")
+def after_two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Under git, with the results of the first committed."""
+    folder = tmp_path_factory.mktemp("after_two_runs")
+    (folder / "dvc.yaml").write_text(TWO_STAGES)
+    run(folder, "git", "init", "--quiet")
+    run(folder, sys.executable, "-m", "dvc", "init", "--quiet")
+    for said in ("one", "two"):
+        (folder / "said.txt").write_text(said)
+        run(folder, sys.executable, "-m", "dvc", "repro")
+        if said == "one":
+            run(folder, "git", "add", "dvc.lock")
+            run(folder, "git", *COMMIT)
+    return folder
+
+
+@pytest.fixture
+def project(after_two_runs: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(after_two_runs, tmp_path / "project")
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def repro(folder: Path) -> str:
+    return run(folder, sys.executable, "-m", "pipeline.mended_dvc", "repro")
+
+
+def test_claims_that_cannot_be_read_are_void(project: Path) -> None:
+    claims = project / ".dvc/tmp/rwlock"
+    claims.write_bytes(b"")
+    told = repro(project)
+    assert told.startswith("rwlock was left half-written by a run that was killed, and is removed\n")
+    assert "Running stage" not in told
+
+
+@pytest.mark.parametrize(
+    ("share", "is_committed", "expected"),
+    [
+        (0, True, "dvc.lock was left half-written by a run that was killed, and is put back as it was committed; what"),
+        (0.3, False, "dvc.lock was left half-written by a run that was killed, and is removed; what"),
+        (0.7, False, "Stage 'second' is cached"),  # that much can be read
+    ],
+)
+def test_results_that_were_half_written_come_back_and_no_stage_is_run_again(
+    project: Path, share: float, is_committed: bool, expected: str
+) -> None:
+    if not is_committed:
+        run(project, "git", "rm", "--quiet", "--cached", "dvc.lock")
+        run(project, "git", *COMMIT)
+    results = project / "dvc.lock"
+    whole = results.read_bytes()
+    results.write_bytes(whole[: int(share * len(whole))])
+    told = repro(project)
+    assert expected in told
+    assert "Running stage" not in told
+    assert results.read_bytes() == whole
+    assert (project / "second.txt").read_text() == "twotwo"
+
+
+def test_a_merge_that_is_not_done_is_left_to_who_merges(project: Path) -> None:
+    results = project / "dvc.lock"
+    merging = b"<<<<<<< ours\n" + results.read_bytes() + b"=======\n>>>>>>> theirs\n"
+    results.write_bytes(merging)
+    done = subprocess.run([sys.executable, "-m", "pipeline.mended_dvc", "repro"], cwd=project, capture_output=True, check=False)
+    assert done.returncode
+    assert results.read_bytes() == merging
+
+
+def test_outside_of_a_project_dvc_says_so(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.mended_dvc", "repro"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "you are not inside of a DVC repository" in done.stderr
+    assert "Traceback" not in done.stderr
