@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -37,6 +38,8 @@ class Watch:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
         words = passed_on(self.process)
         status = self.process.wait()
+        with suppress(ProcessLookupError):  # a scancel that it left behind would tell the job's next run to end as well
+            os.killpg(self.process.pid, signal.SIGKILL)
         if not status or self.was_told:  # by who requeues it, or cancelled it
             return status
         if not self.time_is_over:

@@ -9,9 +9,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from conftest import STAGES, Project
@@ -143,6 +145,14 @@ def test_without_the_gpus_that_it_asked_for_a_job_does_not_begin(tmp_path: Path)
     assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 2
     assert "it asked for 99 GPU(s), and torch finds" in (tmp_path / "failures.txt").read_text()
     assert not (tmp_path / "begun").exists()
+
+
+def test_nothing_that_a_job_left_behind_outlives_it(tmp_path: Path) -> None:
+    leaving = "import subprocess as s; print(s.Popen(['sleep', '60'], stdout=s.DEVNULL, stderr=s.DEVNULL).pid)"
+    command = [*IN_JOB, "--name", "train", "--kind", "train", "--", sys.executable, "-c", leaving]
+    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, check=True)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(done.stdout)).wait(20)
 
 
 # With SLURM
