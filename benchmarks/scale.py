@@ -38,8 +38,9 @@ from pipeline.ray_workers import map_unordered
 from preprocessing import detection, extraction, upkeep
 from preprocessing.crop_stores import fill
 from preprocessing.following import follow
+from preprocessing.sampling import evenly_spaced
 from preprocessing.upkeep import Due, Job, Outcome, Part, Scope, keep_up
-from preprocessing.video import Reading, evenly_spaced, open_video
+from preprocessing.video import Reading, open_video
 
 DFDC, DFDC_BYTES = 128_000, 500e9  # videos, and their size
 CORES, FRAMES = 16, 20  # of a machine; looked at in a video

@@ -24,11 +24,10 @@ from model_test_train.augmentations.augmentation import Augmentation
 from model_test_train.augmentations.mixes import Batch
 from model_test_train.inputs import InputContract, resized
 from model_test_train.team import ALONE, Team
-from pipeline.errors import UserError
-from pipeline.index import FAKE, REAL, Video
+from pipeline.index import FAKE, REAL, Video, original_of
 from preprocessing.crop_stores import read_crop, read_mask
 from preprocessing.crops import Crop
-from preprocessing.video import evenly_spaced
+from preprocessing.sampling import evenly_spaced
 
 CLUSTERS = hasattr(signal, "sigtimedwait")  # of the systems that have them
 
@@ -90,6 +89,11 @@ class Groups(Sequence[Group]):
         first = self.ends[place - 1] if place else 0
         return tuple(self.samples[number] for number in range(first, self.ends[place]))
 
+    def fakes(self) -> NDArray[np.int64]:
+        """How many samples of each group are fakes."""
+        labels = np.array([video.label for video, *_ in self.samples.sources], int)[self.samples.rows[:, 0]]
+        return np.add.reduceat(labels, self.ends - self.sizes)
+
 
 def samples_by_video(
     videos: Sequence[Video], crops: Sequence[Crop], frames_per_video: int, everybody: bool
@@ -111,20 +115,20 @@ def samples_by_video(
     return chosen
 
 
-def pairs(chosen: dict[str, list[Sample]]) -> list[Group]:
+def pairs(chosen: dict[str, list[Sample]], share_of_real: float = 1.0, share_of_fake: float = 1.0) -> list[Group]:
     """Each crop of a fake beside that of its original nearest in time, so that only the manipulation tells them apart.
 
-    Whoever else is in that frame of the original joins them: small or at the side is no sign of a fake.
+    Whoever else is in that frame of the original joins them: small or at the side is no sign of a fake. A fake whose
+    original is not among the videos, and a real video that none of the fakes was made of, come crop by crop, as `singles`.
     """
-    originals = {samples[0].video.identities[0]: samples for samples in chosen.values() if samples[0].video.label == REAL}
+    videos = {name: samples[0].video for name, samples in chosen.items()}
+    originals = {name: original.video for name, video in videos.items() if (original := original_of(video, videos))}
     groups: list[Group] = []
-    for samples in chosen.values():
-        original = originals.get(samples[0].video.identities[0])
-        if samples[0].video.label == FAKE and original:
-            groups += [(sample, *_beside(sample, original)) for sample in samples]
-    if not groups:
-        raise UserError("training.paired: no fake has its original among the training videos; say 'paired: false'")
-    return groups
+    for fake, its_original in originals.items():
+        groups += [(sample, *_beside(sample, chosen[its_original])) for sample in chosen[fake]]
+    in_pairs = {*originals, *originals.values()}
+    alone = {name: samples for name, samples in chosen.items() if name not in in_pairs}
+    return groups + singles(alone, share_of_real, share_of_fake)
 
 
 def _beside(fake: Sample, original: list[Sample]) -> list[Sample]:
@@ -142,6 +146,14 @@ def singles(chosen: dict[str, list[Sample]], share_of_real: float, share_of_fake
         share = share_of_fake if samples[0].video.label == FAKE else share_of_real
         groups += [(samples[place],) for place in evenly_spaced(len(samples), max(1, round(share * len(samples))))]
     return groups
+
+
+def counts_of(groups: Groups) -> str:
+    """How many groups of each kind there are, and how many pictures of each class, in a line."""
+    fakes, sizes = groups.fakes(), groups.sizes
+    beside, lone_fakes, lone_reals = (int(kind.sum()) for kind in ((fakes > 0) & (fakes < sizes), fakes == sizes, fakes == 0))
+    kinds = f"{beside} fakes beside their originals, {lone_fakes} fakes alone, {lone_reals} real ones alone"
+    return f"{len(groups)} training groups ({kinds}); {(sizes - fakes).sum()} real and {fakes.sum()} fake pictures"
 
 
 class EpochBatches(Sampler):
@@ -173,15 +185,14 @@ class Face:
 
 
 def forged(faces: list[Face], forge: Forge) -> list[Face]:
-    """A fake made of the group's real face takes the place of the fake in it, or of the real one where there is no other."""
+    """A fake made of the group's real face takes the place of the fake in it; where there is none, it joins the real one."""
     real = next((face for face in faces if face.label == REAL), None)
     if real is None:
         return faces
     picture, changed = forge(real.picture)
     fake = Face(picture, float(FAKE), changed.astype(np.float32))
-    fakes = [number for number, face in enumerate(faces) if face.label == FAKE]
-    place = fakes[0] if fakes else faces.index(real)
-    return [*faces[:place], fake, *faces[place + 1 :]]
+    place = next((number for number, face in enumerate(faces) if face.label == FAKE), None)
+    return [*faces, fake] if place is None else [*faces[:place], fake, *faces[place + 1 :]]
 
 
 class TrainingGroups(Dataset):
@@ -221,6 +232,10 @@ class TrainingGroups(Dataset):
         labels = torch.tensor([face.label for face in faces])
         return looks.permute(0, 2, 3, 1).contiguous(), labels, torch.from_numpy(masks)
 
+    def pictures_a_group(self) -> float:
+        """On average, with those that are forged of real faces without a fake."""
+        return float(self.groups.sizes.mean() + chance_of_forgery(self.augmentation) * (self.groups.fakes() == 0).mean())
+
     def _face(self, sample: Sample) -> Face:
         picture, crop = read_crop(sample.crop.path), sample.crop
         if sample.video.label == REAL or crop.mask is None:
@@ -245,19 +260,25 @@ class Pictures(Dataset):
         return torch.from_numpy(self.contract.fit(self.change(picture, place) if self.change else picture))
 
 
+def chance_of_forgery(augmentation: Augmentation) -> float:
+    """That a real face of a group is made a fake."""
+    return augmentation.self_blend.p if augmentation.self_blend else 0.0
+
+
 def training_batches(
     dataset: TrainingGroups, batch_size: int, workers: int, seed: int, epoch: int, first: int = 0, team: Team = ALONE
 ) -> DataLoader:
     """Batches of about `batch_size` pictures, or this member's share of them."""
-    per_batch = max(1, batch_size // int(dataset.groups.sizes[0]))
+    per_batch = max(1, round(batch_size / dataset.pictures_a_group()))
     batches = EpochBatches(len(dataset), per_batch, seed, epoch, first, team)
     return Reading(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
 
 
 def pictures_in(batches: DataLoader) -> int:
-    """How many pictures training batches hold together."""
-    groups, sampler = cast(TrainingGroups, batches.dataset).groups, cast(EpochBatches, batches.batch_sampler)
-    return sum(int(groups.sizes[places].sum()) for places in sampler.batches)
+    """About how many pictures training batches hold together; how many are forged beside lone real ones is left to chance."""
+    dataset, sampler = cast(TrainingGroups, batches.dataset), cast(EpochBatches, batches.batch_sampler)
+    sizes = dataset.groups.sizes + chance_of_forgery(dataset.augmentation) * (dataset.groups.fakes() == 0)
+    return round(sum(float(sizes[places].sum()) for places in sampler.batches))
 
 
 def picture_batches(samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:

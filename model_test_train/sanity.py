@@ -6,7 +6,6 @@ learn one batch by heart. A picture of that batch, as the network sees it, shows
 
 import copy
 import random
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,8 @@ import cv2
 import numpy as np
 
 from model_test_train.augmentations.mixes import Batch
-from model_test_train.crop_dataset import Groups, Sample, TrainingGroups, training_batches
+from model_test_train.crop_dataset import Groups, Sample, TrainingGroups, chance_of_forgery, training_batches
 from model_test_train.training import Recipe, Run, Trainer, begin_run
-from pipeline.index import FAKE
 from pipeline.outputs import write_bytes
 from preprocessing.crop_stores import UnreadableCrop, read_crop, read_mask
 
@@ -30,7 +28,7 @@ COLUMNS = 8
 def check(run: Run, dataset: TrainingGroups, recipe: Recipe, seed: int, picture: Path) -> Iterator[tuple[bool, str]]:
     """Whether each thing is as it should be, and what was found."""
     yield readable(dataset.groups, seed)
-    yield balanced(dataset.groups)
+    yield balanced(dataset)
     batch = next(iter(training_batches(dataset, recipe.batch_size, 0, seed, 0)))
     draw(batch, picture)
     yield True, f"a batch as the network sees it: {picture}"
@@ -56,10 +54,13 @@ def _unreadable(sample: Sample) -> str | None:
     return None
 
 
-def balanced(groups: Groups) -> tuple[bool, str]:
-    labels = Counter(sample.video.label for group in groups for sample in group)
-    share = labels[FAKE] / max(1, labels.total())
-    words = f"{labels[FAKE]} of {labels.total()} training pictures are fake ({share:.0%})"
+def balanced(dataset: TrainingGroups) -> tuple[bool, str]:
+    """Counting the fakes that augmentation will make of real faces without one."""
+    fakes_of, total = dataset.groups.fakes(), len(dataset.groups.samples)
+    forged = round(chance_of_forgery(dataset.augmentation) * int((fakes_of == 0).sum()))
+    fakes, total = int(fakes_of.sum()) + forged, total + forged
+    share = fakes / max(1, total)
+    words = f"{fakes} of {total} training pictures are fake ({share:.0%})"
     if LEAST_SHARE <= share <= 1 - LEAST_SHARE:
         return True, words
     return False, f"{words}; see training.paired, rebalancing_real, rebalancing_fake and class_weights"

@@ -17,7 +17,7 @@ from model_test_train.drawing import plt
 from model_test_train.training import Run
 from model_test_train.validation import Validation
 from preprocessing.crop_stores import read_crop
-from preprocessing.video import evenly_spaced
+from preprocessing.sampling import evenly_spaced
 
 FACES, COLUMNS = 16, 8  # validation faces that are shown with their verdicts
 MEGABYTE = 1 << 20

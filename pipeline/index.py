@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from pipeline.outputs import write_csv
 
 SPLITS = ("training_set", "validation_set", "test_set")
 REAL, FAKE = 0, 1
+DRAWN_BY_US = "demo_videos.jsonl"  # the ledger that make_demo_videos leaves beside its videos
 ORIGINAL = "Original"  # the method of real videos, as the published folders name it
 
 
@@ -27,6 +28,7 @@ class Video:
     mask: str  # video of the truth of the manipulated region, or empty
     content: str  # hash of the file's bytes
     dataset: str  # the corpus it is from; DEMO is drawn, and no network that saw only that has seen a face
+    made_from: tuple[str, ...] = ()  # of a fake: the videos it was made of, first the one whose frames it shows
 
     @property
     def stem(self) -> str:
@@ -34,11 +36,15 @@ class Video:
 
 
 COLUMNS = tuple(field.name for field in fields(Video))
+BETWEEN_NAMES = " // "  # names of videos may hold spaces, commas or bars; none has two slashes in a row
 
 
 def write_index(path: Path, videos: Iterable[Video]) -> None:
-    rows = ({**asdict(video), "identities": " ".join(video.identities)} for video in videos)
-    write_csv(path, COLUMNS, rows)
+    write_csv(path, COLUMNS, map(_row, videos))
+
+
+def _row(video: Video) -> dict[str, object]:
+    return {**asdict(video), "identities": " ".join(video.identities), "made_from": BETWEEN_NAMES.join(video.made_from)}
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,12 @@ class Index:
         if not self.path.is_file():
             raise UserError(f"{self.path} is not there; `dvc repro index_videos` or preprocessing/index_videos.py writes it")
         with self.path.open(newline="") as file:
-            if tuple(csv.DictReader(file).fieldnames or ()) != COLUMNS:
-                raise UserError(f"{self.path} is not an index of videos: its columns should be {','.join(COLUMNS)}")
+            columns = tuple(csv.DictReader(file).fieldnames or ())
+        if columns and columns == COLUMNS[: len(columns)] and columns != COLUMNS:  # later versions append columns
+            lacking = ", ".join(COLUMNS[len(columns) :])
+            raise UserError(f"{self.path} is of an older version and lacks {lacking}; run preprocessing/index_videos.py again")
+        if columns != COLUMNS:
+            raise UserError(f"{self.path} is not an index of videos: its columns should be {','.join(COLUMNS)}")
 
     def __iter__(self) -> Iterator[Video]:
         with self.path.open(newline="") as file:
@@ -64,9 +74,16 @@ def read_index(path: Path) -> list[Video]:
 
 
 def _video(row: dict[str, str]) -> Video:
-    typed = {"label": int(row["label"]), "identities": tuple(row["identities"].split())}
+    made_from = tuple(map(sys.intern, row["made_from"].split(BETWEEN_NAMES))) if row["made_from"] else ()
+    typed = {"label": int(row["label"]), "identities": tuple(row["identities"].split()), "made_from": made_from}
     shared = {name: sys.intern(row[name]) for name in ("method", "split", "mask", "dataset")}  # of a million rows, a few words
     return Video(**{**row, **typed, **shared})  # type: ignore[arg-type]
+
+
+def original_of(fake: Video, videos: Mapping[str, Video]) -> Video | None:
+    """The real video, among these by name, whose frames the fake shows; None where it is unknown or not among them."""
+    original = videos.get(fake.made_from[0]) if fake.label == FAKE and fake.made_from else None
+    return original if original and original.label == REAL else None
 
 
 def of_dataset(videos: Iterable[Video], dataset: str) -> list[Video]:

@@ -10,8 +10,9 @@ from preprocessing.boxes import Boxes
 from preprocessing.distant_detector import distant
 from preprocessing.face_detector import DETECTORS, DetectorSettings, Face, FaceDetector
 from preprocessing.following import FollowSettings, follow
+from preprocessing.sampling import evenly_spaced
 from preprocessing.tracks import TrackSettings, track_faces
-from preprocessing.video import FETCH_AGAIN, OpenVideo, UnreadableVideo, VideoFacts, evenly_spaced, shrunk_size
+from preprocessing.video import FETCH_AGAIN, OpenVideo, UnreadableVideo, VideoFacts, shrunk_size
 
 CODE_VERSION = 3  # raised with a change of this stage's code that changes its results: all boxes are then made anew
 

@@ -1,4 +1,4 @@
-"""What the doctor says of a corpus, as lines of text: a table of what is there, then what is wrong and how to mend it."""
+"""What there is to say of a corpus, as lines of text: a table of what is there, then what is wrong and how to mend it."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.index import FAKE, REAL, SPLITS, Video
-from preprocessing.corpus import Corpus
+from preprocessing.corpus import WAYS_PAST_LEAKS, Corpus
 
 HEADINGS = ("split", "videos", "hours", "missing", "broken", "duplicates", "without mask")
 SHOWN = 3  # examples of each kind of trouble, unless all are asked for
+READY = "ready"
 KINDS = {REAL: "real", FAKE: "fake"}
 
 
@@ -30,16 +31,36 @@ class Count:
         return self.videos, hours, self.missing, self.broken, self.duplicates, self.without_mask
 
 
+@dataclass(frozen=True)
+class Finding:
+    """Something to know of a corpus: a note, or so many problems of a kind."""
+
+    text: str
+    problems: int = 0
+    kind: str = ""  # of one of them
+
+
 def report_on(corpus: Corpus, in_full: bool = False) -> Iterator[str]:
-    """`in_full`: every file that something is wrong with, instead of some examples."""
-    most = None if in_full else SHOWN
+    """`in_full`: every file that something is wrong with, instead of some examples; and how many problems there are."""
     yield f"{corpus.tree.dataset} in {corpus.tree.root}"
     yield from table(corpus)
-    yield from (f"- {trouble}" for trouble in _troubles(corpus, most))
-    if in_full or corpus.source.allow_leaks:
-        yield from (f"- leak: {leak.text(most)}" for leak in corpus.leaks[:most])
-    if corpus.leaks and corpus.source.allow_leaks:
-        yield f"- allow_leaks lets {len(corpus.leaks)} leaks from split to split pass: figures over these splits flatter"
+    found = list(findings(corpus, in_full))
+    yield from (f"- {finding.text}" for finding in found)
+    if in_full:
+        yield summary(found)
+
+
+def summary(found: Sequence[Finding]) -> str:
+    """In a line; `ready` if there is no problem."""
+    kinds = Counter[str]()
+    for finding in found:
+        kinds[finding.kind] += finding.problems
+    listed = ", ".join(counted(number, kind) for kind, number in kinds.items() if number)
+    return f"{counted(kinds.total(), 'problem')}: {listed}" if listed else READY
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def table(corpus: Corpus) -> Iterator[str]:
@@ -80,31 +101,59 @@ def _same_files(corpus: Corpus) -> list[list[Video]]:
     return [videos for videos in same.values() if len(videos) > 1]
 
 
-def _troubles(corpus: Corpus, most: int | None) -> Iterator[str]:
-    yield from corpus.tree.notes
+def findings(corpus: Corpus, in_full: bool) -> Iterator[Finding]:
+    most = None if in_full else SHOWN
+    yield from map(Finding, corpus.tree.notes)
     yield from _empty_splits(corpus)
-    kinds: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    yield from _of_files(corpus, most)
+    for videos in _same_files(corpus)[:most]:
+        names = " = ".join(video.video for video in videos)
+        if len({video.label for video in videos}) > 1:
+            what = "the same file is called both real and fake, so one label is wrong; take out all but one"
+            yield Finding(f"{names}: {what}", 1, "file of two labels")
+        else:
+            yield Finding(f"{names}: the same file; take out all but one")
+    yield from _leaks(corpus, in_full)
+
+
+def _of_files(corpus: Corpus, most: int | None) -> Iterator[Finding]:
+    """What is wrong with single files, those of one reason together."""
+    kinds: dict[tuple[str, str, str], list[Path]] = defaultdict(list)
     for unfit in corpus.tree.unfit:
-        kinds[unfit.reason, unfit.remedy].append(unfit.path)
+        is_problem = not (unfit.note or unfit.skipped)  # to skip what is not known was asked for
+        kinds[unfit.reason, unfit.remedy, "unfit file" if is_problem else ""].append(unfit.path)
     for item in corpus.tree.items:
         if problem := corpus.facts[item.video].problem:
-            kinds[f"{problem}; detection will list it as failed", "fetch it again, or take it out"].append(item.path)
+            reason = f"{problem}; detection will list it as failed"
+            kinds[reason, "fetch it again, or take it out", "broken file"].append(item.path)
     for item, _ in corpus.missing:
-        kinds["it is missing, though the corpus's own lists name it", "fetch it"].append(item.path)
-    for (reason, remedy), paths in sorted(kinds.items()):
-        yield f"{_some([_name(path, corpus) for path in paths], most)}: {reason}; {remedy}"
-    for videos in _same_files(corpus)[:most]:
-        both = " is called both real and fake, so one label is wrong" if len({video.label for video in videos}) > 1 else ""
-        yield f"{' = '.join(video.video for video in videos)}: the same file{both}; take out all but one"
+        kinds["it is missing, though the corpus's own lists name it", "fetch it", "missing file"].append(item.path)
+    for (reason, remedy, kind), paths in sorted(kinds.items()):
+        text = f"{_some([_name(path, corpus) for path in paths], most)}: {reason}; {remedy}"
+        yield Finding(text, len(paths) if kind else 0, kind)
 
 
-def _empty_splits(corpus: Corpus) -> Iterator[str]:
+def _leaks(corpus: Corpus, in_full: bool) -> Iterator[Finding]:
+    """Where they stop the command, it names some itself, unless all are asked for."""
+    allowed = corpus.source.allow_leaks
+    if in_full or allowed:
+        for leak in corpus.leaks if in_full else corpus.leaks[:SHOWN]:
+            yield Finding(f"leak: {leak.text(None if in_full else SHOWN)}", 0 if allowed else 1, "leak")
+    if corpus.leaks and allowed:
+        passed = counted(len(corpus.leaks), "leak")
+        yield Finding(f"allow_leaks lets {passed} from split to split pass: figures over these splits flatter")
+    elif corpus.leaks and in_full:
+        yield Finding(f"the splits leak; {WAYS_PAST_LEAKS}")
+
+
+def _empty_splits(corpus: Corpus) -> Iterator[Finding]:
     kinds = Counter((video.split, video.label) for video in corpus.videos)
     for split in SPLITS:
         none = [name for label, name in KINDS.items() if not kinds[split, label]]
         if none:
             use = "nothing can be learned" if split == SPLITS[0] else "nothing can be measured"
-            yield f"the {split} holds no {' and no '.join(none)} videos, so {use} there; add videos of more people"
+            text = f"the {split} holds no {' and no '.join(none)} videos, so {use} there; add videos of more people"
+            yield Finding(text, 1, "incomplete split")
 
 
 def _some(names: Sequence[str], most: int | None) -> str:

@@ -13,8 +13,9 @@ from pipeline.params import setting
 from preprocessing.boxes import BadBoxes
 from preprocessing.crop_stores import LOSSLESS, STORES, SUFFIXES, WHITE, Put, encode_picture, mask_name
 from preprocessing.crops import Window, crop_image, is_within_reason, window_of
+from preprocessing.sampling import evenly_spaced
 from preprocessing.tracks import TrackedFace
-from preprocessing.video import OpenVideo, Picture, Reading, UnreadableVideo, evenly_spaced, read_frames
+from preprocessing.video import OpenVideo, Picture, Reading, UnreadableVideo, read_frames
 
 CODE_VERSION = 3  # raised with a change of this stage's code that changes its results: all crops are then made anew
 ENCODERS = 2  # crops that are encoded side by side

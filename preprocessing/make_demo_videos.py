@@ -25,6 +25,7 @@ import numpy as np
 
 from pipeline import errors
 from pipeline.errors import UserError
+from pipeline.index import DRAWN_BY_US as LEDGER
 from pipeline.ledger import Ledger, key_of
 from pipeline.outputs import aside, remove_empty_folders, sweep, write_json
 from pipeline.params import PathFlag, read_command_line, setting
@@ -34,7 +35,6 @@ from preprocessing.demo_corpus.manipulations import METHODS, Forgery, Shot, part
 from preprocessing.demo_corpus.people import Performance, Person, Pose, act, draw_person
 from preprocessing.demo_corpus.portraits import draw_backdrop, draw_take, place_figure
 from preprocessing.demo_corpus.scenery import Recorder, Scene, pick_scene, shake_path
-from preprocessing.layouts import DRAWN_BY_US as LEDGER
 
 CODE_VERSION = 1  # of everything that decides a pixel: a new number has the corpus drawn anew
 SPLITS = ("train", "val", "test")

@@ -109,22 +109,22 @@ def _some(names: Sequence[str], most: int | None) -> str:
     return ", ".join(names[:most]) + more
 
 
-def find_leaks(videos: Sequence[Video], contents: Mapping[str, str], made_from: Mapping[str, Iterable[str]]) -> list[Leak]:
+def find_leaks(videos: Sequence[Video], contents: Mapping[str, str]) -> list[Leak]:
     """Each person, each file and each fake's original that is in another split too.
 
-    By the names of videos, `contents` has the hashes of their bytes, and `made_from` the originals of fakes.
+    By the names of videos, `contents` has the hashes of their bytes.
     """
     people = ((f"identity '{identity}'", video) for video in videos for identity in video.identities)
     first: dict[str, str] = {}
     copies = ((contents[video.video], video) for video in videos if video.video in contents)
     files = ((f"the file {first.setdefault(content, video.video)}", video) for content, video in copies)
-    return [*_in_several_splits(people), *_in_several_splits(files), *_in_several_splits(_footage(videos, made_from))]
+    return [*_in_several_splits(people), *_in_several_splits(files), *_in_several_splits(_footage(videos))]
 
 
-def _footage(videos: Sequence[Video], made_from: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, Video]]:
+def _footage(videos: Sequence[Video]) -> Iterator[tuple[str, Video]]:
     by_name = {video.video: video for video in videos}
     for fake in videos:
-        for original in made_from.get(fake.video, ()):
+        for original in fake.made_from:
             if original in by_name:
                 yield f"the footage of {original}", by_name[original]
                 yield f"the footage of {original}", fake

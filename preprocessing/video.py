@@ -216,13 +216,6 @@ def shrunk_size(width: int, height: int, longest_side: int | None) -> tuple[int,
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """The middles of `wanted` equal parts of `count` frames; all of them if there are no more."""
-    if count <= wanted:
-        return list(range(count))
-    return [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
-
-
 def _share_memory(shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], int]:
     """Room for a few pictures, and the handle by which another process finds it."""
     size = math.prod(shape)

@@ -2,18 +2,20 @@
 
 import csv
 import json
+import shutil
 import signal
 import struct
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from little_videos import fake, numbered, original, write_video
+from little_videos import face_video, fake, numbered, original, write_video
 
 from preprocessing.file_facts import Facts, look_at
 
@@ -129,3 +131,111 @@ def folder(data: Path, real: str = "real", fakes: str = "fake", count: int = 3) 
         put_video(data / real / f"r{number}.mp4")
         put_video(data / fakes / f"f{number}.mp4")
     return data
+
+
+# Trees of videos with faces, small enough to go through every stage
+
+Pair = tuple[Path, Path]  # a video of a face, and a fake of it
+
+
+def face_pairs(folder: Path, count: int, frames: int = 6) -> list[Pair]:
+    """Videos of little drawn faces; not even a network could tell these fakes, but every stage runs on them."""
+    paths = ((folder / f"original_{number}.mp4", folder / f"fake_{number}.mp4") for number in range(count))
+    return [
+        (face_video(one, number, frames), face_video(other, 1000 + number, frames)) for number, (one, other) in enumerate(paths)
+    ]
+
+
+def demo_pairs(demo: Path, method: str = "FaceSwap") -> list[Pair]:
+    """Of a demo corpus that make_demo_videos drew."""
+    fakes = sorted((demo / "manipulated_sequences" / method / "c23/videos").glob("*.mp4"))
+    return [(original(demo, path.stem.split("_")[0]), path) for path in fakes]
+
+
+class Copies:
+    """Copies the videos, in turn, to the places of a corpus; no two copies have the same bytes."""
+
+    def __init__(self, root: Path, videos: Iterable[Pair]) -> None:
+        self.root, self.videos, self.used = root, cycle(videos), dict[str, Pair]()
+
+    def real(self, place: str) -> None:
+        self.used[Path(place).stem] = next(self.videos)
+        self._copy(self.used[Path(place).stem][0], place)
+
+    def fake(self, place: str, of: str) -> None:
+        """Of the real one that has this stem."""
+        self._copy(self.used[of][1], place)
+
+    def _copy(self, video: Path, place: str) -> None:
+        mark = place.encode()
+        path = self.root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(video.read_bytes() + struct.pack(">I4s", 8 + len(mark), b"free") + mark)
+
+
+TESTED = (20, 21, 22, 23)  # all of their videos are on the test list
+CELEBRITIES = (0, 1, 2, 3, 4, 5, 10, 11, 14, 15, *TESTED)  # two and two swap faces; 10 to 15 are drawn for validation
+
+
+def make_celebdf_tree(root: Path, videos: Iterable[Pair], methods: Iterable[str] = ("",)) -> Path:
+    """Celeb-DF v2: of each celebrity three real videos, of which two have fakes; and people of YouTube, who have none.
+
+    `methods`: folders of the fakes, for Celeb-DF++.
+    """
+    copies, lines = Copies(root, videos), []
+    for person in CELEBRITIES:
+        for number in range(3):
+            copies.real(f"Celeb-real/id{person}_{number:04}.mp4")
+            lines += [f"1 Celeb-real/id{person}_{number:04}.mp4"] if person in TESTED else []
+        for method in methods:
+            for number in range(2):
+                place = f"Celeb-synthesis/{method}/id{person}_id{person ^ 1}_{number:04}.mp4".replace("//", "/")
+                copies.fake(place, of=f"id{person}_{number:04}")
+                lines += [f"0 {place}"] if person in TESTED else []
+    for number in range(8):
+        copies.real(f"YouTube-real/{number:05}.mp4")
+    put_text(root / "List_of_testing_videos.txt", "\n".join([*lines, "1 YouTube-real/00007.mp4"]) + "\n")
+    return root
+
+
+def make_celebdfpp_tree(root: Path, videos: Iterable[Pair]) -> Path:
+    return make_celebdf_tree(root, videos, ("FaceSwap/Celeb-DF", "FaceReenact/DaGAN", "TalkingFace/SadTalker"))
+
+
+def make_deeperforensics_tree(root: Path, videos: Iterable[Pair], with_targets: bool = True) -> Path:
+    """An actor's face on each target, in two variants; the targets are FaceForensics++'s and may not be there."""
+    copies = Copies(root, videos)
+    splits = {"train": range(6), "val": range(6, 9), "test": range(9, 12)}
+    for split, numbers in splits.items():
+        put_text(root / f"lists/splits/{split}.txt", "".join(f"{number:03}_M{101 + number}.mp4\n" for number in numbers))
+        for number in numbers:
+            actor = f"M{101 + number}"
+            copies.real(f"original_sequences/youtube/c23/videos/{number:03}.mp4")
+            for variant in ("end_to_end", "end_to_end_level_1"):
+                copies.fake(f"manipulated_videos/{variant}/{number:03}_{actor}.mp4", of=f"{number:03}")
+            for mood in ("happy", "sad"):
+                name = f"{actor}_light_uniform_{mood}_camera_front"
+                copies.real(f"source_videos/{actor}/light_uniform/{mood}/camera_front/{name}.mp4")
+    if not with_targets:
+        shutil.rmtree(root / "original_sequences")
+    return root
+
+
+def make_faceforensics_with_actors_tree(root: Path, videos: Iterable[Pair]) -> Path:
+    """Two methods of the YouTube videos; and actors, of whose two scenes one has a fake."""
+    copies = Copies(root, videos)
+    splits = {"train": range(8), "val": range(8, 12), "test": range(12, 16)}
+    for split, numbers in splits.items():
+        put_json(root / f"splits/{split}.json", [[f"{number:03}", f"{number + 1:03}"] for number in numbers[::2]])
+        for number in numbers:
+            copies.real(f"original_sequences/youtube/c23/videos/{number:03}.mp4")
+            for method in FF_METHODS:
+                place = f"manipulated_sequences/{method}/c23/videos/{number:03}_{number ^ 1:03}.mp4"
+                copies.fake(place, of=f"{number:03}")
+    for actor in range(1, 13):
+        other = actor + 1 if actor % 2 else actor - 1
+        for scene in ("exit_phone_room", "kitchen_pan"):
+            copies.real(f"original_sequences/actors/c23/videos/{actor:02}__{scene}.mp4")
+        place = f"manipulated_sequences/DeepFakeDetection/c23/videos/{actor:02}_{other:02}__kitchen_pan__YVGY8LOK.mp4"
+        copies.fake(place, of=f"{actor:02}__kitchen_pan")
+    return root

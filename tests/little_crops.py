@@ -53,7 +53,8 @@ def project_of_crops(
 def _pair(split: str, number: int) -> tuple[Video, Video]:
     person = f"{split[0]}{number:05}"
     common = (split, (person,), "v.mp4", "", "hash", "DEMO")
-    return Video(f"Original/{person}", "Original", 0, *common), Video(f"FaceSwap/{person}", "FaceSwap", 1, *common)
+    original = Video(f"Original/{person}", "Original", 0, *common)
+    return original, Video(f"FaceSwap/{person}", "FaceSwap", 1, *common, made_from=(original.video,))
 
 
 def _draw(rng: np.random.Generator, place: Path, masks: Path | None, frames: int) -> None:

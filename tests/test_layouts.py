@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from layout_trees import (
+    FF_METHODS,
+    FF_PAIRS,
     celebdf,
     deepfakedetection,
     dfdc,
@@ -27,6 +29,7 @@ from pipeline.index import Video, read_index
 from preprocessing.corpus import CACHE, Corpus, Source, read_corpus
 from preprocessing.doctor import report_on
 from preprocessing.file_facts import facts_of
+from preprocessing.layouts.class_names import class_label
 from preprocessing.splits import Leak, find_leaks
 from preprocessing.upkeep import LEDGER
 
@@ -44,8 +47,8 @@ def data(tmp_path, monkeypatch):
     return place
 
 
-def corpus_of(data, dataset="AUTO", compression="c23", splits="official", allow_leaks=False) -> Corpus:
-    return read_corpus(Source(data, dataset, compression, splits, allow_leaks, workers=1))
+def corpus_of(data, dataset="AUTO", compression="c23", splits="official", allow_leaks=False, skip_unknown=False) -> Corpus:
+    return read_corpus(Source(data, dataset, compression, splits, allow_leaks, skip_unknown, workers=1))
 
 
 def indexed(data, *settings, **more) -> dict[str, Video]:
@@ -384,10 +387,73 @@ def test_a_folder_below_a_class_is_a_person(data):
     assert len(set(splits_of(videos).values())) > 1
 
 
-def test_a_class_that_may_be_either_is_asked_about(data):
-    folder(data, "real", "RealisticSwap")
-    with pytest.raises(UserError, match="RealisticSwap: is it real or fake"):
+@pytest.mark.parametrize("name", ["RealisticSwap", "source_videos", "not_real", "real-vs-fake", "method_C", "LIA"])
+def test_a_folder_whose_name_says_neither_real_nor_fake_is_never_guessed(data, name):
+    folder(data, "real", "fake")
+    put_video(data / name / "a.mp4")
+    message = refusal(data)
+    assert f"1 files would be left out of the index: {data / name} (1)" in message
+    assert "add --skip_unknown" in message
+    entry = f'{{"{name}": {{"label": "real"}}}}'
+    assert f'write {entry} into {data / "metadata.json"}, or "fake"' in message
+    kept = corpus_of(data, skip_unknown=True)
+    assert len(kept.videos) == 6
+    assert f"{name}: its name says neither real nor fake" in said_of(kept)
+    put_text(data / "metadata.json", entry)
+    stem = f"{name}_a"  # two folders are of real videos
+    assert (indexed(data)[f"Original/{stem}"].label, len(indexed(data))) == (0, 7)
+    put_text(data / "metadata.json", entry.replace('real"}', 'fake"}'))
+    assert indexed(data)[f"{name}/a"].label == 1
+
+
+def test_folders_that_only_metadata_labels_are_a_corpus(data):
+    put_video(data / "clips/anna/a.mp4")
+    put_video(data / "swaps/b.mp4")
+    assert 'write a metadata.json into it, such as {"clips": {"label": "real"}}' in refusal(data)
+    entries = {"clips": {"label": "REAL"}, "swaps": {"label": "FAKE", "identity": "bert"}}
+    put_json(data / "metadata.json", entries)
+    videos = indexed(data)
+    assert {name: (video.label, video.identities) for name, video in videos.items()} == {
+        "Original/a": (0, ("a",)),
+        "swaps/b": (1, ("bert",)),
+    }
+    put_json(data / "metadata.json", {**entries, "clips/anna": {"identity": "anna", "split": "test"}})
+    assert indexed(data)["Original/a"].split == TEST
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("YouTube-real", 0),
+        ("0_real", 0),
+        ("original_videos", 0),
+        ("RealVideo-FakeAudio", 0),
+        ("FakeVideo-RealAudio", 1),
+        ("synthesized_videos", 1),
+        ("Celeb-synthesis", 1),
+        ("FaceSwap_c23", 1),
+        ("Real3DPortrait", 1),
+        ("DeepFakeDetection", 1),
+        ("deepfake-detection-challenge", None),
+        ("target", None),
+    ],
+)
+def test_what_names_of_class_folders_say(name, label):
+    assert class_label(name) == label
+
+
+def test_a_corpus_whose_own_name_says_fake_is_no_folder_of_fakes(data):
+    for place in ("RealVideo-RealAudio/a", "FakeVideo-RealAudio/b"):
+        put_video(data / f"FakeAVCeleb/{place}.mp4")
+    assert {name: video.label for name, video in indexed(data).items()} == {"Original/a": 0, "FakeVideo-RealAudio/b": 1}
+
+
+def test_a_folder_of_fakes_among_real_videos_is_asked_about(data):
+    put_video(folder(data) / "real/studio/fakes/x.mp4")
+    with pytest.raises(UserError, match=r'real/studio/fakes lies in real/.*\{"real/studio/fakes": \{"label": "real"\}\}'):
         indexed(data)
+    put_json(data / "metadata.json", {"real/studio/fakes": {"label": "real"}})
+    assert indexed(data)["Original/studio_fakes_x"].label == 0
 
 
 # What every layout does
@@ -430,7 +496,9 @@ def test_what_does_not_fit_is_named_with_its_remedy(data):
     put_video(data / "manipulated_sequences/Deepfakes/000_003.mp4")
     put_video(fake(data, "Deepfakes", "somebody"))
     put_text(data / "stuff/readme.txt")
-    text = said_of(corpus_of(data))
+    with pytest.raises(UserError, match=r"videos/more \(1\): a folder among the videos.*--skip_unknown"):
+        corpus_of(data)
+    text = said_of(corpus_of(data, skip_unknown=True))
     for words in (
         "notes.txt: its suffix '.txt' is no video's; give it its right suffix",
         "050.mp4.part: a download that was not finished; fetch it again",
@@ -572,9 +640,9 @@ def test_a_leak_of_the_index_is_found_whatever_made_it():
     def video(name, split):
         return Video(f"Original/{name}", "Original", 0, split, ("anna",), f"{name}.mp4", "", name, "DEMO")
 
-    assert find_leaks([video("one", TEST), video("two", TEST)], {}, {}) == []
+    assert find_leaks([video("one", TEST), video("two", TEST)], {}) == []
     leak = Leak("identity 'anna'", ((TEST, ("Original/one",)), (TRAIN, ("Original/two",))))
-    assert find_leaks([video("one", TEST), video("two", TRAIN)], {}, {}) == [leak]
+    assert find_leaks([video("one", TEST), video("two", TRAIN)], {}) == [leak]
 
 
 # Wrong trees
@@ -588,7 +656,7 @@ def refusal(data, dataset="AUTO") -> str:
 
 
 def test_an_unknown_layout_is_named_with_the_known_ones(data):
-    assert "'FF' is not a layout that is known; there are: AUTO, DEMO, FACEFORENSICS, CELEBDF, DFDC, FOLDER" in refusal(
+    assert "'FF' is not a layout that is known; there are: AUTO, DEMO, DEEPERFORENSICS, FACEFORENSICS, CELEBDF," in refusal(
         data, "FF"
     )
 
@@ -631,13 +699,6 @@ def test_a_folder_inside_a_tree_is_sent_up(data, build, inside):
 @pytest.mark.parametrize("build", [faceforensics, celebdf])
 def test_class_folders_may_not_be_forced_on_a_corpus_whose_names_say_who_is_who(data, build):
     assert "it looks like" in refusal(build(data), "FOLDER")
-
-
-def test_a_folder_of_unknown_name_is_taken_for_fakes_and_said_to_be(data):
-    put_video(folder(data) / "backup/r0.mp4")
-    corpus = corpus_of(data)
-    assert {video.video: video.label for video in corpus.videos}["backup/r0"] == 1
-    assert "backup is a folder beside real ones, so its files are taken for fakes" in said_of(corpus)
 
 
 def test_crops_are_not_videos(data):
@@ -715,27 +776,61 @@ def test_the_command_writes_the_index_and_prints_the_table(data):
     faceforensics(data)
     done = run_script(Path.cwd(), "index_videos", "--data_path", str(data))
     assert done.returncode == 0, done.stderr
-    assert read_index(Path("data/index/videos.csv")) == list(indexed(data).values())
+    assert read_index(data / "index/videos.csv") == list(indexed(data).values())
     assert row_of(done.stdout, "all") == ["all", "12", "0.00", "6", "0", "0", "5"]
 
 
-def test_validation_writes_nothing_and_ends_in_the_verdict(data):
+def validated(data, *flags: str) -> tuple[int, list[str]]:
+    """The exit status of `--validate`, and the lines it printed."""
+    done = run_script(Path.cwd(), "index_videos", "--data_path", str(data), "--validate", *flags)
+    assert not (data / "index").exists()
+    return done.returncode, done.stdout.splitlines()
+
+
+def complete(data) -> Path:
+    """A tree of which nothing is missing."""
     faceforensics(data)
-    done = run_script(Path.cwd(), "index_videos", "--data_path", str(data), "--validate")
-    assert done.returncode == 0, done.stderr
-    for _ in range(2):
-        put_video(fake(data, "Deepfakes", "000_020"))
-    put_video(fake(data, "FaceSwap", "003_021"))
-    done = run_script(Path.cwd(), "index_videos", "--data_path", str(data), "--validate")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: the splits leak: ")
-    assert done.stdout.count("- leak: ") == 4
-    assert not Path("data/index").exists()
+    for pairs in FF_PAIRS.values():
+        for method in FF_METHODS:
+            put_video(fake(data, method, "_".join(reversed(pairs[0]))))
+    return data
+
+
+def test_validation_writes_nothing_and_ends_in_the_verdict(data):
+    status, lines = validated(complete(data))
+    assert (status, lines[-1]) == (0, "ready")
+    for name in ("000_020", "003_021"):
+        put_video(fake(data, "Deepfakes", name))
+    status, lines = validated(data)
+    assert (status, lines[-1]) == (2, "4 problems: 4 leaks")
+    assert sum(line.startswith("- leak: ") for line in lines) == 4
+    assert lines[-2].startswith("- the splits leak; take these videos out; or set index_videos.splits to groups")
+    assert validated(data, "--allow_leaks")[1][-1] == "ready"
+
+
+def test_validation_counts_each_kind_of_problem(data):
+    complete(data)
+    fake(data, "FaceSwap", "011_010").unlink()
+    put_text(fake(data, "Deepfakes", "000_003"), "no video")
+    shutil.copy(original(data, "020"), fake(data, "FaceSwap", "020_021"))
+    put_text(data / "manipulated_sequences/notes.zip")
+    status, lines = validated(data)
+    assert status == 2
+    assert set(lines[-1].removeprefix("4 problems: ").split(", ")) == {
+        "1 missing file",
+        "1 broken file",
+        "1 file of two labels",
+        "1 unfit file",
+    }
+    shutil.rmtree(data / "splits")
+    for number in ("010", "011", "020", "021"):
+        original(data, number).unlink()
+    assert "incomplete split" in validated(data)[1][-1]
 
 
 def test_a_layout_in_params_holds_for_the_folder_in_params_alone(data):
     celebdf(data)
-    assert run_script(Path.cwd(), "index_videos", "--data_path", str(data), "--validate").returncode == 0
+    assert run_script(Path.cwd(), "index_videos", "--data_path", str(data)).returncode == 0
     forced = run_script(Path.cwd(), "index_videos", "--data_path", str(data), "--dataset", "DEMO", "--validate")
     assert forced.returncode == 2
     assert "it looks like CELEBDF" in forced.stderr
@@ -745,7 +840,7 @@ def test_paths_of_the_index_are_relative_to_the_project(data):
     faceforensics(data).rename("mine")
     done = run_script(Path.cwd() / "mine", "index_videos", "--data_path", ".")
     assert done.returncode == 0, done.stderr
-    text = files_of(Path.cwd())["data/index/videos.csv"].decode()
+    text = files_of(Path.cwd())["mine/index/videos.csv"].decode()
     assert "mine/original_sequences/youtube/c23/videos/000.mp4" in text
     assert str(Path.cwd()) not in text
 

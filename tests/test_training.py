@@ -19,6 +19,7 @@ from model_test_train.crop_dataset import (
     Samples,
     TrainingGroups,
     pairs,
+    pictures_in,
     samples_by_video,
     singles,
     training_batches,
@@ -26,6 +27,7 @@ from model_test_train.crop_dataset import (
 from model_test_train.inputs import InputContract
 from model_test_train.lesson import Lesson, counted
 from model_test_train.networks.network import build_network
+from model_test_train.team import Team
 from model_test_train.training import Recipe, Run, Trainer, begin_run, is_stale, keep_if_best, learning_rate_factor
 from pipeline.errors import UserError
 from pipeline.index import Video
@@ -37,7 +39,8 @@ CONFIG = Path(__file__).parents[1] / "model_test_train/configs/places.yaml"
 
 
 def video(name: str, label: int, *identities: str) -> Video:
-    return Video(name, name.split("/")[0], label, "training_set", identities, "v.mp4", "", "hash", "DEMO")
+    made_from = tuple(f"Original/{one}" for one in identities) if label else ()
+    return Video(name, name.split("/")[0], label, "training_set", identities, "v.mp4", "", "hash", "DEMO", made_from)
 
 
 LEFT_HALF = np.repeat([[255] * 20 + [0] * 20], 40, 0).astype(np.uint8)
@@ -64,13 +67,36 @@ def test_a_fake_stands_beside_the_same_frame_of_its_own_original() -> None:
     other = video("Original/b", 0, "b")
     chosen = samples_by_video([REAL, FAKE, other], crops(REAL, 9) + crops(FAKE, 9) + crops(other, 9), 3, everybody=False)
     groups = pairs(chosen)
-    assert [(fake.video.video, real.video.video) for fake, real in groups] == [(FAKE.video, REAL.video)] * 3
-    assert all(fake.crop.frame == real.crop.frame for fake, real in groups)
+    assert [(fake.video.video, real.video.video) for fake, real in groups[:3]] == [(FAKE.video, REAL.video)] * 3
+    assert all(fake.crop.frame == real.crop.frame for fake, real in groups[:3])
+    assert [[sample.video for sample in group] for group in groups[3:]] == [[other]] * 3
 
 
-def test_pairs_without_an_original_are_refused_in_words() -> None:
-    with pytest.raises(UserError, match="paired: false"):
-        pairs(samples_by_video([FAKE], crops(FAKE, 9), 3, everybody=False))
+def test_two_real_videos_of_one_person_are_never_confused() -> None:
+    takes = [replace(REAL, video=f"Original/a{number}") for number in range(3)]
+    swapped = replace(FAKE, made_from=("Original/a1",))
+    found = [crop for one in (*takes, swapped) for crop in crops(one, 9)]
+    groups = pairs(samples_by_video([*takes, swapped], found, 3, everybody=False))
+    names = [[sample.video.video for sample in group] for group in groups]
+    assert names[:3] == [[FAKE.video, "Original/a1"]] * 3
+    assert sorted(names[3:]) == [["Original/a0"]] * 3 + [["Original/a2"]] * 3
+
+
+@pytest.mark.parametrize("made_from", [(), ("Original/gone", "Original/a"), ("FaceSwap/b",)])
+def test_a_fake_without_its_original_is_learnt_from_by_itself(made_from: tuple[str, ...]) -> None:
+    """Another video that it took a face from is not what it shows, nor is another fake."""
+    fakes = [replace(FAKE, made_from=made_from), video("FaceSwap/b", 1)]
+    found = [crop for one in (REAL, *fakes) for crop in crops(one, 9)]
+    groups = pairs(samples_by_video([REAL, *fakes], found, 3, everybody=False))
+    assert sorted(group[0].video.video for group in groups) == [FAKE.video] * 3 + ["FaceSwap/b"] * 3 + [REAL.video] * 3
+    assert {len(group) for group in groups} == {1}
+
+
+def test_shares_of_frames_hold_for_what_has_no_pair() -> None:
+    alone = video("Original/c", 0, "c")
+    found = crops(REAL, 8) + crops(FAKE, 8) + crops(alone, 8)
+    groups = pairs(samples_by_video([REAL, FAKE, alone], found, 8, everybody=False), share_of_real=0.25)
+    assert [len(group) for group in groups] == [2] * 8 + [1] * 2
 
 
 def test_packed_groups_are_the_same_groups() -> None:
@@ -103,6 +129,24 @@ def groups(tmp_path: Path) -> TrainingGroups:
     chosen = samples_by_video([REAL, FAKE], found, 12, everybody=False)
     contract = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
     return TrainingGroups(Groups(pairs(chosen)), contract, (2, 2), build_augmentation(AUGMENTED), seed=3)
+
+
+def with_lone_reals(groups: TrainingGroups, count: int) -> TrainingGroups:
+    """And so many groups of one real picture."""
+    lone = [(groups.groups[place % len(groups)][1],) for place in range(count)]
+    return TrainingGroups(Groups([*groups.groups, *lone]), groups.contract, (2, 2), groups.augmentation, seed=3)
+
+
+@pytest.mark.parametrize("lone", [0, 12, 60])
+def test_batches_are_of_about_the_size_asked_for_whatever_the_sizes_of_groups(groups: TrainingGroups, lone: int) -> None:
+    mixed = with_lone_reals(groups, lone)
+    sizes = [len(labels) for _, labels, _ in training_batches(mixed, 12, 0, 3, 0)]
+    assert sum(sizes) == 24 + lone
+    assert np.mean(sizes) == pytest.approx(12, rel=0.1)
+    assert max(sizes) <= 16
+    members = [Team(rank, 2) for rank in range(2)]
+    shares = [[len(labels) for _, labels, _ in training_batches(mixed, 12, 0, 3, 0, team=team)] for team in members]
+    assert [a + b for a, b in zip(*shares, strict=True)] == sizes
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -313,8 +357,16 @@ def test_a_self_blended_face_takes_the_place_of_the_fake_beside_its_real_one(gro
     assert 0 < (fake - real).abs().mean() < 20  # of two random pictures, some 80
     assert masks[0].any()
     assert not masks[1].any()
+
+
+def test_a_self_blended_face_joins_a_real_one_that_has_no_fake(groups: TrainingGroups) -> None:
+    """Else nobody would learn that it is real."""
+    groups.augmentation = build_augmentation({"self_blend": {"p": 1.0, "shift": 0.03, "colour": 0.2}})
     alone = TrainingGroups(Groups([group[1:] for group in groups.groups]), groups.contract, (2, 2), groups.augmentation, seed=3)
-    assert alone[0, 0][1].tolist() == [1]
+    assert alone[0, 0][1].tolist() == [0, 1]
+    batches = training_batches(alone, 8, 0, 3, 0)
+    assert [len(labels) for _, labels, _ in batches] == [8] * 3
+    assert pictures_in(batches) == 24
 
 
 def checkpoint_of(description: dict, trained_on: list[str]) -> Checkpoint:

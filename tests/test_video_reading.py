@@ -18,17 +18,8 @@ from strange_videos import encode, face
 
 from preprocessing import video
 from preprocessing.child import Child
-from preprocessing.video import (
-    READERS,
-    Account,
-    UnreadableVideo,
-    VideoFacts,
-    evenly_spaced,
-    open_video,
-    read_frames,
-    scan,
-    shrunk_size,
-)
+from preprocessing.sampling import evenly_spaced
+from preprocessing.video import READERS, Account, UnreadableVideo, VideoFacts, open_video, read_frames, scan, shrunk_size
 
 UPRIGHT = bytes.fromhex("00010000" + "00000000" * 3 + "00010000" + "00000000" * 3 + "40000000")
 MIRRORED = bytes.fromhex("ffff0000" + "00000000" * 3 + "00010000" + "00000000" * 3 + "40000000")

@@ -3,22 +3,23 @@
 Each layout is a module that tells its tree from others and reads it. docs/layouts.md has their rules in words.
 """
 
+import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
 from pipeline.errors import UserError
-from preprocessing.layouts import celebdf, dfdc, faceforensics, folder
-from preprocessing.layouts.faceforensics import DRAWN_BY_US
+from preprocessing.layouts import celebdf, deeperforensics, dfdc, faceforensics, folder
+from preprocessing.layouts.class_names import class_label
 from preprocessing.layouts.tree import (
     ARCHIVE_SUFFIXES,
     IMAGE_SUFFIXES,
     OURS,
     VIDEO_SUFFIXES,
     Tree,
-    class_label,
     entries_of,
+    files_below,
     is_media,
     listed,
     split_of_word,
@@ -27,6 +28,7 @@ from preprocessing.upkeep import LEDGER
 
 AUTO = "AUTO"
 LAYOUTS = {  # in the order in which a tree is asked whether it is one
+    "DEEPERFORENSICS": deeperforensics.LAYOUT,  # which may hold FaceForensics++'s originals too
     "FACEFORENSICS": faceforensics.LAYOUT,
     "CELEBDF": celebdf.LAYOUT,
     "DFDC": dfdc.LAYOUT,
@@ -47,7 +49,7 @@ def read_tree(data_path: Path, dataset: str, compression: str) -> Tree:
         raise UserError(f"data_path {data_path} is not a folder" + ("; unpack it" if data_path.is_file() else ""))
     names = list(LAYOUTS) if wanted == AUTO else [wanted]
     # Both look like class folders of somebody's own: crops of ours, and the folders inside a corpus.
-    if _is_our_work(data_path) or (wanted == AUTO and _tree_above(data_path, ["FACEFORENSICS", "CELEBDF"])):
+    if _is_our_work(data_path) or (wanted == AUTO and _tree_above(data_path, ["DEEPERFORENSICS", "FACEFORENSICS", "CELEBDF"])):
         _refuse(data_path, wanted)
     name, root = _recognise(data_path, names) or _refuse(data_path, wanted)
     if _layout_of(root, list(LAYOUTS)) != name:  # forced on a tree that is another's: nobody would know who is in it
@@ -107,6 +109,12 @@ def _guess(data_path: Path) -> str:
         return f"nothing says which of its {len(media)} files are real: move them into real/ and fake/, or add a metadata.json"
     if any(path.suffix.lower() in ARCHIVE_SUFFIXES for path in files):
         return "unpack the archives first"
+    unknown = (path for path in folders if any(is_media(file, VIDEO_SUFFIXES | IMAGE_SUFFIXES) for file in files_below(path)))
+    if first := next(unknown, None):
+        return (
+            f"nothing says which of its folders are real: name them so (real/, fake/), or write a {folder.METADATA} into it, "
+            f'such as {{{json.dumps(first.name, ensure_ascii=False)}: {{"label": "real"}}}}'
+        )
     return ""
 
 
@@ -127,11 +135,13 @@ def _tree_above(data_path: Path, names: list[str]) -> tuple[str, Path] | None:
 
 def _is_part_of(top: str, name: str) -> bool:
     """Whether a folder of that name belongs right below the root of such a tree."""
+    if name == "DEEPERFORENSICS":
+        return top in (deeperforensics.FAKES, deeperforensics.SOURCES, faceforensics.ORIGINALS)
     if name == "FACEFORENSICS":
         return top in (faceforensics.ORIGINALS, faceforensics.MANIPULATED, *faceforensics.OFFICIAL_METHODS)
     if name == "CELEBDF":
-        return top.lower() in celebdf.REAL_FOLDERS + celebdf.FAKE_FOLDERS
+        return top.lower() in celebdf.FOLDERS
     return name == "FOLDER" and (class_label(top) is not None or bool(split_of_word(top)))
 
 
-__all__ = ["AUTO", "DRAWN_BY_US", "LAYOUTS", "NAMES", "read_tree"]
+__all__ = ["AUTO", "LAYOUTS", "NAMES", "read_tree"]

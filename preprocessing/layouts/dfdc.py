@@ -16,23 +16,27 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.index import FAKE, ORIGINAL, REAL, SPLITS
+from preprocessing.layouts.class_names import label_of_folder
 from preprocessing.layouts.tree import (
     OURS,
+    VIDEO_SUFFIXES,
     Item,
     Layout,
     Tree,
     Unfit,
-    class_label,
     entries_of,
     identity_of,
     label_of_word,
     media_in,
     report_strays,
     split_of_word,
+    unknown_folder,
+    video_name,
 )
 
 METHOD = "DFDC"
 METADATA = "metadata.json"
+UNLABELLED = "test_videos"  # of Kaggle: its labels were never published
 PART = "dfdc_train_part_"
 
 
@@ -50,7 +54,7 @@ class VideoList:
 
 
 def is_root(folder: Path) -> bool:
-    if any(class_label(path.name) is not None for path in entries_of(folder)[0]):
+    if any(label_of_folder(path) is not None for path in entries_of(folder)[0]):
         return False
     return any(_is_list(path) for path in _possible_lists(folder))
 
@@ -81,8 +85,10 @@ def _is_csv_list(path: Path) -> bool:
 
 
 def _is_metadata(content: Any) -> bool:
-    first = next(iter(content.values()), None) if isinstance(content, dict) else None
-    return isinstance(first, dict) and (first.get("label") in ("REAL", "FAKE") or "is_fake" in first)
+    """Its entries are of videos; a FOLDER's may be of folders."""
+    name, first = next(iter(content.items()), ("", None)) if isinstance(content, dict) else ("", None)
+    is_of_video = Path(name).suffix.lower() in VIDEO_SUFFIXES
+    return is_of_video and isinstance(first, dict) and (first.get("label") in ("REAL", "FAKE") or "is_fake" in first)
 
 
 def _json_in(path: Path) -> Any:
@@ -160,7 +166,7 @@ def _item(path: Path, listed: Listed) -> Item:
     if listed.label == REAL:
         return Item(path, ORIGINAL, REAL, (identity_of(path.stem),), path.stem, split=listed.split)
     original = Path(listed.original).stem or path.stem
-    made_from = (f"{ORIGINAL}/{original}",) if listed.original else ()
+    made_from = (video_name(ORIGINAL, original),) if listed.original else ()
     return Item(path, METHOD, FAKE, (identity_of(original),), path.stem, made_from, listed.split)
 
 
@@ -171,7 +177,9 @@ def _report_strays(root: Path, homes: set[Path], tree: Tree) -> None:
         if folder.name in OURS or any(home == folder or home.parent == folder for home in homes):
             continue
         reason = "a folder without metadata.json or labels.csv, so nothing says which of its videos are real"
-        tree.unfit.append(Unfit(folder, reason, "put its list beside its videos, or take it out"))
+        remedy = "put its list beside its videos, or take it out"
+        is_meant = folder.name == UNLABELLED
+        tree.unfit.append(Unfit(folder, reason, remedy, note=True) if is_meant else unknown_folder(folder, reason, remedy))
     report_strays(root, {path.name for path in entries_of(root)[0]}, tree.unfit)
 
 

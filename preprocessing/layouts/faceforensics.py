@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.index import FAKE, ORIGINAL, REAL
+from pipeline.index import DRAWN_BY_US, FAKE, ORIGINAL, REAL
+from preprocessing.layouts.class_names import class_label
 from preprocessing.layouts.tree import (
     OURS,
     Item,
     Layout,
     Tree,
     Unfit,
-    class_label,
     entries_of,
     identity_of,
     is_media,
@@ -32,10 +32,10 @@ from preprocessing.layouts.tree import (
     media_in,
     own_person,
     report_strays,
+    video_name,
 )
 
 ORIGINALS, MANIPULATED = "original_sequences", "manipulated_sequences"
-DRAWN_BY_US = "demo_videos.jsonl"  # the ledger that make_demo_videos leaves beside its videos
 OFFICIAL_METHODS = ("Deepfakes", "Face2Face", "FaceShifter", "FaceSwap", "NeuralTextures")  # each of every pair
 OTHER_METHODS = ("DeepFakeDetection",)
 COMPRESSIONS = ("raw", "c0", "c23", "c40")
@@ -93,7 +93,7 @@ def read(root: Path, data_path: Path, compression: str) -> Tree:
 def _places(root: Path, compression: str, tree: Tree) -> Iterator[Place]:
     report_strays(root, {ORIGINALS, MANIPULATED, "splits", "dataset", *OURS}, tree.unfit)
     for kind in ("youtube", "actors"):
-        if videos := _videos_of(root / ORIGINALS / kind, compression, tree):
+        if videos := videos_of(root / ORIGINALS / kind, compression, tree):
             yield Place(videos, root / ORIGINALS / kind / "masks/videos", ORIGINAL, REAL, kind == "actors")
     if (root / ORIGINALS).is_dir():
         report_strays(root / ORIGINALS, {"youtube", "actors"}, tree.unfit)
@@ -101,11 +101,11 @@ def _places(root: Path, compression: str, tree: Tree) -> Iterator[Place]:
         methods = entries_of(root / MANIPULATED)[0]
         report_strays(root / MANIPULATED, {method.name for method in methods}, tree.unfit)
         for method in methods:
-            if videos := _videos_of(method, compression, tree):
+            if videos := videos_of(method, compression, tree):
                 yield Place(videos, method / "masks/videos", method.name, FAKE)
 
 
-def _videos_of(folder: Path, compression: str, tree: Tree) -> Path | None:
+def videos_of(folder: Path, compression: str, tree: Tree) -> Path | None:
     """The folder of the videos of that compression, with or without a folder `videos` in it."""
     if not folder.is_dir():
         return None
@@ -152,9 +152,9 @@ def _people_of_fake(stem: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None
     """Who is in it, and which originals it was made of."""
     if actors := OF_TWO_ACTORS.fullmatch(stem):
         target, source, scene = actors.groups()
-        return (f"actor-{target}", f"actor-{source}"), (f"{ORIGINAL}/{target}__{scene}",)
+        return (f"actor-{target}", f"actor-{source}"), (video_name(ORIGINAL, f"{target}__{scene}"),)
     if both := TARGET_AND_SOURCE.fullmatch(stem):
-        return tuple(map(identity_of, both.groups())), tuple(f"{ORIGINAL}/{one}" for one in both.groups())
+        return tuple(map(identity_of, both.groups())), tuple(video_name(ORIGINAL, one) for one in both.groups())
     return None
 
 

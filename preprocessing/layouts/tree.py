@@ -1,7 +1,6 @@
 """What a layout finds in a folder: the videos as their places describe them, what is missing, and what does not fit."""
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from pipeline.buckets import is_in_bucket
 from pipeline.errors import UserError
 from pipeline.index import FAKE, REAL, SPLITS
+from pipeline.outputs import shortened
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".gif"))
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))
@@ -16,7 +16,7 @@ ARCHIVE_SUFFIXES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z
 UNFINISHED_SUFFIXES = frozenset((".part", ".partial", ".crdownload", ".download", ".tmp", ".aria2", ".filepart"))
 NO_PAPER = VIDEO_SUFFIXES | ARCHIVE_SUFFIXES | UNFINISHED_SUFFIXES
 NOT_OF_THE_CORPUS = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))  # what systems leave behind
-OURS = frozenset(("boxes", "crops", "masks", *SPLITS))  # what the commands write below a --data_path
+OURS = frozenset(("boxes", "crops", "index", "masks", *SPLITS))  # what the commands write below a --data_path
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", SPLITS[0]), SPLITS[0]),
     **dict.fromkeys(("val", "valid", "validation", "dev", SPLITS[1]), SPLITS[1]),
@@ -24,6 +24,12 @@ SPLIT_WORDS = {
 }
 LABEL_WORDS = {"0": REAL, "0.0": REAL, "real": REAL, "false": REAL, "1": FAKE, "1.0": FAKE, "fake": FAKE, "true": FAKE}
 SHOWN = 8  # of a list in one line of text
+LONGEST_STEM = 200  # bytes; a file's name has 255 at most
+
+
+def video_name(method: str, stem: str) -> str:
+    """Its name in the index. Files are named after it, so there must be room for what is added to it."""
+    return f"{method}/{shortened(stem, LONGEST_STEM)}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Item:
 
     @property
     def video(self) -> str:
-        return f"{self.method}/{self.stem}"
+        return video_name(self.method, self.stem)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Unfit:
     path: Path
     reason: str
     remedy: str
+    skipped: int = 0  # videos in it, where it is a folder that is left out because nothing says what it holds
+    note: bool = False  # nothing that has to be mended
 
 
 @dataclass
@@ -104,7 +112,9 @@ def media_in(folder: Path, unfit: list[Unfit], known: Collection[str] = ()) -> l
     folders, files = entries_of(folder)
     for path in folders:
         if path.name not in known:
-            unfit.append(Unfit(path, "a folder among the videos, not looked into", "move its videos up, or take it out"))
+            unfit.append(
+                unknown_folder(path, "a folder among the videos, not looked into", "move its videos up, or take it out")
+            )
     for path in files:
         if is_media(path):
             media.append(path)
@@ -119,7 +129,7 @@ def report_strays(folder: Path, known: Collection[str], unfit: list[Unfit]) -> N
     for path in folders:
         if path.name not in known:
             reason = "a folder that the layout does not know, not looked into"
-            unfit.append(Unfit(path, reason, "take it out, or name it as in docs/layouts.md"))
+            unfit.append(unknown_folder(path, reason, "take it out, or name it as in docs/layouts.md"))
     for path in files:
         if path.name in known or path.suffix.lower() not in NO_PAPER:
             continue
@@ -127,6 +137,10 @@ def report_strays(folder: Path, known: Collection[str], unfit: list[Unfit]) -> N
             unfit.append(Unfit(path, "a video in no known place", "move it to where docs/layouts.md has its like"))
         else:
             unfit.append(not_a_video(path))
+
+
+def unknown_folder(path: Path, reason: str, remedy: str) -> Unfit:
+    return Unfit(path, reason, remedy, skipped=sum(map(is_media, files_below(path))))
 
 
 def not_a_video(path: Path) -> Unfit:
@@ -152,7 +166,7 @@ def identity_of(name: str) -> str:
 
 def own_person(path: Path, rule: str) -> Unfit:
     reason = f"the name does not say who is in it, as {rule} does; it counts as a person of its own"
-    return Unfit(path, reason, "rename it if somebody of other videos is in it")
+    return Unfit(path, reason, "rename it if somebody of other videos is in it", note=True)
 
 
 def split_of_word(word: str) -> str:
@@ -163,14 +177,6 @@ def split_of_word(word: str) -> str:
 def label_of_word(word: object) -> int | None:
     """0 for what says real, 1 for what says fake, else None."""
     return LABEL_WORDS.get(str(word).strip().lower())
-
-
-def class_label(folder_name: str) -> int | None:
-    """What a class folder's name says: 0 real, 1 fake, None neither."""
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder_name).lower())
-    if words and words[0] in ("real", "reals", "original", "originals", "genuine", "authentic", "pristine", "bonafide"):
-        return REAL
-    return FAKE if words and words[0] in ("fake", "fakes", "deepfake", "deepfakes", "manipulated", "synthetic") else None
 
 
 def listed(names: Collection[str]) -> str:

@@ -1,0 +1,198 @@
+"""Corpora laid out as their authors publish them: labels, splits, and which real video each fake is compared with."""
+
+from pathlib import Path
+
+import pytest
+from layout_trees import (
+    CELEBRITIES,
+    TESTED,
+    Copies,
+    Pair,
+    make_celebdf_tree,
+    make_celebdfpp_tree,
+    make_deeperforensics_tree,
+    make_faceforensics_with_actors_tree,
+    put_json,
+    put_text,
+    put_video,
+)
+from little_videos import project
+
+from explain_model.samples import ExplainedSample, originals_beside
+from model_test_train.crop_dataset import Groups, counts_of, pairs, samples_by_video
+from pipeline.errors import UserError
+from pipeline.index import DRAWN_BY_US, Index, Video, read_index, write_index
+from preprocessing.corpus import Source, read_corpus
+from preprocessing.crops import Crop
+from preprocessing.demo_corpus.manipulations import METHODS
+from preprocessing.make_demo_videos import Params, plan
+
+TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(project(tmp_path / "project"))
+    monkeypatch.setattr("preprocessing.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> list[Pair]:
+    """Without faces; what a corpus is read as depends on names alone."""
+    return [(put_video(tmp_path / "videos/real.mp4"), put_video(tmp_path / "videos/fake.mp4"))]
+
+
+def indexed(root: Path, dataset: str) -> dict[str, Video]:
+    """As it comes back from the file."""
+    corpus = read_corpus(Source(root, "AUTO", "c23", "official", allow_leaks=False, skip_unknown=False, workers=1))
+    corpus.check_leaks()
+    assert corpus.tree.dataset == dataset
+    assert not corpus.missing
+    write_index(Path("index.csv"), corpus.videos)
+    assert read_index(Path("index.csv")) == corpus.videos
+    for split in (TRAIN, VAL, TEST):
+        assert {video.label for video in corpus.videos if video.split == split} == {0, 1}
+    return {video.video: video for video in corpus.videos}
+
+
+def made_from(videos: dict[str, Video]) -> dict[str, tuple[str, ...]]:
+    assert not any(video.made_from for video in videos.values() if video.label == 0)
+    return {name: video.made_from for name, video in videos.items() if video.label == 1}
+
+
+def crops_of(videos: dict[str, Video], frames: int) -> list[Crop]:
+    return [Crop(name, frame, 0, f"{frame}_0.png", (0, 0, 8, 8), Path("crops")) for name in videos for frame in range(frames)]
+
+
+def paired(videos: dict[str, Video]) -> tuple[set[tuple[str, str]], set[str]]:
+    """Which videos stand beside which in training, and which stand alone."""
+    training = [video for video in videos.values() if video.split == TRAIN]
+    groups = pairs(samples_by_video(training, crops_of(videos, 4), 2, everybody=False))
+    assert {sample.video.video for group in groups for sample in group} == {video.video for video in training}
+    names = [tuple(sample.video.video for sample in group) for group in groups]
+    return {(one, other) for one, other in (group for group in names if len(group) == 2)}, {n[0] for n in names if len(n) == 1}
+
+
+def beside(videos: dict[str, Video]) -> dict[str, str]:
+    """The original that a fake is shown beside, of each."""
+    samples = [
+        ExplainedSample(video, Crop(video.video, 0, 0, "0_0.png", (0, 0, 8, 8), Path("crops")), 0.5, 0.5, "fake", "TP")
+        for video in videos.values()
+    ]
+    found = originals_beside(samples, [*videos.values()], crops_of(videos, 1))
+    return {sample.video.video: found[sample.name].video for sample in samples if sample.name in found}
+
+
+CELEBDF = {
+    f"id{person}_id{person ^ 1}_{number:04}": f"Original/id{person}_{number:04}"
+    for person in CELEBRITIES
+    for number in range(2)
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "methods"),
+    [(make_celebdf_tree, ["Celeb-synthesis"]), (make_celebdfpp_tree, ["Celeb-DF", "DaGAN", "SadTalker"])],
+)
+def test_each_fake_of_celebdf_belongs_to_the_very_video_it_was_made_of(data, videos, make, methods) -> None:
+    index = indexed(make(data, videos), "CELEBDF")
+    expected = {f"{method}/{fake}": original for method in methods for fake, original in CELEBDF.items()}
+    assert made_from(index) == {fake: (original,) for fake, original in expected.items()}
+    assert beside(index) == expected
+    tested = {name for name, video in index.items() if video.split == TEST and "id" in name}
+    assert {int(name.split("/id")[1].split("_")[0]) for name in tested} == set(TESTED)
+    together, alone = paired(index)
+    assert together == {(fake, original) for fake, original in expected.items() if index[fake].split == TRAIN}
+    assert alone == {name for name, video in index.items() if video.split == TRAIN} - {n for both in together for n in both}
+    assert any(name.startswith("Original/0000") for name in alone)  # people of YouTube, whom nobody made a fake of
+
+
+def test_the_actors_of_deeperforensics_are_real_and_its_fakes_belong_to_their_targets(data, videos) -> None:
+    index = indexed(make_deeperforensics_tree(data, videos), "DEEPERFORENSICS")
+    actor = index["Original/M101_light_uniform_happy_camera_front"]
+    assert (actor.label, actor.identities, actor.split) == (0, ("M101",), TRAIN)
+    expected = {
+        f"{variant}/{number:03}_M{101 + number}": f"Original/{number:03}"
+        for variant in ("end_to_end", "end_to_end_level_1")
+        for number in range(12)
+    }
+    assert made_from(index) == {fake: (original,) for fake, original in expected.items()}
+    assert beside(index) == expected
+    assert [index[f"end_to_end/{n:03}_M{101 + n}"].split for n in range(12)] == [TRAIN] * 6 + [VAL] * 3 + [TEST] * 3
+    together, alone = paired(index)
+    assert together == {(fake, original) for fake, original in expected.items() if index[fake].split == TRAIN}
+    assert len(alone) == 2 * 6  # the actors
+
+
+def test_without_their_targets_fakes_are_trained_on_beside_the_actors(data, videos) -> None:
+    index = indexed(make_deeperforensics_tree(data, videos, with_targets=False), "DEEPERFORENSICS")
+    assert beside(index) == {}
+    together, alone = paired(index)
+    assert not together
+    assert alone == {name for name, video in index.items() if video.split == TRAIN}
+
+
+def test_actors_of_faceforensics_are_paired_scene_by_scene(data, videos) -> None:
+    index = indexed(make_faceforensics_with_actors_tree(data, videos), "FACEFORENSICS")
+    assert index["FaceSwap/003_002"].made_from == ("Original/003", "Original/002")
+    expected = {name: video.made_from[0] for name, video in index.items() if video.label}
+    assert expected["DeepFakeDetection/03_04__kitchen_pan__YVGY8LOK"] == "Original/03__kitchen_pan"
+    assert expected["FaceSwap/003_002"] == "Original/003"
+    assert beside(index) == expected
+    together, alone = paired(index)
+    assert together == {(fake, original) for fake, original in expected.items() if index[fake].split == TRAIN}
+    assert alone
+    assert all(name.endswith("__exit_phone_room") for name in alone)  # scenes that nobody made a fake of
+
+
+def test_fakes_of_the_demo_belong_to_the_person_they_show(data, videos) -> None:
+    people = Params(0, 4, 2, 2, frames=1, fps=12, height=96, width=96, crf=19, strength=1.0, workers=1)
+    sequences, splits = plan(people)
+    copies = Copies(data, videos)
+    for sequence in sequences:
+        copies.real(sequence.original)
+        for method in METHODS if sequence.source is not None else ():
+            copies.fake(sequence.fake(method), of=sequence.name)
+    for split, names in splits.items():
+        put_json(data / f"splits/{split}.json", names)
+    put_text(data / DRAWN_BY_US)
+    index = indexed(data, "DEMO")
+    assert index["FaceSwap/003_002"].made_from == ("Original/003", "Original/002")
+    together, alone = paired(index)
+    assert not alone
+    assert together == {(f"{method}/{n:03}_{n ^ 1:03}", f"Original/{n:03}") for method in METHODS for n in range(4)}
+
+
+def test_what_training_learns_from_is_counted(data, videos) -> None:
+    index = indexed(make_celebdf_tree(data, videos), "CELEBDF")
+    training = [video for video in index.values() if video.split == TRAIN]
+    together, alone = paired(index)
+    groups = Groups(pairs(samples_by_video(training, crops_of(index, 4), 2, everybody=False)))
+    said = f"{2 * len(together)} fakes beside their originals, 0 fakes alone, {2 * len(alone)} real ones alone"
+    pictures = f"{2 * len(together) + 2 * len(alone)} real and {2 * len(together)} fake pictures"
+    assert counts_of(groups) == f"{len(groups)} training groups ({said}); {pictures}"
+
+
+def test_celebdf_with_a_folder_of_videos_in_each_folder_is_the_same(data, videos) -> None:
+    flat = indexed(make_celebdf_tree(data, videos), "CELEBDF")
+    for folder in [path for path in data.iterdir() if path.is_dir()]:
+        (folder / "videos").mkdir()
+        for path in folder.glob("*.mp4"):
+            path.rename(folder / "videos" / path.name)
+        put_text(folder / "frames/id0_0000/000.png")
+    moved = indexed(data, "CELEBDF")
+    assert [(v.video, v.split, v.made_from) for v in moved.values()] == [(v.video, v.split, v.made_from) for v in flat.values()]
+
+
+def test_names_with_spaces_and_bars_come_back_from_the_index(tmp_path: Path) -> None:
+    names = ("Original/our holiday, part 2", "Original/a | b", "Original/ c /".rstrip("/"))
+    fake = Video("Swap/x y", "Swap", 1, TRAIN, ("a", "b"), "x.mp4", "", "hash", "FOLDER", names)
+    write_index(tmp_path / "index.csv", [fake])
+    assert read_index(tmp_path / "index.csv") == [fake]
+
+
+def test_an_index_of_an_older_version_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = put_text(tmp_path / "videos.csv", "video,method,label,split,identities,path,mask,content,dataset\n")
+    with pytest.raises(UserError, match=r"older version and lacks made_from; run preprocessing/index_videos\.py again"):
+        Index(path)
