@@ -36,7 +36,7 @@ def whole_dag(shards: int) -> list[Job]:
     """One after the other, for DVC works on one stage at a time; only the shards, which it doesn't see, are side by side."""
     return [
         Job("index", "index", dvc("index_videos")),
-        shard(shards, python(COMMANDS["preprocess"]), None, after="index"),
+        shard(shards, python(COMMANDS["preprocess"], "--replace"), None, after="index"),
         Job("merge", "merge", dvc("extract_crops"), after="shard"),
         Job("train", "train", dvc("train"), after="merge"),
         Job("test", "test", dvc("test"), after="train"),

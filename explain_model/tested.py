@@ -4,20 +4,23 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-from explain_model.samples import ExplainedSample, read_samples
+from explain_model.samples import ExplainedSample, read_json, read_samples
+from model_test_train import testing
 from model_test_train.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.networks.network import Network
+from model_test_train.testing import rule_of
+from model_test_train.verdicts import AGGREGATIONS, Rule
 from pipeline.errors import UserError
 from pipeline.index import Video
-from pipeline.params import DEVICES, PathFlag, setting
+from pipeline.params import DEVICES, PathFlag, load_params, setting
 from pipeline.reproducible import choose_device, seed_everything
+from preprocessing.corpus_folders import CROPS_FLAGS
 from preprocessing.crops import Crop
 
 TESTED = {
     "model_path": PathFlag("data/models/best.safetensors", "the checkpoint that was tested"),
     "tests": PathFlag("results/tests", "what the stage test left"),
-    "index": PathFlag("data/index/videos.csv", "the index of videos"),
-    "crops": PathFlag("data/crops", "the crops of its videos"),
+    **CROPS_FLAGS,
 }
 SAMPLES = PathFlag(None, "which crops to explain: a samples_list_….csv of the tests")
 
@@ -37,6 +40,19 @@ def open_network(model_path: Path, params: Running, seed: int = 0) -> tuple[Netw
 def samples_tested(paths: Namespace, videos: list[Video], crops: list[Crop]) -> list[ExplainedSample]:
     """Those of the samples table that is named, or that the stage test left."""
     return read_samples(paths.samples or samples_path(paths.tests), paths.tests, videos, crops)
+
+
+def rule_tested(checkpoint: Checkpoint, tests: Path) -> Rule:
+    """How the test made verdicts of the scores of frames, by what its protocol says."""
+    protocol = read_json(tests / "protocol.json")
+    names = {one.words: name for name, one in AGGREGATIONS.items()}
+    if protocol["aggregation"] not in names:
+        raise UserError(
+            f"{tests / 'protocol.json'}: the aggregation '{protocol['aggregation']}' is not known; run the test again"
+        )
+    tested = {name: protocol[name] for name in ("calibration", "abstain_error")}
+    params = load_params("test", testing.Params, {"aggregation": names[protocol["aggregation"]], **tested})
+    return rule_of(checkpoint, params)
 
 
 def samples_path(tests: Path) -> Path:

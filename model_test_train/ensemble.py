@@ -30,8 +30,9 @@ from pipeline.errors import UserError, run
 from pipeline.index import of_dataset, read_index
 from pipeline.ledger import content_hash, key_of
 from pipeline.outputs import write_csv, write_json
-from pipeline.params import PathFlag, SwitchFlag, load_params, read_command_line, setting
+from pipeline.params import SwitchFlag, load_params, read_command_line, setting
 from pipeline.project import from_root, relative
+from preprocessing.corpus_folders import CROPS_FLAGS, claim, index_for
 
 
 @dataclass(frozen=True)
@@ -164,18 +165,19 @@ def main() -> None:
         "ensemble",
         Params,
         optimize_weights=SwitchFlag("only that, on the predictions that lie there already"),
-        index=PathFlag("data/index/videos.csv", "the index of videos"),
-        crops=PathFlag("data/crops", "the crops of its videos"),
+        **CROPS_FLAGS,
     )
+    index = index_for(paths.crops, paths.index)
     members = [member_of(name) for name in params.members.split(",") if name]
     names = [member.name for member in members]
     if len(set(names)) < max(2, len(names)):
         raise UserError("ensemble.members (--members) must name two networks at least, each once, with commas between them")
     for member in () if paths.optimize_weights else members:
         for split in SPLITS:
-            member.judge(split, ("--index", paths.index, "--crops", paths.crops))
-    validation = read_predictions(members, "validation_set", read_index(paths.index))
+            member.judge(split, ("--index", index, "--crops", paths.crops))
+    validation = read_predictions(members, "validation_set", read_index(index))
     folder = from_root(f"data/ensembles/{params.way}")
+    claim(folder, index, paths.replace)
     key = key_of(names, asdict(params), validation.probabilities.tolist())[:8]
     fitted = fit_ensemble(names, validation, params, folder / f"search_{key}.log")
     card = card_of(members, fitted)
@@ -183,7 +185,8 @@ def main() -> None:
     print(told(fitted, names))
     if not paths.optimize_weights:
         output = from_root(f"results/ensembles/{params.way}")
-        test(members, fitted, card, folder / FILE, paths.index, load_params("test", testing.Params), params, output)
+        claim(output, index, paths.replace)
+        test(members, fitted, card, folder / FILE, index, load_params("test", testing.Params), params, output)
 
 
 def facts_of(members: Sequence[Member], fitted: Fitted, card: Checkpoint, agreement: float) -> dict[str, Any]:

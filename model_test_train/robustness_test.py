@@ -48,6 +48,7 @@ from pipeline.params import PathFlag, SwitchFlag, TextFlag, load_params, read_co
 from pipeline.progress import track
 from pipeline.project import from_root, relative
 from pipeline.reproducible import choose_device, seed_everything
+from preprocessing.corpus_folders import CROPS_FLAGS, claim, index_for
 from preprocessing.crop_stores import read_crop
 from preprocessing.reencoding import WAYS, Way, reencode
 from preprocessing.video import Reading, UnreadableVideo
@@ -244,27 +245,26 @@ def main() -> None:
         kind=TextFlag(f"one, or several with commas (default: all): {', '.join(KINDS)}"),
         table=SwitchFlag("only table and curves, of what was tried already"),
         model_path=PathFlag("data/models/best.safetensors", "the checkpoint to test"),
-        index=PathFlag("data/index/videos.csv", "the index of videos"),
-        crops=PathFlag("data/crops", "the crops of its videos"),
+        **CROPS_FLAGS,
         work_path=PathFlag("data/robustness", "where encoded videos, their boxes and crops go"),
         output_path=PathFlag("results/robustness", "where the results of each kind go"),
         table_path=PathFlag("results/robustness_table", "where table and curves go"),
     )
+    index = index_for(given.crops, given.index)
     kinds = given.kind.split(",") if given.kind else [] if given.table else list(KINDS)
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise UserError(f"--kind {unknown[0]} is not known; there are: {', '.join(KINDS)}")
     if kinds:
+        claim(given.output_path, index, given.replace)
         seed_everything(params.seed, params.threads)
         network, checkpoint = load_checkpoint(given.model_path, choose_device(params.device))
-        videos = [video for video in read_index(given.index) if video.split == params.split]
+        videos = [video for video in read_index(index) if video.split == params.split]
         samples = samples_of(videos, given.crops, params)
         subject = Subject(network, checkpoint, rule_of(checkpoint, params), videos, samples, params)
     for kind in kinds:
         rows = list(rows_of(kind, subject, given.work_path))
         write_csv(given.output_path / f"{kind}.csv", COLUMNS, rows)
-        write_json(
-            given.output_path / f"{kind}.json", protocol(checkpoint, given.model_path, given.index, params, subject.rule)
-        )
+        write_json(given.output_path / f"{kind}.json", protocol(checkpoint, given.model_path, index, params, subject.rule))
         tell(rows)
     if not given.kind:
         tell(write_table(given.output_path, given.table_path))

@@ -28,6 +28,7 @@ from pipeline.index import Video, of_dataset, read_index
 from pipeline.outputs import write_csv, write_json, write_text
 from pipeline.params import PathFlag, read_command_line
 from pipeline.reproducible import choose_device, seed_everything
+from preprocessing.corpus_folders import CROPS_FLAGS, claim, index_for
 
 FRAME_COLUMNS = ("video", "method", "label", "frame", "track", "path", "fake_probability")
 VIDEO_COLUMNS = (
@@ -122,21 +123,22 @@ def main() -> None:
         Params,
         model_path=PathFlag("data/models/best.safetensors", "the checkpoint to test"),
         config=PathFlag(None, "a network's YAML that the checkpoint must agree with"),
-        index=PathFlag("data/index/videos.csv", "the index of videos"),
-        crops=PathFlag("data/crops", "the crops of its videos"),
+        **CROPS_FLAGS,
         output_path=PathFlag("results/tests", "where the verdicts go"),
     )
     seed_everything(params.seed, params.threads)
+    index = index_for(paths.crops, paths.index)
+    claim(paths.output_path, index, paths.replace)
     network, checkpoint = load_checkpoint(paths.model_path, choose_device(params.device))
     if paths.config and read_description(paths.config) != checkpoint.description:
         raise UserError(f"{paths.model_path} was not trained with {paths.config}; leave --config out, the checkpoint knows")
-    videos = [video for video in of_dataset(read_index(paths.index), params.dataset) if video.split == params.split]
+    videos = [video for video in of_dataset(read_index(index), params.dataset) if video.split == params.split]
     samples = samples_of(videos, paths.crops, params)
     if not len(samples):
         raise UserError(f"no crops of {params.split} videos in {paths.crops}; `dvc repro extract_crops` makes them")
     rule = rule_of(checkpoint, params)
     verdicts = judge_videos(videos, score_frames(network, samples, params), rule)
-    facts = protocol(checkpoint, paths.model_path, paths.index, params, rule)
+    facts = protocol(checkpoint, paths.model_path, index, params, rule)
     say(write_tests(paths.output_path, checkpoint, facts, verdicts, rule, params, network.told), checkpoint)
 
 

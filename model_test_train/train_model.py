@@ -23,6 +23,8 @@ from model_test_train.crop_dataset import (
     Groups,
     Samples,
     TrainingGroups,
+    chance_of_forgery,
+    counts_of,
     pairs,
     pictures_in,
     samples_by_video,
@@ -35,9 +37,10 @@ from model_test_train.run_folder import RunFolder
 from model_test_train.team import ALONE, STOPPED, Notice, Team, joined, start_team, team_wanted, with_synced_norms
 from model_test_train.training import PRECISIONS, Recipe, Run, Trainer, begin_run, is_stale, keep_if_best
 from model_test_train.validation import validate
+from model_test_train.video_sampling import sample_videos
 from model_test_train.watching import Watched
 from pipeline.errors import UserError, run
-from pipeline.index import Video, of_dataset, read_index
+from pipeline.index import FAKE, REAL, Video, of_dataset, read_index
 from pipeline.ledger import content_hash, key_of
 from pipeline.memory import keep_memory
 from pipeline.outputs import write_bytes
@@ -47,6 +50,7 @@ from pipeline.project import from_root, relative
 from pipeline.provenance import code_revision
 from pipeline.reproducible import seed_everything
 from preprocessing import detection, extraction
+from preprocessing.corpus_folders import CROPS_FLAGS, claim, index_for
 from preprocessing.crops import ledgers_in, read_crops
 
 CHANGE_NOTHING = ("workers", "save_seconds", "tensorboard")  # settings under which it is the same run
@@ -58,7 +62,7 @@ class Params:
     dataset: str = setting("one manipulation to train on, or All")
     num_epochs: int = setting("passes over the training crops", low=1)
     patience: int = setting("epochs without a better validation loss before training stops", low=1)
-    max_videos: int = setting("train on that many videos at most; -1 takes all", low=-1)
+    max_videos: int = setting("train on that many videos at most, evenly of both labels and all methods; -1: all", low=-1)
     workers: int = setting("processes that read crops", low=0)
     seed: int = setting("of weights, order and augmentation", low=0)
     threads: int = setting("of the processor, for the network, of each process", low=1)
@@ -163,23 +167,39 @@ def told(row: dict[str, float], pictures_a_second: float) -> str:
     return "  ".join(f"{name} {row[name]:.4g}" for name in names) + f"  {pictures_a_second:.0f} pictures a second"
 
 
-def load_data(index: list[Video], crops_path: Path, params: Params, recipe: Recipe) -> TrainingData:
-    """Training groups and validation samples; of a fake only the main person, whom its label is about."""
+def load_data(index: list[Video], crops_path: Path, params: Params, recipe: Recipe, forges: bool) -> TrainingData:
+    """Training groups and validation samples; of a fake only the main person, whom its label is about.
+
+    `forges`: augmentation makes fakes of real faces, so that real videos alone are enough to learn from.
+    """
     videos = of_dataset(index, params.dataset)
     crops = read_crops(crops_path)
-    training = [video for video in videos if video.split == "training_set"]
-    if params.max_videos >= 0:
-        training = training[: params.max_videos]
-    chosen = samples_by_video(training, crops, recipe.frames_per_video, everybody=False)
-    if not chosen:
+    with_crops = {crop.video for crop in crops}
+    training = [video for video in videos if video.split == "training_set" and video.video in with_crops]
+    if not training:
         raise UserError(f"no crops of training videos in {crops_path}; `dvc repro extract_crops` makes them")
+    if params.max_videos >= 0:
+        training = sample_videos(training, params.max_videos, params.seed)
+    chosen = samples_by_video(training, crops, recipe.frames_per_video, everybody=False)
+    check_classes([samples[0].video for samples in chosen.values()], params, forges)
     shares = recipe.rebalancing_real, recipe.rebalancing_fake
-    groups = pairs(chosen) if recipe.paired else singles(chosen, *shares)
+    groups = pairs(chosen, *shares) if recipe.paired else singles(chosen, *shares)
     validation_videos = [video for video in videos if video.split == "validation_set"]
     validation = samples_by_video(validation_videos, crops, recipe.frames_per_video, everybody=False)
     if len({video.label for video in validation_videos if video.video in validation}) < 2:
         raise UserError("validation_set needs crops of real and of fake videos; see data/index/videos.csv")
     return TrainingData(Groups(groups), Samples(s for samples in validation.values() for s in samples), validation_videos)
+
+
+def check_classes(training: list[Video], params: Params, forges: bool) -> None:
+    """That there are real and fake faces to tell apart."""
+    labels = {video.label for video in training}
+    if labels == {REAL, FAKE} or (forges and labels == {REAL}):
+        return
+    found = "only real" if labels == {REAL} else "only fake" if labels else "no"
+    way = "raise train.max_videos" if params.max_videos >= 0 else "add videos of the other class, or choose another dataset"
+    blend = "; or have fakes made of the real ones by augmentation.self_blend" if labels == {REAL} else ""
+    raise UserError(f"the training set has crops of {found} videos, so there is nothing to tell apart: {way}{blend}")
 
 
 def checkpoint_of(
@@ -213,12 +233,14 @@ def main() -> None:
         __doc__,
         "train",
         Params,
-        index=PathFlag("data/index/videos.csv", "the index of videos"),
-        crops=PathFlag("data/crops", "the crops of its videos"),
+        **CROPS_FLAGS,
         resume=PathFlag(None, "state of an unfinished run to go on from (the same run is found without it)"),
         sanity=SwitchFlag("only check what is worth checking before a long run: data, gradients, one batch by heart"),
         output_path=PathFlag("data/models", "where the checkpoint goes"),
     )
+    paths.index = index_for(paths.crops, paths.index)
+    if not paths.sanity:
+        claim(paths.output_path, paths.index, paths.replace)
     size = 0 if paths.sanity else team_wanted(params.devices, params.device)
     if size:
         start_team(size, sys.argv)
@@ -230,10 +252,12 @@ def main() -> None:
 def train(params: Params, paths: argparse.Namespace, team: Team, device: torch.device) -> None:
     description = read_description(config_path(params.config))
     index = read_index(paths.index)
-    data = load_data(index, paths.crops, params, build(Recipe, description["training"], f"{params.config}: training"))
+    recipe = build(Recipe, description["training"], f"{params.config}: training")
+    forges = chance_of_forgery(build_augmentation(description["augmentation"])) > 0
+    data = load_data(index, paths.crops, params, recipe, forges)
     folder = RunFolder(run_path(params, description, paths), team.leads)
     folder.write_config({"train": asdict(params), **description})
-    folder.say(f"{len(data.groups)} training groups, {len(data.validation)} validation crops")
+    folder.say(f"{counts_of(data.groups)}; {len(data.validation)} validation crops")
     if paths.sanity:
         check_sanity(data, description, params, folder, device)
         return

@@ -55,9 +55,9 @@ class Recipe:
     batch_size: int = setting("pictures, of all processes together", low=2)
     accumulation: int = setting("parts that a batch is learnt from one after the other, where memory is short", low=1)
     frames_per_video: int = setting("equidistant", low=1)
-    paired: bool = setting("each fake beside its original")
-    rebalancing_real: float = setting("share of a real video's frames, where not paired", low=0, high=1)
-    rebalancing_fake: float = setting("share of a fake video's frames, where not paired", low=0, high=1)
+    paired: bool = setting("each fake beside its original; those without a pair alone")
+    rebalancing_real: float = setting("share of a real video's frames, where it has no pair", low=0, high=1)
+    rebalancing_fake: float = setting("share of a fake video's frames, where it has no pair", low=0, high=1)
     mask_weight: float = setting("of the loss that asks each place whether it was changed; 0: not asked", low=0)
     gaze_weight: float = setting("of the loss that asks the class token to look at what was changed; 0: not asked", low=0)
     label_smoothing: float = setting("", low=0, high=0.5)
@@ -102,6 +102,10 @@ class Run:
         self.loss_sums = [before + loss for before, loss in zip(self.loss_sums or [0.0] * len(losses), losses, strict=True)]
         self.step += 1
 
+    def is_finite(self) -> bool:
+        """Whether each weight is a number still. What has diverged never recovers, and must not be saved over what has not."""
+        return all(are_finite(module.state_dict().values()) for module in (self.network, self.average))
+
     def without_fixed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Those that a run has changed; the others are as the network was built."""
         return {name: value for name, value in weights.items() if name.removeprefix("module.") not in self.fixed}
@@ -122,6 +126,10 @@ class Run:
             raise UserError(
                 f"the state to resume from is of another network or recipe ({str(error).splitlines()[0]})"
             ) from error
+
+
+def are_finite(tensors: Iterable[Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point())
 
 
 def begin_run(network: Network, recipe: Recipe, steps_per_epoch: int, num_epochs: int, precision: str = "float32") -> Run:
@@ -248,11 +256,16 @@ class Trainer:
         saved, pictures = begun, 0
         run.network.train()
         for batch in batches:
-            run.note(self.step(batch))
+            losses = self.step(batch)
+            if not all(map(math.isfinite, losses)):
+                raise diverged(run, f"the loss is {losses[0]}")
+            run.note(losses)
             pictures += self.team.size * len(batch[1])
             if time.monotonic() - saved >= save_seconds:
                 save()
                 saved = time.monotonic()
+        if not run.is_finite():
+            raise diverged(run, "its last step left weights that are not numbers")
         self.pictures_a_second = pictures / max(time.monotonic() - begun, 1e-9)
         means = {name: total / max(1, run.step) for name, total in zip(LOSSES, run.loss_sums, strict=False)}
         run.epoch, run.step, run.loss_sums = run.epoch + 1, 0, []
@@ -303,6 +316,13 @@ class Trainer:
                 self.run.scaler.scale(self.team.size * loss).backward()
             total += torch.cat((loss[None], losses)).detach()
         return self.team.sum(total).tolist()
+
+
+def diverged(run: Run, how: str) -> UserError:
+    return UserError(
+        f"training diverged in step {run.step} of epoch {run.epoch + 1}: {how}. The last good state is kept; lower "
+        "training.lr in the network's YAML, or set training.clip_gradient there to 1"
+    )
 
 
 def _mixed(*numbers: int) -> int:

@@ -18,6 +18,14 @@ from pipeline.errors import UserError
 from pipeline.project import from_root
 
 DEVICES = ("auto", "cpu", "cuda")  # that work may run on
+NOTHING = ("null", "none", "~", "")  # a flag's text that says None
+EXPECTED = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text; put it in quotes where YAML reads something else",
+    bool: "true or false",
+    dict: "a mapping",
+}
 
 Settings = TypeVar("Settings")
 
@@ -88,6 +96,7 @@ def read_command_line(
 ) -> tuple[Settings, argparse.Namespace]:
     """The command's settings, and what else it is given or reads from further sections, by name.
 
+    `overridden` has the names of the settings that a flag gave.
     Unknown flags, keys and values end in one line that names them.
     """
     sections = {name: flag for name, flag in extra.items() if isinstance(flag, Section)}
@@ -107,7 +116,8 @@ def read_command_line(
     for name, shared in sections.items():
         overrides = {field.name: given.pop(field.name) for field in dataclasses.fields(shared.settings)}
         found[name] = load_params(shared.name, shared.settings, overrides)
-    return load_params(section, settings, given), argparse.Namespace(**found)
+    overridden = frozenset(name for name, value in given.items() if value is not None)
+    return load_params(section, settings, given), argparse.Namespace(**found, overridden=overridden)
 
 
 def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
@@ -125,12 +135,17 @@ def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
 
 
 def load_params(section: str, settings: type[Settings], overrides: dict[str, Any] | None = None) -> Settings:
-    """The section of `params.yaml`, with the overrides that are not None put over it."""
+    """The section of `params.yaml`, with the overrides that are not None put over it: values, or texts of flags."""
     path = from_root("params.yaml")
     values = read_yaml(path).get(section)
     if not isinstance(values, dict):
         raise UserError(f"{path.name} has no section '{section}'")
-    given = {name: yaml_value(value) for name, value in (overrides or {}).items() if value is not None}
+    kinds = _kinds(settings)
+    given = {
+        name: parse(value, kinds[name], spellings(name)[0]) if isinstance(value, str) and name in kinds else value
+        for name, value in (overrides or {}).items()
+        if value is not None
+    }
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         if field.name in given:
             given = {**field.metadata.get("implies", {}), **given}
@@ -167,9 +182,32 @@ def spellings(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
 
 
-def yaml_value(value: Any) -> Any:
-    """What a flag's text means: read as `params.yaml` would read it."""
-    return yaml.safe_load(value) if isinstance(value, str) else value
+def parse(text: str, kind: Any, flag: str) -> Any:
+    """The text of a flag as its setting's type: a text stays as it was typed, which YAML would not leave it."""
+    if kind is str or kind is Path:
+        return text
+    if isinstance(kind, types.UnionType):
+        return None if text.lower() in NOTHING else parse(text, _inner(kind), flag)
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            raise UserError(f"{flag} is {text!r}; it must be {EXPECTED[kind]}") from None
+    if typing.get_origin(kind) is not tuple:
+        return _parse_yaml(text, yaml.SafeLoader, flag)
+    item_kind = typing.get_args(kind)[0]
+    # The base loader leaves each item the text that it is, to be parsed as a flag's text is.
+    items = _parse_yaml(text, yaml.SafeLoader if dataclasses.is_dataclass(item_kind) else yaml.BaseLoader, flag)
+    if not isinstance(items, list):
+        raise UserError(f"{flag} is {text!r}; it must be a list, such as [a,b]")
+    return tuple(parse(item, item_kind, flag) if isinstance(item, str) else item for item in items)
+
+
+def _parse_yaml(text: str, loader: Any, flag: str) -> Any:
+    try:
+        return yaml.load(text, loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{flag} is {text!r}, which cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _kinds(settings: type) -> dict[str, Any]:
@@ -196,9 +234,8 @@ def _checked(value: Any, kind: Any, field: dataclasses.Field, where: str) -> Any
 
 def _converted(value: Any, kind: Any, name: str) -> Any:
     """The value as `kind`: whole numbers pass as float, nothing else changes its type."""
-    if isinstance(kind, types.UnionType):  # only `X | None` occurs
-        inner = next(part for part in typing.get_args(kind) if part is not type(None))
-        return None if value is None else _converted(value, inner, name)
+    if isinstance(kind, types.UnionType):
+        return None if value is None else _converted(value, _inner(kind), name)
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
             raise UserError(f"{name} is {value!r}; it must be a list")
@@ -211,9 +248,11 @@ def _converted(value: Any, kind: Any, name: str) -> Any:
         return from_root(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        expected = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a mapping"}
-        raise UserError(f"{name} is {value!r}; it must be {expected.get(kind, kind.__name__)}")
+        raise UserError(f"{name} is {value!r}; it must be {EXPECTED.get(kind, kind.__name__)}")
     return value
+
+
+def _inner(kind: types.UnionType) -> Any:
+    """Of `X | None`, which alone occurs: X."""
+    return next(part for part in typing.get_args(kind) if part is not type(None))

@@ -4,11 +4,14 @@ A picture's path is <video>/<frame>_<track>.png in the store `folders` and <vide
 `archives`; both are read alike. No archive stays open between two reads, so that a reader may fork whenever it likes.
 """
 
+from __future__ import annotations
+
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,7 +20,9 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.outputs import aside
 from preprocessing.png import encode_png
-from preprocessing.video import Picture
+
+if TYPE_CHECKING:
+    from preprocessing.video import Picture
 
 Put = Callable[[str, bytes], object]  # stores a file's content under its name
 
@@ -29,8 +34,12 @@ LOSSLESS = "png"
 WHITE = 127  # above it, a pixel of a mask says: manipulated
 
 
-class UnreadableCrop(UserError):
-    """A crop that is missing or broken on disk."""
+class UnreadablePicture(UserError):
+    """A picture that is missing or broken on disk. Whose it is, is not known here, so nothing is said about removing it."""
+
+
+class UnreadableCrop(UnreadablePicture):
+    """A crop that extract_crops wrote, and can write again."""
 
 
 def in_store(name: str, store: str) -> str:
@@ -80,14 +89,19 @@ def as_stored(picture: Picture, format: str, quality: int) -> Picture:
     return _decode(encode_picture(picture, format, quality), cv2.IMREAD_COLOR_RGB)
 
 
-def read_crop(path: Path) -> Picture:
-    """A crop from disk, RGB."""
+def read_picture(path: Path) -> Picture:
+    """Any picture from disk, RGB."""
     return _read(path, cv2.IMREAD_COLOR_RGB)
 
 
+def read_crop(path: Path) -> Picture:
+    """A crop that extract_crops wrote, RGB."""
+    return _read_own(path, cv2.IMREAD_COLOR_RGB)
+
+
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """The truth that lies beside a crop: which of its pixels were manipulated."""
-    return _read(path, cv2.IMREAD_GRAYSCALE) > WHITE
+    """The ground truth that extract_crops wrote beside a crop: which of its pixels were manipulated."""
+    return _read_own(path, cv2.IMREAD_GRAYSCALE) > WHITE
 
 
 def read_bytes(path: Path) -> bytes:
@@ -104,6 +118,13 @@ def read_bytes(path: Path) -> bytes:
         raise _unreadable(path, "is not a readable picture") from error
 
 
+def _read_own(path: Path, how: int) -> Picture:
+    try:
+        return _read(path, how)
+    except UnreadablePicture as error:
+        raise UnreadableCrop(f"{error}; delete {path.parent}, and run extract_crops again") from error
+
+
 def _read(path: Path, how: int) -> Picture:
     try:
         return _decode(read_bytes(path), how)
@@ -111,8 +132,8 @@ def _read(path: Path, how: int) -> Picture:
         raise _unreadable(path, "is not a readable picture") from error
 
 
-def _unreadable(path: Path, why: str) -> UnreadableCrop:
-    return UnreadableCrop(f"{path} {why}; delete {path.parent}, and run extract_crops again")
+def _unreadable(path: Path, why: str) -> UnreadablePicture:
+    return UnreadablePicture(f"{path} {why}")
 
 
 def _decode(content: bytes, how: int) -> Picture:

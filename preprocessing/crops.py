@@ -5,11 +5,13 @@ crop keeps its shape and the face its place in it. The same window cuts the same
 mask's too.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +20,10 @@ from pipeline.errors import UserError
 from pipeline.index import SPLITS
 from pipeline.ledger import Ledger
 from preprocessing.crop_stores import mask_name
-from preprocessing.face_detector import Box
 from preprocessing.upkeep import LEDGER, shard_ledgers
+
+if TYPE_CHECKING:
+    from preprocessing.face_detector import Box
 
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1; the last column and row are not in it
 LARGEST = 2  # a box, or its window, in sizes of the picture
@@ -84,7 +88,7 @@ def crop_image(frame: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
 def read_crops(output: Path) -> list[Crop]:
     """The crops below a folder that extract_crops wrote to, by video, frame and track.
 
-    Their splits may also have been extracted one by one, each to its own folder below.
+    It may also be the corpus folder that holds `crops`, or one whose splits were extracted one by one.
     """
     crops = [crop for path in ledgers_in(output) for entry in Ledger(path).entries.values() for crop in _crops_of(path, entry)]
     return sorted(crops, key=lambda crop: (crop.video, crop.frame, crop.track))
@@ -92,12 +96,13 @@ def read_crops(output: Path) -> list[Crop]:
 
 def ledgers_in(output: Path) -> list[Path]:
     """The ledger of all crops below a folder, or those of its splits."""
-    if any(shard_ledgers(place) for place in (output, *(output / split for split in SPLITS))):
+    places = (output, output / "crops", *(output / split for split in SPLITS))
+    if any(shard_ledgers(place) for place in places):
         raise UserError(f"{output} holds crops of shards that are not merged; run extract_crops once more, without --shard")
-    found = [place / LEDGER for place in (output, *(output / split for split in SPLITS)) if (place / LEDGER).is_file()]
+    found = [place / LEDGER for place in places if (place / LEDGER).is_file()]
     if not found:
         raise UserError(f"{output} holds no crops; `dvc repro extract_crops` or preprocessing/extract_crops.py makes them")
-    return found[:1] if found[0].parent == output else found
+    return found[:1] if found[0].parent in places[:2] else found
 
 
 def _crops_of(ledger: Path, entry: dict[str, Any]) -> Iterator[Crop]:

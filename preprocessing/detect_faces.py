@@ -15,6 +15,7 @@ from pipeline.ledger import key_of
 from pipeline.params import PlaceFlag, Section, read_command_line
 from pipeline.project import from_root
 from preprocessing.boxes import write_boxes
+from preprocessing.corpus_folders import CorpusFolders
 from preprocessing.detection import Params, find_boxes
 from preprocessing.distant_detector import detectors_of
 from preprocessing.source import FLAGS, videos_of
@@ -54,8 +55,7 @@ def main() -> None:
         output_path=PlaceFlag(None, where),
         reading=Section("read_video", Reading),
     )
-    below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")
-    output = given.output_path or below
+    output = given.output_path or CorpusFolders.of(given.data_path).boxes
     scope = scope_of(given)
     videos, part = videos_of(given), Part(output, partial(job_of, params=params, reading=given.reading))
     with detectors_of(scope.ray, params.detector_settings(), params.device, params.workers) as device:

@@ -2,9 +2,10 @@
 
 Reads the videos of the index, or of the folder at `--data_path`, and the boxes that detect_faces, or the published
 script, wrote. Writes <split>/<Method>/<stem>/<frame>_<track>.png for each face, the stage's ledger and failures.csv to
-data/crops; and where a video's mask is known, <Method>/<stem>/<frame>_<track>.png to the folder masks beside: which of the
-crop's pixels were manipulated. With `--store archives`, <stem>.zip with the same files in it is in each folder's place. An
-`--output_path` that ends in training_set, validation_set or test_set gets the videos of that split alone.
+data/crops, or to crops/ below `--data_path`. Where a video's mask is known, <Method>/<stem>/<frame>_<track>.png in the
+folder masks beside says which of the crop's pixels were manipulated. With `--store archives`, <stem>.zip with the same
+files in it is in each folder's place. An `--output_path` that ends in training_set, validation_set or test_set gets the
+videos of that split alone.
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from pipeline.ledger import content_hash, key_of
 from pipeline.params import PlaceFlag, Section, read_command_line
 from pipeline.project import from_root, relative
 from preprocessing.boxes import BadBoxes, read_boxes
+from preprocessing.corpus_folders import CorpusFolders
 from preprocessing.crop_stores import fill, in_store
 from preprocessing.extraction import Params, chosen_faces, write_crops, write_masks
 from preprocessing.source import FLAGS, videos_of
@@ -130,19 +132,20 @@ def main() -> None:
         **FLAGS,
         **SCOPE_FLAGS,
         boxes_path=PlaceFlag(None, where),
-        output_path=PlaceFlag("data/crops", "where the crops go"),
+        output_path=PlaceFlag(None, "where the crops go (default: data/crops, or crops below --data_path)"),
         reading=Section("read_video", Reading),
     )
-    below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")
-    of_one_split = given.output_path.name in SPLITS
-    places = Places(given.boxes_path or below, given.output_path, not of_one_split, params.store)
+    folders = CorpusFolders.of(given.data_path)
+    crops = given.output_path or folders.crops
+    of_one_split = crops.name in SPLITS
+    places = Places(given.boxes_path or folders.boxes, crops, not of_one_split, params.store)
     if not places.boxes.is_dir():
         raise UserError(f"there are no boxes at {places.boxes}; preprocessing/detect_faces.py makes them")
     scope = scope_of(given)
     videos = videos_of(given)
     refuse_ambiguous_boxes(videos, places)
     if of_one_split:
-        videos = Chosen(videos, lambda video: video.split == given.output_path.name)
+        videos = Chosen(videos, lambda video: video.split == crops.name)
     part = Part(places.crops, partial(job_of, places=places, params=params, reading=given.reading))
     work = partial(extract_video, places=places, params=params, reading=given.reading)
     keep_up(videos, part, work, "extract_crops", params.workers, params.max_failed_fraction, scope)

@@ -1,7 +1,7 @@
 """The stages detect_faces and extract_crops in one go: each video is decoded once for both, which large corpora feel.
 
-Leaves what the two would leave, one after the other, and what they take as done: boxes in data/boxes, or in boxes/ below
-`--data_path`; crops in data/crops, and masks beside them. Flags are detect_faces'; crops are cut as params.yaml says.
+Leaves what the two would leave, one after the other, and what they take as done: boxes, crops and masks in data/, or below
+`--data_path`. Flags are detect_faces'; crops are cut as params.yaml says.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from pipeline.outputs import remove
 from pipeline.params import PlaceFlag, Section, load_params, read_command_line
 from pipeline.project import from_root
 from preprocessing import detect_faces, detection, extract_crops, extraction
+from preprocessing.corpus_folders import CorpusFolders
 from preprocessing.distant_detector import detectors_of
 from preprocessing.extract_crops import Places
 from preprocessing.source import FLAGS, videos_of
@@ -55,12 +56,12 @@ def main() -> None:
         **FLAGS,
         **SCOPE_FLAGS,
         boxes_path=PlaceFlag(None, "where the boxes go (default: data/boxes, or boxes below --data_path)"),
-        output_path=PlaceFlag("data/crops", "where the crops go"),
+        output_path=PlaceFlag(None, "where the crops go (default: data/crops, or crops below --data_path)"),
         reading=Section("read_video", Reading),
     )
     cutting = load_params("extract_crops", extraction.Params)
-    below = given.data_path / "boxes" if given.data_path else from_root("data/boxes")
-    places = Places(given.boxes_path or below, given.output_path, with_split=True, store=cutting.store)
+    folders = CorpusFolders.of(given.data_path)
+    places = Places(given.boxes_path or folders.boxes, given.output_path or folders.crops, with_split=True, store=cutting.store)
     scope, videos = scope_of(given), videos_of(given)
     extract_crops.refuse_ambiguous_boxes(videos, places)
     boxes = Part(places.boxes, partial(detect_faces.job_of, params=finding, reading=given.reading))

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pipeline.index import Index, Video
 from pipeline.params import PathFlag, PlaceFlag, TextFlag, load_params
 from preprocessing.corpus import Source, read_corpus
+from preprocessing.corpus_folders import CorpusFolders
 from preprocessing.layouts import NAMES
 
 FLAGS: dict[str, PathFlag | TextFlag] = {
-    "index": PathFlag("data/index/videos.csv", "the index of videos"),
+    "index": PathFlag(None, "the index of videos (default: data/index/videos.csv)"),
     "data_path": PlaceFlag(None, "folder of videos to work on instead of those of the index"),
     "dataset": TextFlag(f"its layout: {', '.join(NAMES)} (default: told from the folder itself)"),
     "compression": TextFlag("which of FaceForensics++'s copies: raw, c23 or c40 (default: that of index_videos)"),
@@ -20,7 +21,7 @@ def videos_of(given: Namespace) -> Iterable[Video]:
     """From the flags: without a word about a folder, the index; else the folder, as `index_videos` would index it."""
     named = {"data_path": given.data_path, "dataset": given.dataset, "compression": given.compression}
     if not any(named.values()):
-        return Index(given.index)
+        return Index(given.index or CorpusFolders.of(None).index)
     source = load_params("index_videos", Source, {**named, "data_path": given.data_path and given.data_path.absolute()})
     corpus = read_corpus(source)
     corpus.check_leaks()

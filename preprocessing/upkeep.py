@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ SCOPE_FLAGS: dict[str, SwitchFlag | TextFlag] = {
     "retry_failed": SwitchFlag("try again the videos that failed before, though nothing changed"),
     "ray": SwitchFlag("work in processes of Ray, an extra; `workers` is how many"),
     "address": TextFlag("of a Ray cluster to work on, as host:6379 or auto; `workers` counts over all of it"),
+    "replace": SwitchFlag("delete the results of another corpus where they lie in the output folder"),
 }
 
 
@@ -69,6 +71,7 @@ class Scope:
     shard: Shard | None = None  # None: all of them
     retry_failed: bool = False
     ray: str | None = None  # address of the Ray cluster that does the work; None: processes of this machine do
+    replace: bool = False  # results of another corpus, which else are left alone
 
     def holds(self, video: Video) -> bool:
         return not self.shard or self.shard.holds(video.video)
@@ -76,7 +79,8 @@ class Scope:
 
 def scope_of(given: Namespace) -> Scope:
     shard = read_shard(given.shard) if given.shard else None
-    return Scope(shard, bool(given.retry_failed), given.address or (LOCAL if given.ray else None))
+    ray = given.address or (LOCAL if given.ray else None)
+    return Scope(shard, bool(given.retry_failed), ray, bool(given.replace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +151,11 @@ def keep_all_up(
 
     The videos are gone through again and again, and none is kept: how many there are makes no difference to the memory.
     """
-    videos = Chosen(videos, scope.holds)
     upkeeps = [_Upkeep(part, scope.shard) for part in parts]
+    if not scope.replace:
+        for upkeep in upkeeps:
+            upkeep.refuse_other_corpus(videos)
+    videos = Chosen(videos, scope.holds)
     to_do = Texts((_video_of(due).video, "") for due in _due(videos, upkeeps, scope.retry_failed))
     count = len(to_do)
     still_to_do = Chosen(videos, lambda video: video.video in to_do) if count else ()
@@ -235,6 +242,21 @@ class _Upkeep:
             remove(path.with_name(path.name.replace("ledger", "failures", 1)).with_suffix(".csv"))
             remove(path)
 
+    def refuse_other_corpus(self, videos: Iterable[Video]) -> None:
+        """Settling would delete what it left here. A corpus that was moved is the same one: its videos have the same keys."""
+        entries = self.ledger.entries or self.ledger.known
+        if not entries or any(map(self._is_of_this_corpus, videos)):
+            return
+        held, wanted = (_common_folder(files) for files in (_files_of(entries.values()), (video.path for video in videos)))
+        raise UserError(
+            f"{self.folder} holds the results for {len(entries)} videos of {held}, but this run is about {wanted}; choose "
+            "another folder (--output_path, --boxes_path), or add --replace to delete the results that are there"
+        )
+
+    def _is_of_this_corpus(self, video: Video) -> bool:
+        entry = self.ledger.entry(video.video)
+        return bool(entry) and (entry.get("file") == video.path or entry["key"] == self.job_of(video).key)
+
     def is_done(self, job: Job, retry_failed: bool) -> bool:
         entry = self.ledger.entry(job.video.video)
         if entry.get("key") != job.key or (retry_failed and "reason" in entry):
@@ -289,6 +311,20 @@ def _entries_of(shards: Sequence[Path]) -> Entries:
             other = entries.get(name, entry)
             entries[name] = entry if other == entry else _begun(name, entry["file"], (*_outputs(other), *_outputs(entry)))
     return entries
+
+
+def _common_folder(files: Iterable[str]) -> str:
+    """The deepest folder that holds them all, for a message."""
+    common: list[str] | None = None
+    for file in files:
+        folders = file.split("/")[:-1]
+        pairs = zip(folders if common is None else common, folders, strict=False)
+        common = [name for name, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return "no videos" if common is None else "/".join(common) or "several folders"
+
+
+def _files_of(entries: Iterable[Entry]) -> Iterator[str]:
+    return (entry.get("file", "") for entry in entries)
 
 
 def _outputs(entry: Entry) -> Sequence[str]:

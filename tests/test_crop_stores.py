@@ -38,6 +38,7 @@ from preprocessing.crops import Crop, ledgers_in, read_crops
 
 EVERY_FRAME = json.dumps({str(index): [[25, 10, 55, 50]] for index in range(6)})  # as published: at half size
 FLAGS = ("--data_path", "data/videos", "--boxes_path", "boxes", "--workers", "1")
+CROPS = ("--output_path", "data/crops")
 
 
 def noise(seed: int, *size: int) -> np.ndarray:
@@ -63,7 +64,7 @@ def lay_out(folder: Path) -> Path:
 
 
 def extract(folder: Path, *flags: str) -> list[Crop]:
-    done = run_script(folder, "extract_crops", *FLAGS, *flags)
+    done = run_script(folder, "extract_crops", *FLAGS, *CROPS, *flags)
     assert done.returncode == 0, done.stderr
     return read_crops(folder / "data/crops")
 
@@ -178,7 +179,7 @@ def test_a_better_quality_makes_lossy_crops_anew_and_leaves_lossless_ones(in_fol
     ],
 )
 def test_a_wrong_setting_ends_in_one_line(in_folders: Path, flags: tuple[str, ...], told: str) -> None:
-    done = run_script(in_folders, "extract_crops", *FLAGS, *flags)
+    done = run_script(in_folders, "extract_crops", *FLAGS, *CROPS, *flags)
     assert done.returncode == 2
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
@@ -285,7 +286,7 @@ def test_a_broken_picture_and_one_that_is_not_there_are_named_in_one_line(tmp_pa
 CONTRACT = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
 AUGMENTED = {"flip": {"p": 0.5}, "part": {"p": 1.0, "most": 0.1}, "noise": {"p": 1.0, "most": 5.0}}
 REAL = Video("Original/a", "Original", 0, "training_set", ("a",), "v.mp4", "", "hash", "DEMO")
-FAKE = Video("FaceSwap/a_b", "FaceSwap", 1, "training_set", ("a", "b"), "w.mp4", "", "hash", "DEMO")
+FAKE = Video("FaceSwap/a_b", "FaceSwap", 1, "training_set", ("a", "b"), "w.mp4", "", "hash", "DEMO", ("Original/a",))
 
 
 def stored(folder: Path, store: str) -> TrainingGroups:

@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from little_videos import face_video, fake, files_of, original, plain, project, reading, run_script, write_video
 
+from pipeline.index import read_index
 from preprocessing.boxes import read_boxes
 from preprocessing.crops import crop_image, read_crops
 from preprocessing.video import read_frames
@@ -235,7 +237,61 @@ def test_the_published_commands_work_on_a_folder_of_videos(finished, tmp_path):
     assert list(files_of(here / "data")) == ["index-cache.jsonl"]
 
 
-FROM_PUBLISHED = ("--data_path", "data/videos", "--boxes_path", "old", "--margin", "0", "--no-square", "--workers", "1")
+def test_work_on_another_corpus_leaves_the_first_ones_results_alone(copy, tmp_path):
+    before = files_of(copy / "data")
+    other = shutil.copytree(copy / "data/videos", tmp_path / "other")
+    for command in (("index_videos",), ("preprocess", *QUICK)):
+        done = run_script(copy, *command, "--data_path", str(other))
+        assert done.returncode == 0, done.stderr
+    assert without_cache(files_of(copy / "data")) == without_cache(before)
+    assert len({crop.video for crop in read_crops(other / "crops")}) == 4
+    assert {video.path for video in read_index(other / "index/videos.csv")} == {
+        str(path) for path in other.rglob("*sequences/**/videos/*.mp4") if "masks" not in path.parts
+    }
+
+
+def without_cache(files):
+    return {name: content for name, content in files.items() if name != "index-cache.jsonl"}
+
+
+def test_results_of_another_corpus_are_replaced_only_if_that_is_wanted(copy, tmp_path):
+    other = shutil.copytree(copy / "data/videos", tmp_path / "other")
+    for video in sorted(other.rglob("*.mp4")):
+        video.write_bytes(video.read_bytes() + bytes(8))  # other files under the same names, as of another compression
+    before = files_of(copy / "data")
+    into_the_first = (
+        ("index_videos", "--output_path", "data/index/videos.csv"),
+        ("detect_faces", "--output_path", "data/boxes", *QUICK),
+        ("extract_crops", "--boxes_path", "data/boxes", "--output_path", "data/crops"),
+        ("preprocess", "--boxes_path", "data/boxes", "--output_path", "data/crops", *QUICK),
+        ("preprocess", "--boxes_path", "data/boxes", "--output_path", "data/crops", "--shard", "1/2", *QUICK),
+    )
+    for command in into_the_first:
+        done = run_script(copy, *command, "--data_path", str(other))
+        assert done.returncode == 2, command
+        message = done.stderr.splitlines()[-1]
+        assert all(words in message for words in (str(other), "data/videos", "--output_path", "--replace")), message
+        assert without_cache(files_of(copy / "data")) == without_cache(before), command
+    done = run_script(copy, *into_the_first[1], "--data_path", str(other), "--replace")
+    assert done.returncode == 0, done.stderr
+    assert str(other) in (copy / "data/boxes/ledger.jsonl").read_text()
+
+
+def test_a_corpus_that_was_moved_is_not_another_one(copy):
+    (copy / "data/videos").rename(copy / "data/moved")
+    params = yaml.safe_load((copy / "params.yaml").read_text())
+    params["index_videos"]["data_path"] = "data/moved"
+    (copy / "params.yaml").write_text(yaml.safe_dump(params))
+    for command in (("index_videos",), ("detect_faces", *QUICK), ("extract_crops",)):
+        done = run_script(copy, *command)
+        assert done.returncode == 0, done.stderr
+        assert "videos, " not in done.stderr  # nothing is done anew
+
+
+FROM_PUBLISHED = (
+    *("--data_path", "data/videos", "--boxes_path", "old", "--output_path", "data/crops"),
+    *("--margin", "0", "--no-square", "--workers", "1"),
+)
 
 
 def with_boxes(filmed, folder, boxes):

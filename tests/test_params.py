@@ -1,12 +1,15 @@
 """A wrong setting ends at once, in one line that names the key and what it allows."""
 
+import sys
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from pipeline.errors import UserError
-from pipeline.params import build, setting
+from pipeline.params import build, read_command_line, setting
 from pipeline.project import CODE
 from preprocessing.detection import DetectionSettings
 from preprocessing.extraction import CropSettings
@@ -42,6 +45,7 @@ def test_good_values_come_typed() -> None:
         ({"thresholds": [0.8, 2]}, "here.thresholds is 2.0; the most it can be is 1"),
         ({"thresholds": 0.8}, "here.thresholds is 0.8; it must be a list"),
         ({"square": "yes"}, "here.square is 'yes'; it must be true or false"),
+        ({"reader": 8}, "here.reader is 8; it must be a text; put it in quotes where YAML reads something else"),
         ({"frame": 3}, "here.frame is not a setting; there are: frames, margin, reader, thresholds, square, limit"),
     ],
 )
@@ -54,6 +58,83 @@ def test_a_wrong_value_is_named_with_what_is_allowed(change: dict, told: str) ->
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(UserError, match=r"here\.margin is missing"):
         build(Knobs, {name: value for name, value in GOOD.items() if name != "margin"}, "here")
+
+
+@dataclass(frozen=True)
+class Flags:
+    dataset: str = setting("a name")
+    account: str | None = setting("a name, or none")
+    methods: tuple[str, ...] = setting("names")
+    thresholds: tuple[float, ...] = setting("numbers")
+    frames: int | None = setting("a number, or none")
+    rate: float = setting("a number")
+    square: bool = setting("or not")
+
+
+IN_PARAMS = {
+    "dataset": "All",
+    "account": "lab",
+    "methods": [],
+    "thresholds": [0.5],
+    "frames": 16,
+    "rate": 1.0,
+    "square": True,
+}
+
+
+def flags_of(folder: Path, monkeypatch: pytest.MonkeyPatch, *flags: str) -> Flags:
+    """What a command reads in a project whose `params.yaml` has these settings."""
+    (folder / "params.yaml").write_text(yaml.safe_dump({"stage": IN_PARAMS}))
+    (folder / "dvc.yaml").touch()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["command", *flags])
+    return read_command_line("A command.", "stage", Flags)[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "value"),
+    [
+        (("--dataset", "010"), "dataset", "010"),
+        (("--dataset", "no"), "dataset", "no"),
+        (("--dataset", "null"), "dataset", "null"),
+        (("--dataset", "a: b"), "dataset", "a: b"),
+        (("--dataset", "[0.6,"), "dataset", "[0.6,"),
+        (("--account", "0042"), "account", "0042"),
+        (("--account", "none"), "account", None),
+        (("--account", "null"), "account", None),
+        (("--methods", "[010, no]"), "methods", ("010", "no")),
+        (("--thresholds", "[0.6, 1e-3]"), "thresholds", (0.6, 0.001)),
+        (("--frames", "010"), "frames", 10),
+        (("--frames", "null"), "frames", None),
+        (("--rate", "1e-3"), "rate", 0.001),
+        (("--rate", "2"), "rate", 2.0),
+        (("--no-square",), "square", False),
+    ],
+)
+def test_a_flag_is_read_by_the_type_of_its_setting(
+    flags: tuple[str, ...], name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = flags_of(tmp_path, monkeypatch, *flags)
+    assert settings == build(Flags, {**IN_PARAMS, name: value}, "expected")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--thresholds", "[0.6,"), "--thresholds is '[0.6,', which cannot be read: while parsing a flow node"),
+        (("--thresholds", "0.6"), "--thresholds is '0.6'; it must be a list, such as [a,b]"),
+        (("--thresholds", "[0.6, many]"), "--thresholds is 'many'; it must be a number"),
+        (("--frames", "many"), "--frames is 'many'; it must be a whole number"),
+        (("--rate", "12:30"), "--rate is '12:30'; it must be a number"),
+    ],
+)
+def test_a_flag_that_cannot_be_read_is_named_in_one_line(
+    flags: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError) as error:
+        flags_of(tmp_path, monkeypatch, *flags)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
 
 
 def test_a_network_is_trained_anew_for_what_changes_its_crops_and_not_for_another_number_of_workers() -> None:

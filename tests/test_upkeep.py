@@ -104,7 +104,9 @@ def test_what_vanished_while_shards_worked_is_removed_by_the_merge(tmp_path: Pat
     keep(tmp_path, names=NAMES[:6])
     assert {name.split("/")[2] for name in files_of(tmp_path) if "/" in name and "test_set" in name} == {"Deepfakes"}
     assert not (tmp_path / "stage/test_set/Original").exists()
-    keep(tmp_path, names=[])
+    with pytest.raises(UserError, match="holds the results for 6 videos of Deepfakes, but this run is about no videos"):
+        keep(tmp_path, names=[])
+    keep(tmp_path, names=[], scope=Scope(replace=True))
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["beside", "failures.csv", "ledger.jsonl", "stage"]
 
 
@@ -251,7 +253,7 @@ def test_a_video_that_vanishes_after_a_run_was_killed_over_it_leaves_nothing(tmp
     place = tmp_path / "killed"
     killed(place, 0.1, slowly=0.2)
     assert any(".part" in name for name in files_of(place))
-    keep(place, names=[])
+    keep(place, names=[], scope=Scope(replace=True))
     assert set(files_of(place)) == {"stage/ledger.jsonl", "stage/failures.csv"}
 
 

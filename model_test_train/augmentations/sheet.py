@@ -19,7 +19,7 @@ from model_test_train.augmentations.moves import MOVES
 from model_test_train.inputs import Image, resized
 from pipeline.errors import UserError, run
 from pipeline.project import from_root
-from preprocessing.crop_stores import read_crop
+from preprocessing.crop_stores import read_picture
 from preprocessing.crops import read_crops
 
 SIDE, COLUMNS = 128, 6
@@ -84,7 +84,7 @@ def main() -> None:
     crops = [crop.path for crop in read_crops(from_root("data/crops")) if crop.video.startswith("Original/") and not crop.track]
     if not crops:
         raise UserError("there are no crops of originals in data/crops; `dvc repro extract_crops` makes the demo's")
-    crop, other = (resized(read_crop(path), SIDE, SIDE) for path in (given.crop or crops[0], crops[-1]))
+    crop, other = (resized(read_picture(path), SIDE, SIDE) for path in (given.crop or crops[0], crops[-1]))
     draw(crop, other, given.output)
     print(given.output)
 
