@@ -13,7 +13,7 @@ import torch
 
 from explain_model.evaluation_plots import draw_localisation, draw_randomised, draw_removal
 from explain_model.floors import FLOORS, FaceToGuess, small_mask
-from explain_model.heatmaps import Row, heat_of, heats_for_fake, over_crop
+from explain_model.heatmaps import Row, heat_of, heats_for_and_against_fake, heats_for_fake, over_crop
 from explain_model.localisation import FIGURES, located
 from explain_model.maps import METHODS, method_for, named_for
 from explain_model.randomised import randomised
@@ -29,13 +29,15 @@ from pipeline.index import read_index
 from pipeline.outputs import write_csv, write_json
 from pipeline.params import PathFlag, read_command_line, setting
 from pipeline.progress import track
+from preprocessing.corpus_folders import claim, index_for
 from preprocessing.crop_stores import read_crop
 from preprocessing.crops import read_crops
-from preprocessing.video import evenly_spaced
+from preprocessing.sampling import evenly_spaced
 
 AS_IT_IS = "nothing"
 REMOVAL = ("deletion_blurred", "insertion_blurred", "deletion_grained", "insertion_grained", "road")
-COLUMNS = ("video", "method", "map", *FIGURES, *REMOVAL, *STABILITY)
+CONTRAST = ("contrast", "deletion_against")
+COLUMNS = ("video", "method", "map", *FIGURES, *REMOVAL, *CONTRAST, *STABILITY)
 
 Maps = dict[str, torch.Tensor]  # name -> heat (h, w), of any resolution
 
@@ -79,14 +81,19 @@ def measured(
 ) -> Iterator[tuple[Row, dict[str, np.ndarray]]]:
     """Of a batch of faces, each map's figures, and the curves behind some of them."""
     crops = [face.crop for face in faces]
-    by_method = {name: heats_for_fake(network, crops, name) for name in methods}
+    by_method = {name: heats_for_and_against_fake(network, crops, name) for name in methods}
     stable = {name: stability(network, crops, name) for name in methods}
     for place, face in enumerate(faces):
-        maps = {name: by_method[name][place] for name in methods} | floor_heats(face)
+        maps = {name: by_method[name][0][place] for name in methods} | floor_heats(face)
+        others = {name: by_method[name][1][place] for name in methods}
+        against = {name: heat for name, heat in others.items() if METHODS[name].is_class_specific}
         places = face.guess.places
-        orders = {name: order_of(heat, places, face.guess.seed) for name, heat in maps.items()}
+        orders, orders_against = (
+            {name: order_of(heat, places, face.guess.seed) for name, heat in some.items()} for some in (maps, against)
+        )
         fitted = network.input.fit(face.crop)
         removed = curves(network, fitted, orders, seed)
+        against_removed = curves(network, fitted, orders_against, seed)
         filled_in = road(network, fitted, orders, seed) if with_road[place] else {}
         for name, heat in maps.items():
             row: Row = {"video": face.sample.video.video, "method": face.sample.video.method, "map": name}
@@ -94,8 +101,17 @@ def measured(
                 row |= located(over_crop(network.input, heat, face.crop), face.mask)
             row |= {what: under(curve) for what, curve in removed[name].items()}
             row |= {"road": filled_in[name]} if filled_in else {}
-            row |= stable[name][place] if name in stable else {}
+            if name in others:
+                row["contrast"] = contrast(*(over_crop(network.input, one, face.crop) for one in (heat, others[name])))
+                row |= stable[name][place]
+            if name in against:
+                row["deletion_against"] = under(against_removed[name]["deletion_grained"])
             yield row, removed[name]
+
+
+def contrast(spoke_for: np.ndarray, spoke_against: np.ndarray) -> float:
+    """From 0 for two maps that are the same, over 1 for two that have nothing to do with each other, to 2 for opposites."""
+    return 1 - likeness(spoke_for, spoke_against)
 
 
 def falls_apart(network: Network, method: str, faces: Sequence[Face], seed: int) -> Iterator[Row]:
@@ -169,7 +185,7 @@ def summary_of(found: Measured, samples: Sequence[ExplainedSample], method: str,
         "method": method,
         "faces": len(samples),
         "faces_with_mask": sum(sample.crop.mask is not None for sample in samples),
-        "maps": table_of(found.rows, (*FIGURES, *REMOVAL, *STABILITY), *how),
+        "maps": table_of(found.rows, (*FIGURES, *REMOVAL, *CONTRAST, *STABILITY), *how),
         "by_manipulation": {
             name: {
                 "faces": sum(sample.video.method == name for sample in samples),
@@ -193,7 +209,9 @@ def main() -> None:
     check_methods(params.methods)
     network, checkpoint = open_network(paths.model_path, params, params.seed)
     method = methods_of(network, params.methods)[0]
-    videos, crops = read_index(paths.index), read_crops(paths.crops)
+    index = index_for(paths.crops, paths.index)
+    claim(paths.output_path, index, paths.replace)
+    videos, crops = read_index(index), read_crops(paths.crops)
     listed = samples_tested(paths, videos, crops)
     samples = [sample for sample in listed if sample.outcome == "TP"]
     if samples:
@@ -230,7 +248,8 @@ def say(table: dict[str, Any], words: str) -> None:
         return
     print(f"{table['faces_with_mask']} fakes judged right; the peak lies in the changed region ({words} comes first):")
     for name, figures in table["maps"].items():
-        print(f"  {name:<16}{told(figures['peak'])}   of the relevancy, {told(figures['mass'])} lies there")
+        apart = f"; contrast to the map against it {figures['contrast']['value']:.2f}" if "contrast" in figures else ""
+        print(f"  {name:<16}{told(figures['peak'])}   of the relevancy, {told(figures['mass'])} lies there{apart}")
 
 
 def told(figure: Figure) -> str:

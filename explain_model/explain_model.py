@@ -1,7 +1,7 @@
 """Stage explain: the samples that test chose -> for each its heatmaps as data, and figures of them.
 
-Reads results/tests and the checkpoint, writes results/explanation. Where there is a folder `examples`, as in the published
-way, it explains the pictures in it.
+Reads results/tests and the checkpoint, writes results/explanation. Called next to a folder `examples`, as in the published
+way, and not in the project's own folder, it explains the pictures in that.
 """
 
 from pathlib import Path
@@ -27,7 +27,8 @@ from pipeline.index import read_index
 from pipeline.outputs import aside, write_csv
 from pipeline.params import PathFlag, SwitchFlag, load_params, read_command_line, setting
 from pipeline.progress import track
-from pipeline.project import from_root
+from pipeline.project import from_root, root
+from preprocessing.corpus_folders import claim, index_for
 from preprocessing.crops import Crop, read_crops
 
 COLUMNS = (
@@ -35,6 +36,7 @@ COLUMNS = (
     "method",
     "label",
     "verdict",
+    "uncertain",
     "outcome",
     "video_probability",
     "frame_probability",
@@ -53,7 +55,7 @@ COLUMNS = (
 PART_COLUMNS = ("video", "crop", "part", "weight")
 FAILURE_COLUMNS = ("video", "crop", "reason")
 
-AS_MADE = "maps_as_made"
+MAPS, AGAINST, AS_MADE = "maps", "maps_against", "maps_as_made"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def explain_model(
     rows: list[Row] = []
     failures: list[Row] = []
     part_rows: list[Row] = []
-    figure, pair_figure = SampleFigure(params.opacity, warning), PairFigure(params.opacity, warning)
+    drawn = params.opacity, warning, method_for(network, params.method)
+    figure, pair_figure = SampleFigure(*drawn), PairFigure(*drawn)
     parts_figure = PartsFigure(params.opacity, warning)
     how = params.method, params.batch_size, failures
     faces = explained(network, [(s.crop, s.called_fake) for s in samples], *how)
@@ -86,14 +89,14 @@ def explain_model(
             continue
         crop, heat = face
         mask = true_mask(sample)
-        arrays = {"maps": heat.spoke_for, "maps_against": heat.spoke_against} | ({AS_MADE: heat.as_made} if save_maps else {})
+        arrays = {MAPS: heat.spoke_for, AGAINST: heat.spoke_against, AS_MADE: heat.as_made if save_maps else None}
         for folder, array in arrays.items():
-            with aside(output / folder / f"{sample.name}.npy") as unfinished:
-                np.save(unfinished, array)
+            if array is not None:
+                with aside(output / folder / f"{sample.name}.npy") as unfinished:
+                    np.save(unfinished, array)
         figure.draw(output / _figure_of(sample), sample, crop, heat, mask)
         if original:
-            of_fake = heat.spoke_for if sample.called_fake else heat.spoke_against
-            pair = (original[0], crop), (original[1].spoke_for, of_fake)
+            pair = (original[0], crop), (original[1].for_fake, heat.for_fake)
             pair_figure.draw(output / _pair_of(sample), sample, *pair, mask)
         if parts := heats_of_parts(network, crop):
             parts_figure.draw(output / "parts" / f"{sample.name}.png", sample, crop, parts)
@@ -121,6 +124,7 @@ def _row(sample: ExplainedSample, heat: Heat, mask: np.ndarray | None, has_pair:
         "method": sample.video.method,
         "label": sample.video.label,
         "verdict": sample.verdict,
+        "uncertain": sample.is_uncertain,
         "outcome": sample.outcome,
         "video_probability": sample.video_probability,
         "frame_probability": sample.frame_probability,
@@ -133,9 +137,15 @@ def _row(sample: ExplainedSample, heat: Heat, mask: np.ndarray | None, has_pair:
         "mask_share": "" if mask is None else round(float(mask.mean()), 6),
         "figure": _figure_of(sample),
         "pair": _pair_of(sample) if has_pair else "",
-        "map": f"maps/{sample.name}.npy",
-        "map_against": f"maps_against/{sample.name}.npy",
+        "map": f"{MAPS}/{sample.name}.npy",
+        "map_against": "" if heat.spoke_against is None else f"{AGAINST}/{sample.name}.npy",
     }
+
+
+def examples_here() -> Path | None:
+    """As published: a folder `examples` where the command is called; but not the project's: its stages have no such input."""
+    here = Path(EXAMPLES).absolute()
+    return here if here.is_dir() and here.parent != root() else None
 
 
 def main() -> None:
@@ -153,17 +163,17 @@ def main() -> None:
     )
     network, checkpoint = open_network(paths.model_path, params)
     method = method_for(network, params.method)
-    here = Path(EXAMPLES).absolute()
-    examples = paths.examples or (here if here.is_dir() else None)
-    if examples:
+    if examples := paths.examples or examples_here():
         rule = rule_of(checkpoint, load_params("test", testing.Params))
         samples, originals = read_examples(examples, rule.calibrated(rule.threshold)), {}
         output = paths.output_path or examples.parent / "explanation"
     else:
-        videos, crops = read_index(paths.index), read_crops(paths.crops)
+        index = index_for(paths.crops, paths.index)
+        videos, crops = read_index(index), read_crops(paths.crops)
         samples = samples_tested(paths, videos, crops)
         originals = originals_beside(samples, videos, crops)
         output = paths.output_path or from_root("results/explanation")
+        claim(output, index, paths.replace)
     done, failed = explain_model(network, samples, originals, output, params, checkpoint.warning, paths.save_maps)
     print(f"{done} faces explained in {output}, by {method.words}")
     if failed:

@@ -11,22 +11,23 @@ import numpy as np
 
 from explain_model.heatmaps import Row, explained
 from explain_model.maps import METHODS, method_for
-from explain_model.over_time import Moment, People, draw_sheet, draw_timeline, pooled, write_annotated
+from explain_model.over_time import Moment, People, Person, draw_sheet, draw_timeline, pooled, write_annotated
 from explain_model.samples import read_table
-from explain_model.tested import TESTED, Running, open_network
+from explain_model.tested import TESTED, Running, open_network, rule_tested
 from model_test_train.checkpoint import Checkpoint
 from model_test_train.networks.network import Network
-from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT
+from model_test_train.verdicts import NO_VERDICT, FrameScore, Rule, judge_people
 from pipeline.errors import UserError, run
 from pipeline.index import Video, read_index
 from pipeline.outputs import aside, write_csv
 from pipeline.params import PathFlag, Section, TextFlag, read_command_line, setting
 from pipeline.progress import track
 from pipeline.project import from_root, relative
+from preprocessing.corpus_folders import claim, index_for
 from preprocessing.crops import Crop, read_crops
 from preprocessing.video import Reading, UnreadableVideo, open_video
 
-COLUMNS = ("video", "frame", "track", "fake_probability")
+COLUMNS = ("video", "frame", "track", "fake_probability", "person_verdict", "person_uncertain")
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,22 @@ class Params(Running):
     opacity: float = setting("of the heatmap over the face, where it is strongest", low=0, high=1)
 
 
-def people_of(network: Network, crops: Sequence[Crop], scores: dict[str, float], called_fake: bool, params: Params) -> People:
-    """The people of a video in the frames that were judged, each with its heat for the video's verdict."""
+def people_of(network: Network, crops: Sequence[Crop], scores: dict[str, float], rule: Rule, params: Params) -> People:
+    """The people of a video in the frames that were judged, each with a verdict of its own and the heat for that."""
     judged = [crop for crop in crops if relative(crop.path) in scores]
+    frames = [FrameScore(crop.video, crop.frame, crop.track, "", scores[relative(crop.path)]) for crop in judged]
+    people = {
+        number: Person(rule.verdict(raw), rule.is_uncertain(raw), [])
+        for number, raw in judge_people(frames, rule.aggregation).items()
+    }
     failures: list[Row] = []
-    faces = explained(network, [(crop, called_fake) for crop in judged], params.method, params.batch_size, failures)
-    people: People = {}
-    for crop, face in zip(judged, faces, strict=True):
+    asked = [(crop, people[crop.track].called_fake) for crop in judged]
+    for crop, face in zip(judged, explained(network, asked, params.method, params.batch_size, failures), strict=True):
         if face is None:
             raise UserError(failures[0]["reason"])
         picture, heat = face
         moment = Moment(crop.frame, crop.window, picture, heat.spoke_for, scores[relative(crop.path)])
-        people.setdefault(crop.track, []).append(moment)
+        people[crop.track].moments.append(moment)
     return people
 
 
@@ -62,22 +67,28 @@ def explain_video(
     params: Params,
 ) -> None:
     """One folder a video: annotated.mp4, timeline.png, contact_sheet.png, frames.csv and each person's heat over all frames."""
-    called_fake = verdict == FAKE_VERDICT
     title = f"{video.video}: judged {verdict}, is {'fake' if video.label else 'real'}"
-    for person, moments in people.items():
-        with aside(output / f"heat_person_{person}.npy") as unfinished, unfinished.open("wb") as file:
-            np.save(file, pooled(moments, network.input.size))
+    for number, person in people.items():
+        with aside(output / f"heat_person_{number}.npy") as unfinished, unfinished.open("wb") as file:
+            np.save(file, pooled(person.moments, network.input.size))
     rows = [
-        {"video": video.video, "frame": moment.frame, "track": person, "fake_probability": moment.probability}
-        for person, moments in people.items()
-        for moment in moments
+        {
+            "video": video.video,
+            "frame": moment.frame,
+            "track": number,
+            "fake_probability": moment.probability,
+            "person_verdict": person.verdict,
+            "person_uncertain": person.is_uncertain,
+        }
+        for number, person in people.items()
+        for moment in person.moments
     ]
     write_csv(output / "frames.csv", COLUMNS, rows)
     with open_video(from_root(video.path), reading) as opened:
         rate = opened.facts.frame_rate
-        write_annotated(output / "annotated.mp4", opened, people, checkpoint.threshold, params.opacity, checkpoint.warning)
-    draw_timeline(output / "timeline.png", people, rate, checkpoint.threshold, called_fake, title, checkpoint.warning)
-    draw_sheet(output / "contact_sheet.png", people, params.opacity, called_fake, title, checkpoint.warning)
+        write_annotated(output / "annotated.mp4", opened, people, params.opacity, checkpoint.warning)
+    draw_timeline(output / "timeline.png", people, rate, checkpoint.threshold, title, checkpoint.warning)
+    draw_sheet(output / "contact_sheet.png", people, params.opacity, title, checkpoint.warning)
 
 
 def chosen_videos(verdicts: Sequence[dict[str, str]], named: str | None, per_method: int) -> list[dict[str, str]]:
@@ -105,19 +116,20 @@ def main() -> None:
     )
     network, checkpoint = open_network(paths.model_path, params)
     method_for(network, params.method)
-    by_name = {video.video: video for video in read_index(paths.index)}
+    rule = rule_tested(checkpoint, paths.tests)
+    index = index_for(paths.crops, paths.index)
+    claim(paths.output_path, index, paths.replace)
+    by_name = {video.video: video for video in read_index(index)}
     scores = {row["path"]: float(row["fake_probability"]) for row in read_table(paths.tests / "frames.csv")}
     chosen = chosen_videos(read_table(paths.tests / "videos.csv"), paths.videos, params.videos_per_method)
     wanted = {row["video"] for row in chosen}
     crops = [crop for crop in read_crops(paths.crops) if crop.video in wanted]
     for row in track(chosen, len(chosen), "explaining", "videos"):
-        called_fake = row["verdict"] == FAKE_VERDICT
-        people = people_of(network, [crop for crop in crops if crop.video == row["video"]], scores, called_fake, params)
+        people = people_of(network, [crop for crop in crops if crop.video == row["video"]], scores, rule, params)
         try:
             video = by_name[row["video"]]
-            explain_video(
-                network, checkpoint, video, row["verdict"], people, paths.output_path / video.video, paths.reading, params
-            )
+            verdict = row["verdict"] + (" (uncertain)" if row["uncertain"] == "True" else "")
+            explain_video(network, checkpoint, video, verdict, people, paths.output_path / video.video, paths.reading, params)
         except UnreadableVideo as error:
             raise UserError(f"{row['video']}: {error}") from error
     print(f"{len(chosen)} videos explained in {paths.output_path}")

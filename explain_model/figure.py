@@ -15,13 +15,15 @@ from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from explain_model.heatmaps import Heat
+from explain_model.maps import MapMethod
 from explain_model.samples import ExplainedSample
+from model_test_train.verdicts import FAKE_VERDICT, REAL_VERDICT
 from pipeline.outputs import aside
 from preprocessing.png import encode_png
 
 COLOURS = matplotlib.colormaps["inferno"]  # perceptually even, and safe for the colour-blind
 TRUTH_COLOUR = (51, 230, 255)  # of the manipulated region's outline; inferno has no such blue
-SCALE = {0: "0", 0.25: "1×", 0.5: "3×", 0.75: "9×", 1: "∞"}  # heat, in times the fair share of relevancy
+SCALE = {0: "0", 0.25: "1×", 0.5: "3×", 0.75: "9×", 1: "∞"}  # heat, in times the fair share of the evidence
 OUTCOMES = {"TP": "fake, found", "TN": "real, left in peace", "FP": "real, wrongly accused", "FN": "fake, missed"}
 RIGHT, WRONG = "#1a7f37", "#b3261e"
 INK, QUIET = "black", "#595959"
@@ -101,20 +103,26 @@ class Panels:
 
 
 class SampleFigure:
-    """The crop, what spoke for its verdict, what spoke against it."""
+    """The crop, the evidence for its verdict, and that for the other one; or the one map that the method has."""
 
-    def __init__(self, opacity: float, warning: str | None) -> None:
-        self.panels = Panels(("the face", "what spoke for the verdict", "what spoke against it"), opacity, warning)
+    def __init__(self, opacity: float, warning: str | None, method: MapMethod) -> None:
+        def panels(verdict: str, other: str) -> Panels:
+            evidence = f"evidence for '{verdict}'", f"evidence against it: for '{other}'"
+            return Panels(("the face", *(evidence if method.is_class_specific else [method.words])), opacity, warning)
+
+        self.panels = {True: panels(FAKE_VERDICT, REAL_VERDICT), False: panels(REAL_VERDICT, FAKE_VERDICT)}
 
     def draw(self, path: Path, sample: ExplainedSample, crop: np.ndarray, heat: Heat, mask: np.ndarray | None) -> None:
-        panels = self.panels
+        panels = self.panels[sample.called_fake]
+        verdict = sample.verdict + (", but uncertain" if sample.is_uncertain else "")
         facts = (
             f"{sample.where}   "
-            f"label: {'fake' if sample.video.label else 'real'}\n"
-            f"fake probability: video {sample.video_probability:.3f}, this frame {sample.frame_probability:.3f}"
+            f"truth: {'fake' if sample.video.label else 'real'}\n"
+            f"judged {verdict}; fake probability: video {sample.video_probability:.3f}, "
+            f"this frame {sample.frame_probability:.3f}"
         )
-        spoke = panels.heated(crop, heat.spoke_for, mask), panels.heated(crop, heat.spoke_against)
-        panels.draw(path, sample, facts, (panels.face(crop), *spoke))
+        against = [] if heat.spoke_against is None else [panels.heated(crop, heat.spoke_against, mask)]
+        panels.draw(path, sample, facts, (panels.face(crop), panels.heated(crop, heat.spoke_for, mask), *against))
 
 
 class PartsFigure:
@@ -134,10 +142,10 @@ class PartsFigure:
 
 
 class PairFigure:
-    """An original and its fake, each with what spoke for fake."""
+    """An original and its fake, each with its evidence for fake; or with the one map that the method has."""
 
-    def __init__(self, opacity: float, warning: str | None) -> None:
-        heat = "what speaks for fake in it"
+    def __init__(self, opacity: float, warning: str | None, method: MapMethod) -> None:
+        heat = f"its evidence for '{FAKE_VERDICT}'" if method.is_class_specific else method.words
         self.panels = Panels(("the original", heat, "the fake", heat), opacity, warning)
 
     def draw(

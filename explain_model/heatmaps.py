@@ -1,7 +1,10 @@
 """Heatmaps: face crops -> arrays in [0, 1] over the crops' own pixels.
 
-The scale is absolute. A place with just its fair share of relevancy has 0.25, three times its share 0.5, nine times 0.75:
-a map of an undecided network stays pale instead of being stretched until its noise looks like a finding.
+The scale is absolute. A place with just its fair share of evidence has 0.25, three times its share 0.5, nine times 0.75: a map
+of an undecided network stays pale instead of being stretched until its noise looks like a finding.
+
+Where a network looks, some of its heads speak for fake and some for real, so the evidence for the two lies at nearly the same
+places. As evidence for real counts only what outweighs the evidence for fake at the same place.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explain_model.maps import DEFAULT, method_for
+from explain_model.maps import DEFAULT, MapMethod, Maps, method_for
 from explain_model.parts import parts_of
 from model_test_train.inputs import Image, InputContract
 from model_test_train.networks.network import Network
-from preprocessing.crop_stores import UnreadableCrop, read_crop
+from preprocessing.crop_stores import UnreadablePicture, read_picture
 from preprocessing.crops import Crop
 
 Row = dict[str, Any]
@@ -26,22 +29,51 @@ FAIR_SHARE = 0.25  # heat of a place that is as relevant as the average place
 
 @dataclass(frozen=True)
 class Heat:
-    """A face's two maps, float32 (height, width) of its crop: what spoke for the verdict, and what against it."""
+    """A face's maps for a label, float32 (height, width) of its crop."""
 
-    spoke_for: np.ndarray
-    spoke_against: np.ndarray  # on the scale of the other, so that what hardly counted stays pale
-    as_made: np.ndarray  # what spoke for it, at the places and on the scale that the method has
+    spoke_for: np.ndarray  # evidence for the label
+    spoke_against: np.ndarray | None  # evidence for the other one; None of methods that know no label
+    for_fake: np.ndarray  # evidence for fake, whatever the label
+    as_made: np.ndarray  # the map for the label at the places and on the scale that the method has
 
 
 def heatmaps(network: Network, crops: Sequence[Image], called_fake: Sequence[bool], method: str = DEFAULT) -> list[Heat]:
-    """The maps of each crop for its verdict, and against it."""
-    pixels = network.input.prepare(list(crops)).to(next(network.parameters()).device)
+    """The maps of each crop for the label that it is called."""
+    used = method_for(network, method)
+    made = _made(network, crops, used)
     heats = []
-    for crop, is_fake, *both in zip(crops, called_fake, *method_for(network, method).of(network, pixels), strict=True):
-        made, against = (one.cpu()[None] for one in (both if is_fake else reversed(both)))
-        over = [over_crop(network.input, heat[0], crop) for heat in (heat_of(made), heat_of(against, total=made.sum()))]
-        heats.append(Heat(over[0], over[1], made[0].numpy()))
+    for crop, is_fake, *of_crop in zip(crops, called_fake, *made, *_heats_of(*made, used), strict=True):
+        made_for_fake, made_for_real, *both = of_crop
+        for_fake, for_real = (over_crop(network.input, heat, crop) for heat in both)
+        label, other = (for_fake, for_real) if is_fake else (for_real, for_fake)
+        as_made = (made_for_fake if is_fake else made_for_real).numpy()
+        heats.append(Heat(label, other if used.is_class_specific else None, for_fake, as_made))
     return heats
+
+
+def heats_for_fake(network: Network, crops: Sequence[Image], method: str) -> Tensor:
+    """The heat for fake (b, h, w), at the places that the method has."""
+    return heats_for_and_against_fake(network, crops, method)[0]
+
+
+def heats_for_and_against_fake(network: Network, crops: Sequence[Image], method: str) -> Maps:
+    """The two maps of fakes; the same one twice, if the method has only one."""
+    used = method_for(network, method)
+    return _heats_of(*_made(network, crops, used), used)
+
+
+def _heats_of(for_fake: Tensor, for_real: Tensor, used: MapMethod) -> Maps:
+    return heat_of(for_fake), heat_against(for_fake, for_real) if used.is_class_specific else heat_of(for_real)
+
+
+def heat_against(asked: Tensor, other: Tensor) -> Tensor:
+    """Where evidence for the other label outweighs that for the one asked for; as hot as it would be in the stronger's map."""
+    return heat_of((other - asked).clamp(min=0), torch.maximum(asked.sum((1, 2)), other.sum((1, 2))))
+
+
+def _made(network: Network, crops: Sequence[Image], used: MapMethod) -> Maps:
+    for_fake, for_real = used.of(network, network.input.prepare(list(crops)).to(next(network.parameters()).device))
+    return for_fake.cpu(), for_real.cpu()
 
 
 def heats_of_parts(network: Network, crop: Image) -> list[tuple[str, float, np.ndarray]]:
@@ -53,7 +85,7 @@ def heats_of_parts(network: Network, crop: Image) -> list[tuple[str, float, np.n
     return list(zip(names, weights.tolist(), heats, strict=True))
 
 
-Asked = tuple[Crop, bool]  # what spoke for fake in it, or for real?
+Asked = tuple[Crop, bool]  # the evidence for fake in it, or for real?
 Face = tuple[Image, Heat]
 
 
@@ -72,17 +104,10 @@ def explained(
 
 def _picture(crop: Crop, failures: list[Row]) -> np.ndarray | None:
     try:
-        return read_crop(crop.path)
-    except UnreadableCrop as error:
+        return read_picture(crop.path)  # it may be a user's own, among examples
+    except UnreadablePicture as error:
         failures.append({"video": crop.video, "crop": crop.name, "reason": str(error)})
         return None
-
-
-def heats_for_fake(network: Network, crops: Sequence[Image], method: str) -> Tensor:
-    """What spoke for fake, as heat (b, h, w) at the places that the method has."""
-    pixels = network.input.prepare(list(crops)).to(next(network.parameters()).device)
-    for_fake, _ = method_for(network, method).of(network, pixels)
-    return heat_of(for_fake).cpu()
 
 
 def over_crop(contract: InputContract, heat: Tensor, crop: Image) -> np.ndarray:
@@ -109,7 +134,8 @@ def peak(heat: np.ndarray) -> tuple[int, int]:
 def shares_of(heat: np.ndarray) -> np.ndarray:
     """The share of all relevancy that each pixel has."""
     times_fair = heat / np.maximum(1 - heat, 1e-9)
-    return times_fair / times_fair.sum()
+    total = times_fair.sum()
+    return times_fair / total if total > 0 else np.full_like(heat, 1 / heat.size)
 
 
 def confidence(heat: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Maps: a network and prepared pixels -> what each place spoke for fake and for real, by one of several methods.
+"""Maps: a network and prepared pixels -> the evidence for fake and for real at each place, by one of several methods.
 
 The maps of all methods are at least 0 and have a scale of their own; heatmaps.py gives them a common one.
 """
@@ -117,6 +117,7 @@ class MapMethod:
     of: Callable[[Network, Tensor], Maps]
     words: str
     fits: Callable[[Network], bool]
+    is_class_specific: bool  # whether its maps for fake and for real differ; else there is no evidence against a label
 
 
 def _any(network: Network) -> bool:
@@ -142,16 +143,22 @@ def best(network: Network, pixels: Tensor) -> Maps:
 BEST = {True: "relevancy", False: "hires_cam"}  # where there is attention; else the CAM that no averaging takes places from
 DEFAULT = "best"
 METHODS = {
-    DEFAULT: MapMethod(best, "attention's relevancy, or HiRes-CAM of a network without attention", _any),
-    "relevancy": MapMethod(relevancy, "attention's relevancy for the verdict", _has_attention),
-    "raw_attention": MapMethod(raw_attention, "the last block's attention", _has_attention),
-    "rollout": MapMethod(rollout, "attention through all blocks", _has_attention),
-    "grad_cam": MapMethod(partial(cam, "GradCAM"), "Grad-CAM on the backbone", _has_a_map),
-    "hires_cam": MapMethod(partial(cam, "HiResCAM"), "HiRes-CAM on the backbone", _has_a_map),
-    "layer_cam": MapMethod(partial(cam, "LayerCAM"), "Layer-CAM on the backbone", _has_a_map),
-    "input_gradient": MapMethod(input_gradient, "the gradient by each pixel", _any),
-    "token_evidence": MapMethod(token_evidence, "the tokens' evidence, without relevancy", _mixes_channels),
-    "published": MapMethod(published_picture, "the published picture, whose places mean nothing", _mixes_channels),
+    DEFAULT: MapMethod(
+        best, "attention's relevancy, or HiRes-CAM of a network without attention", _any, is_class_specific=True
+    ),
+    "relevancy": MapMethod(relevancy, "attention's relevancy for the verdict", _has_attention, is_class_specific=True),
+    "raw_attention": MapMethod(raw_attention, "the last block's attention", _has_attention, is_class_specific=False),
+    "rollout": MapMethod(rollout, "attention through all blocks", _has_attention, is_class_specific=False),
+    "grad_cam": MapMethod(partial(cam, "GradCAM"), "Grad-CAM on the backbone", _has_a_map, is_class_specific=True),
+    "hires_cam": MapMethod(partial(cam, "HiResCAM"), "HiRes-CAM on the backbone", _has_a_map, is_class_specific=True),
+    "layer_cam": MapMethod(partial(cam, "LayerCAM"), "Layer-CAM on the backbone", _has_a_map, is_class_specific=True),
+    "input_gradient": MapMethod(input_gradient, "the gradient by each pixel", _any, is_class_specific=False),
+    "token_evidence": MapMethod(
+        token_evidence, "the tokens' evidence, without relevancy", _mixes_channels, is_class_specific=False
+    ),
+    "published": MapMethod(
+        published_picture, "the published picture; it shows no places", _mixes_channels, is_class_specific=True
+    ),
 }
 
 

@@ -12,11 +12,13 @@ import numpy as np
 from explain_model.figure import overlaid
 from model_test_train.drawing import plt, save_figure
 from model_test_train.inputs import Image, resized
+from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from preprocessing.crops import Window
 from preprocessing.reencoding import SHOWN, USUAL_RATE, write_video
-from preprocessing.video import OpenVideo, evenly_spaced
+from preprocessing.sampling import evenly_spaced
+from preprocessing.video import OpenVideo
 
-FAKE_COLOUR, REAL_COLOUR = (213, 94, 0), (0, 114, 178)  # vermilion and blue: told apart by the colour-blind too
+BOX_COLOURS = {FAKE_VERDICT: (213, 94, 0), REAL_VERDICT: (0, 114, 178), NO_VERDICT: (89, 89, 89)}  # safe for the colour-blind
 PERSON_COLOURS = ("#0b6e75", "#9a5b13", "#5b4a9e", "#555555", "#b23a6f", "#3b7a2a", "#2f5bb7", "#8c6d00")
 ON_SHEET = 10  # frames of a person
 DECIDING = 3  # frames marked
@@ -30,11 +32,29 @@ class Moment:
     frame: int
     window: Window  # of the frame's pixels
     crop: Image
-    heat: np.ndarray  # over the crop
-    probability: float  # of fake
+    heat: np.ndarray  # over the crop, for the person's verdict
+    probability: float  # of fake, in this frame
 
 
-People = dict[int, list[Moment]]  # track -> in time
+@dataclass(frozen=True)
+class Person:
+    """A person over time. The heat of all moments is for the verdict on this person, so that is the label to show with it."""
+
+    verdict: str
+    is_uncertain: bool
+    moments: list[Moment]  # in time
+
+    @property
+    def called_fake(self) -> bool:
+        return self.verdict == FAKE_VERDICT
+
+    @property
+    def label(self) -> str:
+        """The verdict as it is shown."""
+        return f"{self.verdict} (uncertain)" if self.is_uncertain else self.verdict
+
+
+People = dict[int, Person]  # by track
 
 
 class Scored(Protocol):
@@ -46,7 +66,7 @@ Face = TypeVar("Face", bound=Scored)
 
 
 def deciding(moments: Sequence[Face], called_fake: bool) -> list[Face]:
-    """The frames that spoke loudest for the verdict."""
+    """The frames whose scores are furthest on the side of the person's verdict."""
     return sorted(moments, key=lambda moment: -moment.probability if called_fake else moment.probability)[:DECIDING]
 
 
@@ -55,16 +75,16 @@ def pooled(moments: Sequence[Moment], side: int) -> np.ndarray:
     return np.mean([resized(moment.heat, side, side) for moment in moments], axis=0)
 
 
-def draw_timeline(
-    path: Path, people: People, rate: float | None, threshold: float, called_fake: bool, title: str, warning: str | None
-) -> None:
+def draw_timeline(path: Path, people: People, rate: float | None, threshold: float, title: str, warning: str | None) -> None:
     """Each person's scores over time, the frames that decided, and where fake begins."""
     figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
-    for track, moments in people.items():
+    for track, person in people.items():
+        moments = person.moments
         times = [moment.frame / (rate or 1) for moment in moments]
         colour = PERSON_COLOURS[track % len(PERSON_COLOURS)]
-        axes.plot(times, [moment.probability for moment in moments], color=colour, marker=".", label=f"person {track}")
-        decided = deciding(moments, called_fake)
+        name = f"person {track}: {person.label}"
+        axes.plot(times, [moment.probability for moment in moments], color=colour, marker=".", label=name)
+        decided = deciding(moments, person.called_fake)
         axes.scatter(
             [m.frame / (rate or 1) for m in decided],
             [m.probability for m in decided],
@@ -83,24 +103,24 @@ def draw_timeline(
         color="0.4",
     )
     axes.set(ylim=(-0.03, 1.03), xlabel="seconds" if rate else "frame", ylabel="fake probability")
-    told = f"{title}; circles: frames that spoke loudest for it" + (f"\n{warning}" if warning else "")
-    axes.set_title(told, fontsize=9, loc="left")
+    caption = f"{title}; circles: top frames for each person's verdict" + (f"\n{warning}" if warning else "")
+    axes.set_title(caption, fontsize=9, loc="left")
     axes.legend(fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(path, figure)
 
 
-def draw_sheet(path: Path, people: People, opacity: float, called_fake: bool, title: str, warning: str | None) -> None:
+def draw_sheet(path: Path, people: People, opacity: float, title: str, warning: str | None) -> None:
     """For each person, frames in time and below them their heat, those that decided framed; last, the heat over all frames."""
-    columns = min(ON_SHEET, max(len(moments) for moments in people.values())) + 1
+    columns = min(ON_SHEET, max(len(person.moments) for person in people.values())) + 1
     figure, rows = plt.subplots(
         2 * len(people), columns, figsize=(1.25 * columns, 2.75 * len(people) + 0.6), squeeze=False, layout="constrained"
     )
     for axes in rows.flat:
         axes.set_axis_off()
-    for row, (track, moments) in enumerate(people.items()):
-        above, below = rows[2 * row], rows[2 * row + 1]
-        decided = {moment.frame for moment in deciding(moments, called_fake)}
+    for row, (track, person) in enumerate(people.items()):
+        above, below, moments = rows[2 * row], rows[2 * row + 1], person.moments
+        decided = {moment.frame for moment in deciding(moments, person.called_fake)}
         for place, number in enumerate(evenly_spaced(len(moments), columns - 1)):
             moment = moments[number]
             above[place].imshow(moment.crop)
@@ -116,34 +136,33 @@ def draw_sheet(path: Path, people: People, opacity: float, called_fake: bool, ti
         middle = moments[len(moments) // 2].crop
         whole = resized(pooled(moments, max(middle.shape[:2])), *middle.shape[:2])
         below[-1].imshow(overlaid(middle, whole, opacity))
-        above[-1].text(0.5, 0.06, f"person {track},\nall frames", fontsize=8, ha="center", transform=above[-1].transAxes)
+        words = f"person {track}:\n{person.label}\n\nall frames"
+        above[-1].text(0.5, 0.06, words, fontsize=8, ha="center", transform=above[-1].transAxes)
     figure.suptitle(title + (f"\n{warning}" if warning else ""), fontsize=9, x=0.01, ha="left")
     save_figure(path, figure)
 
 
-def write_annotated(
-    path: Path, video: OpenVideo, people: People, threshold: float, opacity: float, warning: str | None
-) -> None:
-    """Each person's box, score and heat; between the frames looked at boxes move evenly, scores and heat stay."""
+def write_annotated(path: Path, video: OpenVideo, people: People, opacity: float, warning: str | None) -> None:
+    """Each person's box, verdict, score and heat; between the frames looked at boxes move evenly, scores and heat stay."""
     facts = video.facts
     times = max(1, -(-LEAST_SIDE // min(facts.width, facts.height)))
     width, height = (2 * round(side * times / 2) for side in (facts.width, facts.height))
     pictures = (
         cv2.putText(picture, warning or "", (8, height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-        for picture in _annotated(video, people, threshold, opacity, (width, height))
+        for picture in _annotated(video, people, opacity, (width, height))
     )
     write_video(path, pictures, width, height, facts.frame_rate or USUAL_RATE, SHOWN)
 
 
-def _annotated(video: OpenVideo, people: People, threshold: float, opacity: float, size: tuple[int, int]) -> Iterator[Image]:
+def _annotated(video: OpenVideo, people: People, opacity: float, size: tuple[int, int]) -> Iterator[Image]:
     for index, picture in video.frames():
-        shown = [found for moments in people.values() if (found := at(moments, index))]
+        shown = [(person, *found) for person in people.values() if (found := at(person.moments, index))]
         picture = picture.copy()
-        for moment, window in shown:
+        for _, moment, window in shown:
             lay_heat(picture, moment.heat, window, opacity)
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-        for moment, window in shown:
-            _draw_box(picture, window, size[0] / video.facts.width, moment.probability, threshold)
+        for person, moment, window in shown:
+            _draw_box(picture, window, size[0] / video.facts.width, person, moment.probability)
         yield picture
 
 
@@ -169,12 +188,12 @@ def lay_heat(picture: Image, heat: np.ndarray, window: Window, opacity: float) -
         picture[top:bottom, left:right] = overlaid(picture[top:bottom, left:right], over, opacity)
 
 
-def _draw_box(picture: Image, window: Window, times: float, probability: float, threshold: float) -> None:
-    colour = FAKE_COLOUR if probability > threshold else REAL_COLOUR
+def _draw_box(picture: Image, window: Window, times: float, person: Person, probability: float) -> None:
+    colour = BOX_COLOURS[person.verdict]
     x0, y0, x1, y1 = (round(times * side) for side in window)
     cv2.rectangle(picture, (x0, y0), (x1, y1), colour, 2)
-    text = f"{'fake' if probability > threshold else 'real'} {probability:.2f}"
+    text = f"{person.label}; this frame {probability:.2f}"
     (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)
-    left, bottom = max(0, x0), max(high + 8, y0)
+    left, bottom = max(0, min(x0, picture.shape[1] - wide - 8)), max(high + 8, y0)
     cv2.rectangle(picture, (left, bottom - high - 8), (left + wide + 8, bottom), colour, -1)
     cv2.putText(picture, text, (left + 4, bottom - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2, cv2.LINE_AA)

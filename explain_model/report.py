@@ -2,17 +2,15 @@
 
 import base64
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import yaml
 from PIL import Image
 
-from explain_model.samples import read_table
-from pipeline.errors import UserError, run
+from explain_model.samples import read_json, read_table
+from pipeline.errors import run
 from pipeline.outputs import write_text
 from pipeline.params import PathFlag, read_command_line, setting
 from pipeline.project import from_root
@@ -39,12 +37,6 @@ class Card:
     peak: str  # inside, outside or unknown: where the heat's peak lies
     picture: str  # as a data address
     pair: str  # the fake beside its original, or empty
-
-
-def read_json(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(f"{path} is not there; `dvc repro` makes it")
-    return json.loads(path.read_text())
 
 
 def embedded(path: Path) -> str:

@@ -4,15 +4,17 @@ Or those of a folder of examples, as the published explanation has them: picture
 """
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from model_test_train.verdicts import FAKE_VERDICT, REAL_VERDICT, outcome_of
 from pipeline.errors import UserError
-from pipeline.index import FAKE, REAL, Video
+from pipeline.index import Video, original_of
 from pipeline.project import relative
 from preprocessing.crop_stores import read_mask
 from preprocessing.crops import Crop
@@ -30,6 +32,7 @@ class ExplainedSample:
     frame_probability: float
     verdict: str
     outcome: str
+    is_uncertain: bool = False
 
     @property
     def called_fake(self) -> bool:
@@ -67,6 +70,7 @@ def read_samples(path: Path, tests: Path, videos: list[Video], crops: list[Crop]
                 float(frame["fake_probability"]),
                 verdict["verdict"],
                 verdict["outcome"],
+                verdict["uncertain"] == "True",
             )
         )
     return samples
@@ -87,8 +91,8 @@ def read_examples(folder: Path, threshold: float) -> list[ExplainedSample]:
             raise UserError(f"{examples_table(folder)}, line {number}: {_wrong_with(error)}") from error
         verdict = FAKE_VERDICT if of_video > threshold else REAL_VERDICT
         method = place.parent.name or EXAMPLES
-        unknown = dict.fromkeys(("split", "path", "mask", "content", "dataset"), "")
-        video = Video(video=f"{method}/{place.name}", method=method, label=int(label), identities=(), **unknown)
+        unknown = {"split": "", "path": "", "mask": "", "content": "", "dataset": ""}
+        video = Video(f"{method}/{place.name}", method, int(label), identities=(), made_from=(), **unknown)
         crop = Crop(video.video, *_frame_and_person(name), name, (0, 0, 0, 0), folder)
         samples.append(ExplainedSample(video, crop, of_video, of_frame, verdict, outcome_of(verdict, video.label)))
     return samples
@@ -114,15 +118,15 @@ def _frame_and_person(name: str) -> tuple[int, int]:
 
 def originals_beside(samples: Sequence[ExplainedSample], videos: Sequence[Video], crops: Sequence[Crop]) -> dict[str, Crop]:
     """For each fake whose original is there, by its sample's name: the original's crop nearest in time."""
-    originals = {video.identities[0]: video.video for video in videos if video.label == REAL and video.identities}
+    by_name = {video.video: video for video in videos}
     of_video: dict[str, list[Crop]] = {}
     for crop in crops:
         if crop.track == 0:
             of_video.setdefault(crop.video, []).append(crop)
     found = {}
     for sample in samples:
-        known = of_video.get(originals.get(next(iter(sample.video.identities), ""), ""))
-        if sample.video.label == FAKE and known:
+        original = original_of(sample.video, by_name)
+        if original and (known := of_video.get(original.video)):
             found[sample.name] = min(known, key=lambda crop: abs(crop.frame - sample.crop.frame))
     return found
 
@@ -132,6 +136,12 @@ def read_table(path: Path) -> list[dict[str, str]]:
         raise UserError(f"{path} is not there; `dvc repro` writes it")
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(f"{path} is not there; `dvc repro` makes it")
+    return json.loads(path.read_text())
 
 
 def true_mask(sample: ExplainedSample) -> np.ndarray | None:

@@ -103,9 +103,12 @@ class Verdict:
 
     @property
     def example(self) -> FrameScore:
-        """The frame to show: the most fake-looking of a video judged fake, the least of one judged real."""
-        sign = 1 if self.verdict == FAKE_VERDICT else -1
-        return max(self.frames, key=lambda frame: (sign * frame.fake_probability, -frame.frame, -frame.track))
+        """The frame to show: the most fake-looking of the person that a fake is called fake by; the least of a real video."""
+        if self.verdict != FAKE_VERDICT:
+            return min(self.frames, key=lambda frame: (frame.fake_probability, frame.frame, frame.track))
+        person = max(self.people, key=lambda track: self.people[track])
+        frames = [frame for frame in self.frames if frame.track == person]
+        return max(frames, key=lambda frame: (frame.fake_probability, -frame.frame))
 
 
 def judge_people(frames: Sequence[FrameScore], aggregation: str) -> dict[int, float]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import av
@@ -13,18 +14,25 @@ from conftest import Project
 from torch import Tensor, nn
 
 from explain_model import explain_videos
-from explain_model.explain_model import Params, explain_model
+from explain_model.evaluate_explanations import contrast
+from explain_model.explain_model import Params, examples_here, explain_model
+from explain_model.heatmaps import heatmaps, heats_for_and_against_fake
 from explain_model.localisation import border_of, located
-from explain_model.over_time import Moment, at, deciding, draw_sheet, lay_heat, pooled
+from explain_model.over_time import BOX_COLOURS, Moment, Person, at, deciding, draw_sheet, lay_heat, pooled, write_annotated
 from explain_model.removal import SHARES, curves, order_of, road, under
 from explain_model.samples import read_examples
+from explain_model.tested import rule_tested
 from model_test_train.checkpoint import load_checkpoint
 from model_test_train.inputs import InputContract
 from model_test_train.networks.network import Network
+from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, REAL_VERDICT, Rule
 from pipeline.errors import UserError
+from pipeline.index import read_index
+from pipeline.params import load_params
 from pipeline.project import relative
 from preprocessing.crop_stores import read_crop
 from preprocessing.crops import read_crops
+from preprocessing.video import Reading, open_video
 
 EXPLANATION, EVALUATION, OVER_TIME = "results/explanation", "results/explanation_evaluation", "results/explained_videos"
 COLUMNS = ("video_name", "label", "video_prob", "high_low_prob", "example_file_name")
@@ -143,6 +151,7 @@ def test_each_fake_stands_beside_its_original_and_both_maps_are_kept(finished: P
     explained = rows(folder / "explanations.csv")
     for row in explained:
         assert np.load(folder / row["map"]).shape == np.load(folder / row["map_against"]).shape
+        assert contrast(np.load(folder / row["map"]), np.load(folder / row["map_against"])) > 0.3
         assert (row["pair"] != "") == (row["label"] == "1")
         assert not row["pair"] or (folder / row["pair"]).stat().st_size > 10_000
     assert not rows(folder / "failures.csv")
@@ -156,6 +165,12 @@ def test_maps_are_measured_beside_floors_and_over_shuffled_networks(finished: Pr
     for figures in found["maps"].values():
         for name in ("peak", "mass", "rank", "iou", "deletion_grained", "insertion_blurred", "road"):
             assert 0 <= figures[name]["value"] <= 1
+    for name in ("relevancy", "grad_cam"):
+        assert 0.5 < found["maps"][name]["contrast"]["value"] <= 2
+        assert 0 <= found["maps"][name]["deletion_against"]["value"] <= 1
+    measured = {row["map"]: row for row in rows(finished.folder / EVALUATION / "faces.csv")}
+    assert float(measured["relevancy"]["contrast"]) > 0
+    assert measured["random"]["contrast"] == ""  # there is no label to ask it for
     assert found["shuffled"]["nothing"]["likeness"]["value"] == pytest.approx(1)
     assert found["shuffled"]["backbone"]["likeness"]["value"] < 0.9
     assert sum(one["faces"] for one in found["by_manipulation"].values()) == len(right)
@@ -169,6 +184,8 @@ def test_a_video_is_shown_over_time_with_every_frame_it_has(finished: Project) -
         told = rows(folder / "frames.csv")
         assert len(told) == int(judged[told[0]["video"]]["frames"])
         assert len(list(folder.glob("heat_person_*.npy"))) == int(judged[told[0]["video"]]["people"])
+        verdicts = {row["track"]: row["person_verdict"] for row in told}
+        assert (FAKE_VERDICT in verdicts.values()) == (judged[told[0]["video"]]["verdict"] == FAKE_VERDICT)
         with av.open(str(folder / "annotated.mp4")) as video:
             assert video.streams.video[0].codec_context.name == "h264"
             assert len(list(video.decode(video=0))) == 10
@@ -176,14 +193,62 @@ def test_a_video_is_shown_over_time_with_every_frame_it_has(finished: Project) -
             assert (folder / picture).stat().st_size > 10_000
 
 
-def test_two_people_are_told_apart_over_time(finished: Project, network: Network, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["raw_attention", "rollout", "input_gradient"])
+def test_methods_that_know_no_label_have_no_contrast(finished: Project, network: Network, method: str) -> None:
+    crop = read_crop(read_crops(finished.folder / "data/crops")[0].path)
+    spoke_for, spoke_against = heats_for_and_against_fake(network, [crop], method)
+    assert contrast(spoke_for[0].numpy(), spoke_against[0].numpy()) == pytest.approx(0)
+
+
+def test_each_persons_heat_is_for_that_persons_own_verdict(finished: Project, network: Network, tmp_path: Path) -> None:
+    """In a fake video a person who was left alone gets the evidence for real, and the verdict is that over all frames."""
     crops = [crop for crop in read_crops(finished.folder / "data/crops") if crop.video == "FaceSwap/021_020"]
-    scores = {relative(crop.path): 0.9 for crop in crops}
+    scores = {relative(crop.path): 0.9 if crop.track == 0 else 0.1 for crop in crops}
+    first_of_other = next(crop for crop in crops if crop.track == 1)
+    scores[relative(first_of_other.path)] = 0.95  # a single frame does not make the person fake
     params = explain_videos.Params(batch_size=4, threads=1, device="cpu", method="relevancy", videos_per_method=1, opacity=0.6)
-    people = explain_videos.people_of(network, crops, scores, called_fake=True, params=params)
-    assert set(people) == {0, 1}
-    draw_sheet(tmp_path / "sheet.png", people, 0.6, called_fake=True, title="two", warning=None)
+    people = explain_videos.people_of(network, crops, scores, Rule("median", 0.5), params)
+    assert {track: person.verdict for track, person in people.items()} == {0: FAKE_VERDICT, 1: REAL_VERDICT}
+    for person in people.values():
+        for moment in person.moments:
+            (own,) = heatmaps(network, [moment.crop], [person.called_fake], "relevancy")
+            assert moment.heat == pytest.approx(own.spoke_for, abs=1e-4)
+    draw_sheet(tmp_path / "sheet.png", people, 0.6, title="two", warning=None)
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
+
+
+def test_the_annotated_video_shows_the_label_that_the_heat_is_for_in_every_frame(finished: Project, tmp_path: Path) -> None:
+    """Also in a frame whose own score lies on the other side of the threshold."""
+    video = next(one for one in read_index(finished.folder / "data/index/videos.csv") if one.video == "FaceSwap/021_020")
+    hot = np.full((40, 40), 0.9, np.float32)
+    windows = {FAKE_VERDICT: (10, 30, 50, 70), REAL_VERDICT: (70, 30, 110, 70)}
+    grey = np.full((40, 40, 3), 128, np.uint8)
+    people = {
+        track: Person(verdict, False, [Moment(frame, window, grey, hot, (0.05, 0.95)[frame % 2]) for frame in range(10)])
+        for track, (verdict, window) in enumerate(windows.items())
+    }
+    with open_video(finished.folder / video.path, load_params("read_video", Reading)) as opened:
+        width = opened.facts.width
+        write_annotated(tmp_path / "annotated.mp4", opened, people, 0.6, None)
+    with av.open(str(tmp_path / "annotated.mp4")) as written:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in written.decode(video=0)]
+    assert len(pictures) == 10
+    for picture in pictures:
+        for verdict, (x0, _, x1, y1) in windows.items():
+            times = picture.shape[1] / width
+            border = picture[round(times * y1), round(times * (x0 + 5)) : round(times * (x1 - 5))].mean(0)
+            assert border == pytest.approx(BOX_COLOURS[verdict], abs=60)
+
+
+def test_people_are_judged_as_the_test_judged_them(finished: Project, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(finished.folder / "data/models/best.safetensors", torch.device("cpu"))[1]
+    protocol = json.loads((finished.folder / "results/tests/protocol.json").read_text())
+    (tmp_path / "protocol.json").write_text(json.dumps(protocol | {"aggregation": AGGREGATIONS["median"].words}))
+    rule = rule_tested(checkpoint, tmp_path)
+    assert (rule.aggregation, rule.threshold) == ("median", checkpoint.threshold)
+    (tmp_path / "protocol.json").write_text(json.dumps(protocol | {"aggregation": "by the moon"}))
+    with pytest.raises(UserError, match=r"protocol.json: the aggregation 'by the moon' is not known; run the test again"):
+        rule_tested(checkpoint, tmp_path)
 
 
 def examples(folder: Path, finished: Project, table: list[dict[str, object]], columns: tuple[str, ...]) -> Path:
@@ -211,9 +276,11 @@ def row(name: str, **more: object) -> dict[str, object]:
     return {**facts, "example_file_name": name, **more}
 
 
-def explain_examples(network: Network, folder: Path) -> tuple[tuple[int, int], list[dict[str, str]], list[dict[str, str]]]:
+def explain_examples(
+    network: Network, folder: Path, method: str = "relevancy"
+) -> tuple[tuple[int, int], list[dict[str, str]], list[dict[str, str]]]:
     """How many were explained and how many failed; and what the tables say."""
-    params = Params(batch_size=4, threads=1, device="cpu", method="relevancy", opacity=0.6)
+    params = Params(batch_size=4, threads=1, device="cpu", method=method, opacity=0.6)
     samples = read_examples(folder / "examples", threshold=0.5)
     counts = explain_model(network, samples, {}, folder / "explanation", params, warning=None, save_maps=True)
     return counts, rows(folder / "explanation/explanations.csv"), rows(folder / "explanation/failures.csv")
@@ -231,9 +298,21 @@ def test_a_folder_of_examples_is_explained_and_what_is_missing_or_broken_is_said
     assert np.load(folder / "explanation" / explained[0]["map"].replace("maps/", "maps_as_made/")).shape == (16, 16)
     assert counts == (4, 2)
     assert {one["crop"] for one in failures} == {"broken.png", "missing.png"}
+    assert not any("delete" in one["reason"] for one in failures)  # it is not ours to delete
     assert len({one["map"] for one in explained}) == 4
     assert {one["outcome"] for one in explained} == {"TP"}
     assert all(one["peak_in_mask"] == "" for one in explained)  # nobody knows the truth
+
+
+def test_of_a_method_with_one_map_only_that_is_written_and_drawn(finished: Project, network: Network, tmp_path: Path) -> None:
+    folder = examples(tmp_path, finished, [row("0_0.png")], COLUMNS)
+    _, (explained,), _ = explain_examples(network, folder, "raw_attention")
+    assert explained["map_against"] == ""
+    assert not (folder / "explanation/maps_against").exists()
+    one = cv2.imread(str(folder / "explanation" / explained["figure"]))
+    _, (explained,), _ = explain_examples(network, folder, "relevancy")
+    two = cv2.imread(str(folder / "explanation" / explained["figure"]))
+    assert two.shape[1] > one.shape[1]
 
 
 def test_columns_that_nobody_knows_do_no_harm_and_an_empty_table_is_no_error(
@@ -259,3 +338,16 @@ def test_an_examples_folder_beside_the_command_is_taken_as_the_published_way_has
     assert done.returncode == 0, done.stderr
     assert "1 faces explained" in done.stdout
     assert len(rows(folder / "explanation/explanations.csv")) == 1
+
+
+def test_an_examples_folder_in_the_project_is_no_input_of_the_stage(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(finished.folder / name, tmp_path)
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "explain_model/examples").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert examples_here() is None
+    monkeypatch.chdir(tmp_path / "explain_model")
+    assert examples_here() == tmp_path / "explain_model/examples"

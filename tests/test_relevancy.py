@@ -12,7 +12,8 @@ import torch
 from published_network import PublishedNetwork, published_relevancy
 from torch import Tensor, nn
 
-from explain_model.heatmaps import confidence, heat_of, heatmaps, peak
+from explain_model.evaluate_explanations import contrast
+from explain_model.heatmaps import confidence, heat_against, heat_of, heatmaps, peak, shares_of
 from explain_model.maps import METHODS, method_for
 from explain_model.randomised import randomised
 from explain_model.relevancy import Relevancy, attention_weights, token_relevancy
@@ -146,12 +147,95 @@ def test_the_heat_lies_on_the_place_that_decides(x: int, y: int) -> None:
     network = Network(Brightness(), LooksAtTheBrightPlace(), CONTRACT, (8, 8))  # type: ignore[arg-type]
     crop = bright_at(x, y)
     (heat,) = heatmaps(network, [crop], [True])
+    assert heat.spoke_against is not None
     assert heat.spoke_for.shape == heat.spoke_against.shape == (64, 64)
     found_x, found_y = peak(heat.spoke_for)
     assert x <= found_x < x + 8
     assert y <= found_y < y + 8
     maps, _ = METHODS["relevancy"].of(network, CONTRACT.prepare([crop]))
     assert mass_at(maps, x, y) > 0.9
+
+
+class BrightnessAndRed(nn.Module):
+    """A backbone that only sees how bright, and how much more red than blue, each of 8 x 8 places is."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        red, _, blue = pixels.unbind(1)
+        return nn.functional.avg_pool2d(torch.stack((pixels.sum(1), red - blue), 1), 8)
+
+
+class HeadsDisagree(nn.Module):
+    """Both heads attend to bright places. One says that red is fake and blue is real; the other, weaker, the opposite."""
+
+    places = (8, 8)
+    transformer = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = Attention(dim=3, heads=2, dim_head=1, dropout=0.0)
+        with torch.no_grad():  # token: (is the class token, brightness, red more than blue)
+            queries, keys, values = [[12.0, 0, 0]] * 2, [[0.0, 1, 0]] * 2, [[0.0, 0, 1], [0.0, 0, -0.7]]
+            self.attention.to_qkv.weight.copy_(torch.tensor(queries + keys + values))
+            self.attention.to_out[0].weight.copy_(torch.ones(3, 2))
+            self.attention.to_out[0].bias.zero_()
+
+    def forward(self, features: Tensor) -> Tensor:
+        places = features.flatten(2).mT
+        tokens = torch.cat((torch.zeros_like(places[..., :1]), places), -1)
+        cls = torch.tensor([1.0, 0.0, 0.0]).expand(len(tokens), 1, 3)
+        return self.attention(torch.cat((cls, tokens), 1))[:, 0, 0]
+
+
+UP, DOWN = (16, 8), (40, 48)  # x, y of the place that drives the logit up, and of the one that drives it down
+
+
+def driven_both_ways() -> tuple[Network, np.ndarray]:
+    crop = np.zeros((64, 64, 3), np.uint8)
+    for (x, y), colour in ((UP, (250, 0, 0)), (DOWN, (0, 125, 125))):
+        crop[y : y + 8, x : x + 8] = colour
+    return Network(BrightnessAndRed(), HeadsDisagree(), CONTRACT, (8, 8)), crop  # type: ignore[arg-type]
+
+
+def place_of_peak(heat: np.ndarray) -> tuple[int, int]:
+    x, y = peak(heat)
+    return x // 8 * 8, y // 8 * 8
+
+
+def test_the_map_for_fake_and_the_one_against_it_lie_where_the_logit_is_driven_up_and_down() -> None:
+    network, crop = driven_both_ways()
+    as_fake, as_real = heatmaps(network, [crop, crop], [True, False], "relevancy")
+    assert as_fake.spoke_against is not None
+    assert as_real.spoke_against is not None
+    assert place_of_peak(as_fake.spoke_for) == UP
+    assert place_of_peak(as_fake.spoke_against) == DOWN
+    assert place_of_peak(as_real.spoke_for) == DOWN
+    assert place_of_peak(as_real.spoke_against) == UP
+    assert np.array_equal(as_real.for_fake, as_fake.spoke_for)
+    of_method = contrast(*(one[0].numpy() for one in METHODS["relevancy"].of(network, CONTRACT.prepare([crop]))))
+    for heat in (as_fake, as_real):
+        assert heat.spoke_against is not None
+        assert contrast(heat.spoke_for, heat.spoke_against) > max(0.3, 5 * of_method)
+
+
+def test_a_face_without_evidence_for_its_label_has_a_map_that_says_nothing() -> None:
+    nothing = np.zeros((8, 8), np.float32)
+    assert confidence(nothing) == pytest.approx(0, abs=1e-6)
+    assert shares_of(nothing).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", ["raw_attention", "input_gradient"])
+def test_a_method_that_knows_no_label_has_one_map_and_nothing_against_it(method: str) -> None:
+    network, crop = driven_both_ways()
+    as_fake, as_real = (heatmaps(network, [crop], [called_fake], method)[0] for called_fake in (True, False))
+    assert as_fake.spoke_against is as_real.spoke_against is None
+    assert contrast(as_fake.spoke_for, as_real.spoke_for) == pytest.approx(0)
+
+
+def test_evidence_against_a_label_that_nothing_speaks_for_is_not_hidden() -> None:
+    asked, other = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
+    other[0, 1, 2] = 1
+    assert heat_against(asked, other).equal(heat_of(other))
+    assert heat_against(other, asked).max() == 0
 
 
 class Mixtures(Brightness):
