@@ -6,6 +6,7 @@ where it came from. Nothing is unpickled, neither here nor in the unfinished sta
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pipeline.errors import UserError
 from pipeline.memory import keep_memory
 from pipeline.outputs import write_bytes
 
+DRAWN_DATA = "DEMO"
 UNKNOWN_DATA = "unknown"  # of weights that came from elsewhere
 DRAWN_WARNING = "This network was trained on drawings only. Its verdict is no evidence about real faces."
 
@@ -43,7 +45,14 @@ class Checkpoint:
             return "This network was never trained. Its verdict means nothing."
         if UNKNOWN_DATA in self.trained_on:
             return "What this network was trained on is not known here; how far its verdict can be trusted neither."
-        return DRAWN_WARNING if set(self.trained_on) == {"DEMO"} else None
+        return DRAWN_WARNING if set(self.trained_on) == {DRAWN_DATA} else None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why this network must not give a verdict on a file of a user's, if it must not."""
+        if not self.trained_on:
+            return "this network was never trained"
+        return "this demo model has never seen a real face" if set(self.trained_on) == {DRAWN_DATA} else None
 
 
 def save_checkpoint(path: Path, network: Network, checkpoint: Checkpoint) -> None:
@@ -71,6 +80,8 @@ def _read(path: Path, with_weights: bool) -> tuple[Checkpoint, dict[str, Tensor]
 def load_checkpoint(path: Path, device: torch.device) -> tuple[Network, Checkpoint]:
     """The network, in eval mode on the device, and what its checkpoint says."""
     checkpoint, weights = _read(path, with_weights=True)
+    if not (math.isfinite(checkpoint.threshold) and all(bool(weight.isfinite().all()) for weight in weights.values())):
+        raise UserError(f"{path} holds weights or a threshold that are not finite numbers: its training diverged; train again")
     keep_memory()
     network = empty_network(checkpoint.description)
     network.load_state_dict(weights)

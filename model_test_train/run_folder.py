@@ -19,6 +19,7 @@ import yaml
 
 from model_test_train.checkpoint import Checkpoint, save_checkpoint
 from model_test_train.training import Run
+from pipeline.errors import UserError
 from pipeline.outputs import write_bytes, write_text
 
 
@@ -44,10 +45,13 @@ class RunFolder:
         """The run goes on where it was, if it has begun."""
         if self.state.is_file():
             run.restore(torch.load(self.state, "cpu", weights_only=True))
+            if not run.is_finite():
+                raise UserError(f"{self.state} holds weights that are not numbers, for training diverged; delete that file")
             self.say(f"goes on after epoch {run.epoch}, step {run.step}")
 
     def save(self, run: Run) -> None:
-        if self.leads:
+        """Weights that are no numbers any more are not: the loss of the step to come will tell."""
+        if self.leads and run.is_finite():
             state = io.BytesIO()
             torch.save(run.state(), state)
             write_bytes(self.state, state.getvalue())

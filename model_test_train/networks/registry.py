@@ -1,6 +1,7 @@
 """The shelf of networks: each file of this folder puts its backbones and detectors on it, under the names that YAMLs use."""
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +55,8 @@ def build_part(shelf: dict[str, Builder], kind: str, section: dict[str, Any], *g
     if not isinstance(name := options.pop("name", None), str):
         raise UserError(f"{kind}.name is missing")
     builder, member = find(shelf, kind, name)
-    try:
-        return builder(*member, *given, **options)
+    try:  # to match the options before the call: a TypeError inside the part is a mistake of ours
+        inspect.signature(builder).bind(*member, *given, **options)
     except TypeError as error:  # an option that the part does not take, or one it lacks
-        raise UserError(f"{kind}: {str(error).split('() ')[-1]}") from error
+        raise UserError(f"{kind}: {error}") from error
+    return builder(*member, *given, **options)

@@ -27,7 +27,10 @@ class TimmFeatures(nn.Module):
             options["in_chans"] = channels(residual_gain)
         if model.split(".")[0] not in timm.list_models():
             raise UserError(f"backbone 'timm/{model}' is not among timm {timm.__version__}'s networks")
-        self.net = timm.create_model(model, pretrained=False, num_classes=0, **options)
+        try:  # timm's networks differ in the options that they take
+            self.net = timm.create_model(model, pretrained=False, num_classes=0, **options)
+        except TypeError as error:
+            raise UserError(f"backbone 'timm/{model}': {error}") from error
         load_pretrained(self.net, pretrained, source(model, self.net))
         strides = [info["reduction"] for info in self.net.feature_info]
         if stride not in strides:
