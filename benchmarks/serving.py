@@ -53,7 +53,18 @@ def server(*flags: object) -> Iterator[tuple[int, psutil.Process]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        command = [sys.executable, CODE / "serving/app.py", "--port", port, "--jobs", folder, "--model_path", MODEL, *flags]
+        command = [
+            sys.executable,
+            CODE / "serving/app.py",
+            "--port",
+            port,
+            "--jobs",
+            folder,
+            "--model_path",
+            MODEL,
+            "--demo",
+            *flags,
+        ]
         process = subprocess.Popen([*map(str, command)])
         try:
             while not is_ready(port):
@@ -120,7 +131,7 @@ def parts(video: Path, frames: int) -> dict[str, float]:
     script = (
         "import sys, time; t = [time.monotonic()]\n"
         "from pathlib import Path; from serving.examining import Examiner; import serving.predict; t.append(time.monotonic())\n"
-        "examiner = Examiner.load(Path(sys.argv[1]), frames=int(sys.argv[3])); t.append(time.monotonic())\n"
+        "examiner = Examiner.load(Path(sys.argv[1]), frames=int(sys.argv[3]), demo=True); t.append(time.monotonic())\n"
         "said = {}\n"
         "examiner.examine(Path(sys.argv[2]), lambda doing, done, total: said.update({doing: time.monotonic()}))\n"
         "t += [said['looking for faces'], said['cutting them out'], said['judging']]\n"

@@ -20,14 +20,15 @@ from explain_model.heatmaps import confidence
 from explain_model.over_time import People, deciding, draw_timeline
 from explain_model.report import embedded, read_json, template
 from model_test_train.inputs import Image
-from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT
+from model_test_train.verdicts import NO_VERDICT
 from pipeline.ledger import content_hash
 from pipeline.outputs import write_json, write_text
 from pipeline.project import from_root, relative
 from pipeline.provenance import all_code
-from serving.examining import Examination, Examiner, Finding
+from serving.examining import Examination, Examiner, Finding, Segment, most_suspicious
+from serving.segments import in_words
 
-FORMAT = 1  # of the facts
+FORMAT = 2  # of the facts
 PACKAGES = ("torch", "torchvision", "av", "facenet-pytorch", "opencv-python-headless", "numpy")  # that numbers depend on
 OPACITY = 0.6
 FACE_SIDE = 220  # px on the page
@@ -37,16 +38,16 @@ Facts = dict[str, Any]
 def facts_of(examiner: Examiner, examination: Examination, file: str | None = None) -> Facts:
     """All that was found, by whom, and how; no time stamp, so that the same examination says the same."""
     file = file or examination.path.name
-    called_fake = examination.whole.verdict == FAKE_VERDICT
     return {
         "format": FORMAT,
         "file": file,
         **examination.whole.as_facts(),
         "warning": examiner.judge.card.warning,
         "people": [
-            {"track": track, **finding.as_facts(), "frames": frames_of(examiner, examination, track, called_fake)}
+            {"track": track, **finding.as_facts(), "frames": frames_of(examiner, examination, track)}
             for track, finding in examination.people.items()
         ],
+        **segment_facts(examination),
         "video": video_facts(examination),
         "judged_by": examiner.as_facts(),
         "tested": tested(examiner.sha256),
@@ -71,17 +72,35 @@ def facts_of_crop(examiner: Examiner, path: Path, finding: Finding) -> Facts:
     }
 
 
-def frames_of(examiner: Examiner, examination: Examination, track: int, called_fake: bool) -> list[Facts]:
+def segment_facts(examination: Examination) -> Facts:
+    """Of a long video, each segment and the one that looks most like a fake."""
+    facts = {segment: segment_as_facts(segment, examination) for segment in examination.segments}
+    worst = most_suspicious(examination.segments)
+    return {"segments": list(facts.values()), "most_suspicious_segment": facts[worst] if worst else None}
+
+
+def segment_as_facts(segment: Segment, examination: Examination) -> Facts:
+    rate = examination.facts.frame_rate
+    return {
+        "track": segment.track,
+        "frames": [segment.first, segment.last],
+        "when": in_words(segment.first, segment.last, rate),
+        "frames_scored": segment.frames_scored,
+        **segment.finding.as_facts(),
+    }
+
+
+def frames_of(examiner: Examiner, examination: Examination, track: int) -> list[Facts]:
     rate, names = examination.facts.frame_rate, list(examiner.judge.networks)
     seen = examination.seen_of(track)
-    loudest = deciding(seen, called_fake)
+    top_scoring = deciding(seen, examination.people[track].is_fake)
     return [
         {
             "frame": face.score.frame,
             "seconds": round(face.score.frame / rate, 3) if rate else None,
             "window": list(face.window),
             "fake_probability": face.probability,
-            "decided": face in loudest,
+            "decided": face in top_scoring,
             **({"members": dict(zip(names, face.score.told, strict=True))} if len(names) > 1 else {}),
         }
         for face in seen
@@ -102,6 +121,7 @@ def video_facts(examination: Examination) -> Facts:
         "frames_promised": facts.frames_promised,
         "frames_present": facts.frames_present,
         "frames_looked_at": len(examination.looked_at),
+        "frames_scored": examination.frames_scored,
         "frames_damaged": account.frames_damaged,
         "frames_missing": account.frames_missing,
         "ended_early": account.ended_early,
@@ -128,19 +148,22 @@ def tested(sha256: str) -> Facts | None:
 
 def command(name: str, examiner: Examiner, file: str, *more: str) -> str:
     model = relative(examiner.model_path.absolute())
-    frames = ["--frames", str(examiner.detection.frames)] if name == "predict" else []  # verify takes them from the report
-    return shlex.join(["python", f"serving/{name}.py", file, *more, "--model_path", model, *frames])
+    flags = []  # verify takes these from the report
+    if name == "predict":
+        flags += ["--frames", str(examiner.frames_requested)] if examiner.frames_requested else []
+        flags += ["--demo"] if examiner.demo else []
+    return shlex.join(["python", f"serving/{name}.py", file, *more, "--model_path", model, *flags])
 
 
 def write_evidence(path: Path, facts: Facts, examination: Examination, people: People, examiner: Examiner) -> None:
     """The page, and beside it the same facts as JSON."""
     for person in facts["people"]:
-        note_heat(person, people[person["track"]])
+        note_heat(person, people[person["track"]].moments)
     write_json(path.with_suffix(".json"), facts)
     page = template("evidence.html.j2", Path(__file__).parent).render(
         facts=facts,
         timeline=timeline(facts, examination, people, examiner) if people else "",
-        people=[person_on_page(person, people[person["track"]]) for person in facts["people"]],
+        people=[person_on_page(person, people[person["track"]].moments) for person in facts["people"]],
         no_verdict=NO_VERDICT,
         heat_names=", ".join(examiner.judge.networks),
     )
@@ -176,7 +199,6 @@ def as_address(picture: Image) -> str:
 def timeline(facts: Facts, examination: Examination, people: People, examiner: Examiner) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "timeline.png"
-        called_fake = facts["verdict"] == FAKE_VERDICT
-        title = f"{facts['file']}: {facts['verdict']}"
-        draw_timeline(path, people, examination.facts.frame_rate, examiner.rule.threshold, called_fake, title, None)
+        title = f"{facts['file']}: {facts['verdict']}{', but uncertain' if facts['uncertain'] else ''}"
+        draw_timeline(path, people, examination.facts.frame_rate, examiner.rule.threshold, title, None)
         return embedded(path)

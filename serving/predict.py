@@ -16,38 +16,48 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from pipeline.errors import UserError, run
+from pipeline.outputs import shortened
 from pipeline.params import DEVICES, spellings
 from pipeline.project import from_root
 from preprocessing.video import UnreadableVideo
 from serving.evidence import Facts, facts_of, facts_of_crop, write_evidence
-from serving.examining import Examiner, Say
+from serving.examining import Examiner, Finding, Say
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
 COLOURS = {FAKE_VERDICT: "bold red", REAL_VERDICT: "bold green", NO_VERDICT: "bold yellow"}
+PAGE = ".html"
+MOST_OF_NAME = 200  # bytes of a file's name that its page's name begins with
 VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".gif"}
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
-def tell(found: Facts, console: Console) -> None:
+def print_verdict(facts: Facts, console: Console) -> None:
     """The verdict in words."""
-    judged_by = found["judged_by"]
-    console.print(f"{found['file']}: {in_words(found)}; called fake above {judged_by['threshold']:.3f}")
-    if found["uncertain"]:
-        band = judged_by["uncertain_from_to"]
-        why = f"between {band[0]:.3f} and {band[1]:.3f}, or networks at odds" if band else "the networks are at odds"
-        console.print(f"  uncertain: validation does not bear a verdict here ({why})")
-    for person in found.get("people", ()):
-        loudest = ", ".join(str(frame["frame"]) for frame in person["frames"] if frame["decided"])
-        console.print(f"  person {person['track']}: {in_words(person)} over {len(person['frames'])} frames, most by {loudest}")
-    console.print(f"  judged by {judged_by['model']}")
-    if found["warning"]:
-        console.print(f"  [bold yellow]{found['warning']}[/]")
+    console.print(f"{facts['file']}: {in_words(facts)}")
+    if facts["verdict"] == NO_VERDICT:
+        return
+    if facts["warning"]:
+        console.print(f"  [bold yellow]{facts['warning']}[/]")
+    if "video" in facts:
+        video = facts["video"]
+        console.print(f"  {video['frames_scored']} of the {video['frames_looked_at']} frames looked at were scored")
+    for person in facts.get("people", ()):
+        top = ", ".join(str(frame["frame"]) for frame in person["frames"] if frame["decided"])
+        console.print(f"  person {person['track']}: {in_words(person)}; {len(person['frames'])} frames, top-scoring: {top}")
+    if segment := facts.get("most_suspicious_segment"):
+        console.print(f"  most suspicious segment: person {segment['track']} {segment['when']}, {in_words(segment)}")
+    model = facts["judged_by"]
+    console.print(f"  checkpoint {model['model']}, fake above {model['threshold']:.3f}")
 
 
-def in_words(found: Facts) -> str:
-    verdict, probability = found["verdict"], found["fake_probability"]
-    told = "no face was found in the frames looked at" if probability is None else f"fake probability {probability:.3f}"
-    return f"[{COLOURS[verdict]}]{verdict}[/] ({told})"
+def in_words(facts: Facts) -> str:
+    verdict, colour = facts["verdict"], COLOURS[facts["verdict"]]
+    if verdict == NO_VERDICT:
+        return f"[{colour}]{verdict}[/]: {facts['reason']}"
+    probability = f"fake probability {facts['fake_probability']:.3f}"
+    if facts["uncertain"]:
+        return f"[{COLOURS[NO_VERDICT]}]{verdict}, but uncertain[/] ({probability}): {facts['reason']}"
+    return f"[{colour}]{verdict}[/] ({probability})"
 
 
 def main() -> None:
@@ -66,20 +76,25 @@ def main() -> None:
         "--frames", type=at_least_one, metavar="N", help="of a video, to look at; else as the network's card says"
     )
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument(
+        "--demo", action="store_true", help="give verdicts even if the network was trained on drawn faces only, or not at all"
+    )
     given = parser.parse_args()
     files = list(files_in(given.files, PICTURES if given.crops else VIDEOS | PICTURES))
     if given.report and given.crops:
         raise UserError("--report is of videos and whole pictures; leave --crops out")
-    if given.report and len(files) > 1 and given.report.suffix == ".html":
+    if given.report and given.report.suffix not in ("", PAGE) and not given.report.is_dir():
+        raise UserError(f"--report is {given.report}; name a page that ends in {PAGE}, or a folder")
+    if given.report and len(files) > 1 and given.report.suffix == PAGE:
         raise UserError("--report: there are several files; name a folder, and each gets a page in it")
-    examiner = Examiner.load(given.model_path, given.device, given.frames)
+    examiner = Examiner.load(given.model_path, given.device, given.frames, demo=given.demo)
     found = []
-    for one in verdicts(examiner, files, given.crops, given.report):
-        found.append(one)
+    for facts in verdicts(examiner, files, given.crops, given.report):
+        found.append(facts)
         if not given.json:
-            tell(one, CONSOLE)
+            print_verdict(facts, CONSOLE)
     if given.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(found, indent=1, allow_nan=False))
     if len(found) < len(files):
         raise UserError(f"{len(files) - len(found)} of {len(files)} files could not be read, as told above")
 
@@ -105,8 +120,11 @@ def files_in(paths: Sequence[Path], suffixes: set[str]) -> Iterator[Path]:
 
 def verdicts(examiner: Examiner, files: Sequence[Path], are_crops: bool, report: Path | None) -> Iterator[Facts]:
     if are_crops:
-        findings = examiner.examine_crops(files)
-        yield from (facts_of_crop(examiner, path, finding) for path, finding in zip(files, findings, strict=True))
+        for path, finding in zip(files, examiner.examine_crops(files), strict=True):
+            if isinstance(finding, Finding):
+                yield facts_of_crop(examiner, path, finding)
+            else:
+                print(str(finding) if isinstance(finding, UserError) else f"{path}: {finding.strerror}", file=sys.stderr)
         return
     for path in files:
         try:
@@ -125,7 +143,8 @@ def examined(examiner: Examiner, path: Path, report: Path | None) -> Facts:
         examination = examiner.examine(path, say)
         facts = facts_of(examiner, examination)
         if report:
-            page = report if report.suffix == ".html" else report / f"{path.stem}_{facts['video']['sha256'][:8]}.html"
+            name = shortened(path.stem, MOST_OF_NAME)
+            page = report if report.suffix == PAGE else report / f"{name}_{facts['video']['sha256'][:8]}{PAGE}"
             write_evidence(page, facts, examination, examiner.explain(examination, say), examiner)
     if report:
         print(f"evidence: {page}", file=sys.stderr)

@@ -26,15 +26,15 @@ def examine_job(examiner: Examiner, upload: Path, name: str, annotated: bool, sa
     write_json(folder / FOUND, facts)
     people = examiner.explain(examination, say)
     write_evidence(folder / "report.html", facts, examination, people, examiner)
-    for track, moments in people.items():
-        for moment in moments:
+    for track, person in people.items():
+        for moment in person.moments:
             write_bytes(folder / HEAT / f"{track}_{moment.frame}.webp", as_layer(moment.heat))
     play(upload, folder / PLAYED, examiner, say)
     if annotated and people:
         say("annotating", 0, 1)
         with open_video(upload, examiner.reading) as video:
             warning = examiner.judge.card.warning
-            write_annotated(folder / ANNOTATED, video, people, examiner.rule.threshold, OPACITY, warning)
+            write_annotated(folder / ANNOTATED, video, people, OPACITY, warning)
 
 
 def as_layer(heat: np.ndarray) -> bytes:

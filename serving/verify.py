@@ -2,22 +2,25 @@
 
     python serving/verify.py VIDEO REPORT.json [--model_path CHECKPOINT]
 
-Ends with status 0 if all is the same, 1 if not.
+Ends with status 0 if all is the same; with 1 if not, or if the report is about another file or checkpoint.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError, run
-from pipeline.params import spellings
+from pipeline.ledger import content_hash
+from pipeline.params import build, spellings
 from pipeline.project import from_root
 from preprocessing.video import UnreadableVideo
 from serving.evidence import FORMAT, Facts, facts_of
 from serving.examining import Examiner
+from serving.segments import SegmentSettings
 
 TOLERANCE = 1e-4  # of probabilities: other processors sum in another order
 FINDINGS = ("verdict", "uncertain", "fake_probability")
@@ -42,8 +45,7 @@ def differences(told: Facts, found: Facts) -> Iterator[str]:
 
 
 def other_circumstances(told: Facts, found: Facts) -> Iterator[str]:
-    """What may be why: another file, judge or setting, other code or packages."""
-    yield from unlike("SHA-256 of the file", told["video"]["sha256"], found["video"]["sha256"])
+    """What may be why: another setting, other code or packages."""
     for name, value in told["judged_by"].items():
         if name not in NO_MATTER:
             yield from unlike(f"the judge's {name}", value, found["judged_by"].get(name))
@@ -57,6 +59,14 @@ def unlike(what: str, told: Any, found: Any) -> Iterator[str]:
     same = abs(told - found) <= TOLERANCE if isinstance(told, float) and isinstance(found, float) else told == found
     if not same:
         yield f"{what}: {told} in the report, {found} here"
+
+
+def mismatch(told: Facts, file: Path, checkpoint: Path) -> str | None:
+    """That the report is about another file, or by another checkpoint: nothing that it says can then be expected here."""
+    for what, path, facts in (("file", file, told["video"]), ("checkpoint", checkpoint, told["judged_by"])):
+        if (sha256 := content_hash(path)) != facts["sha256"]:
+            return f"{path} is not the {what} that the report is about (SHA-256 {sha256}; in the report {facts['sha256']})"
+    return None
 
 
 def read_facts(path: Path) -> Facts:
@@ -84,7 +94,14 @@ def main() -> None:
     told = read_facts(given.report)
     if not given.file.is_file():
         raise UserError(f"there is no file {given.file}")
-    examiner = Examiner.load(given.model_path, frames=told["judged_by"]["detect_faces"]["frames"])
+    if not given.model_path.is_file():
+        raise UserError(f"there is no checkpoint {given.model_path}; --model_path names the one of the report")
+    if message := mismatch(told, given.file, given.model_path):
+        print(message)
+        sys.exit(1)
+    how = told["judged_by"]
+    examiner = Examiner.load(given.model_path, frames=how["frames_requested"], demo=how["demo"])
+    examiner = replace(examiner, segmenting=build(SegmentSettings, how["segments"], f"{given.report}: segments"))
     try:
         found = json.loads(json.dumps(facts_of(examiner, examiner.examine(given.file))))
     except UnreadableVideo as error:

@@ -191,7 +191,7 @@ def test_an_ensemble_judges_ones_own_video_as_it_judged_the_tests(judged_togethe
     file = project.folder / "data/ensembles/average/ensemble.json"
     tested = next(row for row in rows(project.folder / "results/ensembles/average/videos.csv") if row["method"] == "FaceSwap")
     video = next(one for one in read_index(project.folder / "data/index/videos.csv") if one.video == tested["video"])
-    ask = ("serving/predict.py", video.path, "--model_path", file, "--json", "--report", tmp_path / "page.html")
+    ask = ("serving/predict.py", video.path, "--model_path", file, "--json", "--demo", "--report", tmp_path / "page.html")
     (found,) = json.loads(project.stage(*ask))
     assert found["verdict"] == tested["verdict"]
     assert found["fake_probability"] == pytest.approx(float(tested["fake_probability"]), abs=1e-4)

@@ -53,7 +53,7 @@ def test_what_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_server_by_onnxruntime_finds_what_the_command_finds(finished: Project, fake: Path, tmp_path: Path) -> None:
-    (expected,) = json.loads(finished.stage("serving/predict.py", fake, "--json"))
+    (expected,) = json.loads(finished.stage("serving/predict.py", fake, "--json", "--demo"))
     with serving(finished.folder, "--backend", "onnxruntime", "--workers", 1, "--jobs", tmp_path / "jobs") as server:
         job = server.over(server.send(fake).json()["links"]["self"])
         found = server.get(job["links"]["found"]).json()

@@ -128,7 +128,7 @@ def test_a_video_of_ones_own_gets_the_verdict_that_the_stages_gave_it(finished: 
     index = {video.video: video for video in index_of(finished)}
     judged = {row["video"]: row for row in rows(finished.folder / TESTS / "videos.csv")}
     names = ["Original/021", "FaceSwap/022_023", "Original/040"]
-    done = finished.run("serving/predict.py", *(index[name].path for name in names), "--json")
+    done = finished.run("serving/predict.py", *(index[name].path for name in names), "--json", "--demo")
     assert done.returncode == 0, done.stderr
     for name, found in zip(names, json.loads(done.stdout), strict=True):
         assert found["verdict"] == judged[name]["verdict"]

@@ -11,9 +11,12 @@ import cv2
 import pytest
 from conftest import Project
 from little_videos import numbered, write_video
+from rich.console import Console
 
 from pipeline.errors import UserError
+from preprocessing.crops import read_crops
 from serving.evidence import Facts
+from serving.predict import print_verdict
 from serving.verify import differences, read_facts
 
 TESTS = "results/tests"
@@ -25,7 +28,7 @@ def evidence(finished: Project, fake: Path, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("evidence")
     video = folder / "my video.mp4"
     shutil.copy(fake, video)
-    finished.stage("serving/predict.py", video, "--report", folder / "page.html")
+    finished.stage("serving/predict.py", video, "--report", folder / "page.html", "--demo")
     return video, folder / "page.html"
 
 
@@ -111,20 +114,12 @@ def test_what_differs_ends_with_a_status_of_its_own(finished: Project, evidence:
     assert done.stdout.startswith("DIFFERENT")
 
 
-def test_another_file_is_noticed(finished: Project, evidence: tuple[Path, Path], tmp_path: Path) -> None:
-    """That no bit of the picture differs does not matter."""
-    video, page = evidence
-    (tmp_path / "copy.mp4").write_bytes(video.read_bytes() + b"\0\0\0\x08free")
-    done = finished.run("serving/verify.py", tmp_path / "copy.mp4", page.with_suffix(".json"))
-    assert done.returncode == 0, done.stderr
-    assert "SHA-256 of the file" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ("{}", "is not the JSON of a report"),
-        ('{"format": 1}', "is not the JSON of a report"),
+        ('{"format": 2}', "is not the JSON of a report"),
+        ('{"format": 1}', "of another version (format 1"),
         ("no JSON", "is not the JSON of a report"),
         ('{"format": 99}', "of another version (format 99"),
         (None, "there is no file"),
@@ -145,7 +140,7 @@ def test_a_folder_is_looked_through_and_one_broken_file_does_not_end_it(
     (tmp_path / "notes.txt").write_text("not looked at")
     (tmp_path / "deeper").mkdir()
     write_video(tmp_path / "deeper" / "nobody.mp4", [numbered(index) for index in range(3)])
-    done = finished.run("serving/predict.py", tmp_path, "--json", "--report", tmp_path / "pages")
+    done = finished.run("serving/predict.py", tmp_path, "--json", "--report", tmp_path / "pages", "--demo")
     assert done.returncode == 2
     assert "broken.mp4: it cannot be opened as a video" in done.stderr
     assert "1 of 3 files could not be read" in done.stderr
@@ -160,7 +155,7 @@ def test_a_picture_is_judged_as_a_video_of_one_frame(finished: Project, evidence
     capture = cv2.VideoCapture(str(evidence[0]))
     cv2.imwrite(str(tmp_path / "photo.png"), capture.read()[1])
     capture.release()
-    (found,) = json.loads(finished.stage("serving/predict.py", tmp_path / "photo.png", "--json"))
+    (found,) = json.loads(finished.stage("serving/predict.py", tmp_path / "photo.png", "--json", "--demo"))
     assert found["verdict"] in ("real", "fake")
     assert [len(person["frames"]) for person in found["people"]] == [1]
 
@@ -169,3 +164,52 @@ def test_several_files_need_a_folder_for_their_pages(finished: Project, evidence
     done = finished.run("serving/predict.py", evidence[0], evidence[0], "--report", tmp_path / "page.html")
     assert done.returncode == 2
     assert "name a folder" in done.stderr
+
+
+NEVER_SAW_A_FACE = "this demo model has never seen a real face"
+
+
+def test_a_network_that_never_saw_a_real_face_gives_no_verdict(finished: Project, fake: Path, tmp_path: Path) -> None:
+    said = finished.stage("serving/predict.py", fake)
+    assert said.strip() == f"{fake.name}: no verdict: {NEVER_SAW_A_FACE}"
+    page = tmp_path / "page.html"
+    (facts,) = json.loads(finished.stage("serving/predict.py", fake, "--json", "--report", page))
+    assert (facts["verdict"], facts["reason"]) == ("no verdict", NEVER_SAW_A_FACE)
+    assert (facts["fake_probability"], facts["fake_probability_raw"], facts["people"]) == (None, None, [])
+    assert NEVER_SAW_A_FACE in page.read_text()
+    assert "fake probability" not in page.read_text().lower()
+    assert finished.stage("serving/verify.py", fake, page.with_suffix(".json")).startswith("the same: no verdict")
+    crop = read_crops(finished.folder / "data/crops")[0].path
+    assert NEVER_SAW_A_FACE in finished.stage("serving/predict.py", "--crops", crop)
+
+
+def test_one_broken_crop_costs_the_others_nothing(finished: Project, tmp_path: Path) -> None:
+    crops = [crop.path for crop in read_crops(finished.folder / "data/crops")[:2]]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/broken.png").write_bytes(b"no picture")
+    files = (crops[0], tmp_path / "mine/broken.png", crops[1])
+    done = finished.run("serving/predict.py", "--crops", *files, "--json", "--demo")
+    assert done.returncode == 2
+    assert [one["file"] for one in json.loads(done.stdout)] == [crop.name for crop in crops]
+    assert "broken.png is not a readable picture" in done.stderr
+    assert "delete" not in done.stderr
+    assert (tmp_path / "mine/broken.png").exists()
+
+
+def test_a_report_is_a_page_or_a_folder(finished: Project, fake: Path, tmp_path: Path) -> None:
+    done = finished.run("serving/predict.py", fake, "--report", tmp_path / "report.pdf", "--demo")
+    assert done.returncode == 2
+    assert "name a page that ends in .html, or a folder" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_uncertain_is_said_of_each_verdict(finished: Project, evidence: tuple[Path, Path]) -> None:
+    facts = copy.deepcopy(facts_in(evidence[1]))
+    facts |= {"verdict": "real", "uncertain": True, "reason": "the networks of the ensemble disagree"}
+    facts["people"][0] |= {"verdict": "real", "uncertain": True, "reason": "person 0 looks fake from 0:04 to 0:08"}
+    console = Console(record=True, width=200)
+    print_verdict(facts, console)
+    first, *others = console.export_text().splitlines()
+    assert "real, but uncertain" in first
+    assert "the networks of the ensemble disagree" in first
+    assert any("person 0: real, but uncertain" in line and "from 0:04 to 0:08" in line for line in others)
