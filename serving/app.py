@@ -8,9 +8,11 @@ Listens to this machine alone unless --host says otherwise; then give --tokens, 
 import asyncio
 import contextlib
 import hmac
+import re
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,19 +25,18 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from pydantic import BaseModel, Field
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from pipeline.errors import UserError, run
-from pipeline.params import DEVICES, PathFlag, Section, read_command_line, setting
+from pipeline.params import DEVICES, PathFlag, Section, SwitchFlag, read_command_line, setting
 from pipeline.provenance import all_code
 from preprocessing.video import Reading
 from serving import uploads
 from serving.jobs import ANNOTATED, DONE, HEAT, PLAYED, Job, Store
-from serving.problems import RESPONSES, Problem, tell_problems
+from serving.problems import RESPONSES, Problem, answer, tell_problems
 from serving.workers import BACKENDS, Orders, Workers
 
 PAGE = Path(__file__).parent / "page"
-THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+HOST_HEADER = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<name>[^:]*))(?::\d*)?")
 SECONDS_BETWEEN_EVENTS = 0.15
 SECONDS_BETWEEN_SWEEPS = 30.0
 RETRY_AFTER = "5"  # seconds
@@ -164,7 +165,11 @@ class JobSeen(BaseModel):
     done: int = Field(examples=[7])
     total: int = Field(examples=[20])
     error: str | None = Field(examples=[None])
-    verdict: str | None = Field(examples=["fake"], description="as soon as there is one, which is before the job is done")
+    verdict: str | None = Field(
+        examples=["fake"], description="real, fake or no verdict; as soon as it is known, which is before the job is done"
+    )
+    uncertain: bool | None = Field(examples=[False], description="whether the verdict is uncertain")
+    reason: str | None = Field(examples=[None], description="why there is no verdict, or why it is uncertain")
     links: dict[str, str] = Field(examples=[{"self": "/api/jobs/Zk3vPq0aXw1LmN2b"}])
 
 
@@ -319,7 +324,8 @@ def seen(job: Job) -> JobSeen:
         links |= {"report": f"{link}/report", "report.json": f"{link}/report.json", "video": f"{link}/video"}
     if (job.folder / ANNOTATED).is_file():
         links["annotated"] = f"{link}/annotated"
-    return JobSeen(**vars(job), verdict=found["verdict"] if found else None, links=links)
+    verdict: dict[str, Any] = {name: found[name] if found else None for name in ("verdict", "uncertain", "reason")}
+    return JobSeen(**vars(job), **verdict, links=links)
 
 
 def file_of(job: Job, path: Path, kind: str, name: str | None = None) -> FileResponse:
@@ -355,11 +361,12 @@ def app_of(
     model_path: Path,
     folder: Path,
     tokens: Sequence[str] = (),
+    demo: bool = False,
 ) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = Store(folder, params.keep_minutes)
-        orders = Orders(model_path.absolute(), params.device, params.threads, params.frames or None, params.backend)
+        orders = Orders(model_path.absolute(), params.device, params.threads, params.frames or None, params.backend, demo)
         workers = Workers(orders, params.workers, params.most_waiting, params.deadline, store.recover())
         app.state.house = House(params, reading, store, workers, tokens)
         sweeping = asyncio.create_task(sweep(store))
@@ -369,12 +376,15 @@ def app_of(
 
     app = FastAPI(title="Is the face real?", version=all_code(), lifespan=lifespan, docs_url=None, redoc_url=None)
     tell_problems(app, [*api.routes, *open_to_all.routes])
-    if params.host in THIS_MACHINE:  # else a page elsewhere could reach it under a name of its own
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*THIS_MACHINE, "testserver"])
 
     @app.middleware("http")
     async def guard(request: Request, call: Any) -> Response:
-        response: Response = await call(request)
+        response: Response
+        host = asked_host(request.headers.get("host", ""))
+        if is_this_machine(params.host) and not is_this_machine(host):  # a page elsewhere could reach it by a name of its own
+            response = answer(400, f"this server is not '{host}'; it answers to this machine's own names, such as localhost")
+        else:
+            response = await call(request)
         for name, value in GUARDS.items():
             response.headers.setdefault(name, value)
         return response
@@ -383,6 +393,23 @@ def app_of(
     app.include_router(open_to_all)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
+
+
+def is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def asked_host(header: str) -> str:
+    """The name or address in a Host header: without the port, and without an IPv6 address's brackets."""
+    parts = HOST_HEADER.fullmatch(header)
+    return (parts["ipv6"] or parts["name"] or "") if parts else ""
+
+
+def address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def sweep(store: Store) -> None:
@@ -406,14 +433,15 @@ def main() -> None:
         Params,
         model_path=PathFlag("data/models/best.safetensors", "the checkpoint, or an ensemble's .json"),
         tokens=PathFlag(None, "a file of tokens, of which each request must bring one"),
+        demo=SwitchFlag("give verdicts even if the network was trained on drawn faces only, or not at all"),
         jobs=PathFlag("data/jobs", "where jobs and their files lie while they are kept"),
         reading=Section("read_video", Reading),
     )
     tokens = read_tokens(paths.tokens)
-    if params.host not in THIS_MACHINE and not tokens:
+    if not is_this_machine(params.host) and not tokens:
         print("warning: whoever reaches this machine may send it files; --tokens lets only some", file=sys.stderr)
-    app = app_of(params, paths.reading, paths.model_path, paths.jobs, tokens)
-    print(f"http://{params.host}:{params.port}", flush=True)
+    app = app_of(params, paths.reading, paths.model_path, paths.jobs, tokens, bool(paths.demo))
+    print(address(params.host, params.port), flush=True)
     uvicorn.run(app, host=params.host, port=params.port, log_level="warning", timeout_graceful_shutdown=5)
 
 

@@ -1,8 +1,10 @@
 """Jobs: a file that came in, what becomes of it, and for how long. Each has a folder, so that a new start finds them again."""
 
 import json
+import re
 import secrets
 import shutil
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -15,6 +17,9 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed"
 OVER = {DONE, FAILED, CANCELLED}
 RECORD, UPLOAD, REPORT = "job.json", "upload", "report.html"
 FOUND, PLAYED, ANNOTATED, HEAT = "found.json", "played.mp4", "annotated.mp4", "heat"
+RECORDED = ("id", "name", "batch", "annotated", "state", "error", "tries", "begun", "ended")
+ID_BYTES = 12
+ID = re.compile(r"[\w-]{16}")
 
 
 @dataclass
@@ -62,15 +67,38 @@ class Job:
         self.changes += 1
 
     def become(self, state: str, error: str | None = None) -> None:
-        self.state, self.error, self.doing = state, error, None
+        """Also where the disk is full: then the next start of the server finds an earlier state, and does the job again."""
+        self.error, self.doing = error, None
         self.ended = time.time() if state in OVER else None
+        self.state = state  # after them: whoever sees that the job is over sees why
         self.changes += 1
-        self.record()
+        try:
+            self.record()
+        except OSError as failed:
+            print(f"job {self.id} is {state}, which could not be recorded: {failed}", file=sys.stderr, flush=True)
 
     def record(self) -> None:
         if self.folder.is_dir():  # else it is being removed
-            kept = ("id", "name", "batch", "annotated", "state", "error", "tries", "begun", "ended")
-            write_json(self.folder / RECORD, {name: getattr(self, name) for name in kept})
+            write_json(self.folder / RECORD, {name: getattr(self, name) for name in RECORDED})
+
+
+def is_of_a_job(folder: Path) -> bool:
+    """Whether the store made it: the user may have named a folder in which other things lie, and these are left alone."""
+    if not ID.fullmatch(folder.name) or not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    return not names or bool(names & {RECORD, UPLOAD})
+
+
+def read_job(folder: Path) -> Job | None:
+    """By its record; None if that was never written, or only in part."""
+    try:
+        record = json.loads((folder / RECORD).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    if not isinstance(record, dict) or record.keys() != set(RECORDED):
+        return None
+    return Job(**record, folder=folder)
 
 
 class Store:
@@ -83,7 +111,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
 
     def new(self, name: str, batch: str = "", annotated: bool = False) -> Job:
-        job = Job(secrets.token_urlsafe(12), name, Path(), batch, annotated)
+        job = Job(secrets.token_urlsafe(ID_BYTES), name, Path(), batch, annotated)
         job.folder = self.folder / job.id
         job.folder.mkdir()
         with self.lock:
@@ -104,12 +132,11 @@ class Store:
         shutil.rmtree(job.folder, ignore_errors=True)
 
     def recover(self) -> list[Job]:
-        """Those of an earlier run that were not over, to be done now; what cannot be read is removed."""
+        """Those of an earlier run that were not over, to be done now. One whose record is broken is removed."""
         waiting = []
-        for folder in sorted(self.folder.iterdir()):
-            try:
-                job = Job(**json.loads((folder / RECORD).read_text()), folder=folder)
-            except (OSError, ValueError, TypeError):
+        for folder in filter(is_of_a_job, sorted(self.folder.iterdir())):
+            job = read_job(folder)
+            if job is None:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             self.jobs[job.id] = job

@@ -1,5 +1,6 @@
 """What went wrong, for who asked over HTTP: problem+json (RFC 9457) with a sentence that helps."""
 
+import errno
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -45,6 +46,12 @@ def tell_problems(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         if methods and request.method not in methods:  # one route alone, or the page's files, cannot tell
             status, headers = HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": ", ".join(sorted(methods))}
         return answer(status, WHERE_TO_LOOK.get(status, str(error.detail)), headers)
+
+    @app.exception_handler(OSError)
+    async def _disk(request: Request, error: OSError) -> JSONResponse:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise error
+        return answer(507, "the disk of this server is full, so that the file cannot be stored; send it again later")
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:

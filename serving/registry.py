@@ -10,10 +10,13 @@ A server that was started with `--model_path /srv/judge/current.safetensors` tak
 """
 
 import argparse
+import contextlib
+import fcntl
 import getpass
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ PROMOTE = "promote"  # as the history has it
 TESTED = ("protocol.json", "metrics.json", "videos.csv", "frames.csv")  # what a comparison needs of a test
 MARGIN = 0.02  # of AUC by video, that may be lost; more must be out of the question, not just unseen
 DRAWS = 2000
-MODEL, RECORD, HISTORY = "model.safetensors", "version.json", "history.jsonl"
+MODEL, RECORD, HISTORY, LOCK = "model.safetensors", "version.json", "history.jsonl", "registry.lock"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,14 @@ class Registry:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One command at a time changes the registry; the lock goes with its process, however that ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def versions(self) -> list[Version]:
         numbers = sorted(int(path.parent.name) for path in self.folder.glob(f"*/{RECORD}") if path.parent.name.isdigit())
         promoted = [line["version"] for line in self.history() if line["did"] == PROMOTE]
@@ -91,17 +102,22 @@ class Registry:
 
     def add(self, model: Path, tests: Path | None) -> Version:
         """As the next version, a candidate; the same file is not added twice."""
-        card, sha256, known = read_card(model), content_hash(model), self.versions()
-        if same := self.with_hash(sha256):
-            raise UserError(f"{model} is version {same.number} already")
-        auc = None
+        card, sha256, auc = read_card(model), content_hash(model), None
         if tests:
             protocol = json.loads((tests / "protocol.json").read_text())
             if protocol["checkpoint"] != sha256:
                 raise UserError(f"{tests} is the test of another checkpoint ({protocol['model']})")
             auc = json.loads((tests / "metrics.json").read_text())["video"]["auc"]["value"]
-        number = known[-1].number + 1 if known else 1
-        version = Version(number, card.name, sha256, card.trained_on, card.warning, auc)
+        with self._locked():
+            if same := self.with_hash(sha256):
+                raise UserError(f"{model} is version {same.number} already")
+            number = max((version.number for version in self.versions()), default=0) + 1
+            version = Version(number, card.name, sha256, card.trained_on, card.warning, auc)
+            self._store(version, model, tests)
+            self._append("add", version)
+        return version
+
+    def _store(self, version: Version, model: Path, tests: Path | None) -> None:
         with aside(self.path(version)) as unfinished:
             (unfinished / "tests").mkdir(parents=True)
             shutil.copy(model, unfinished / MODEL)
@@ -110,19 +126,19 @@ class Registry:
                     shutil.copy(tests / name, unfinished / "tests" / name)
             record = {name: value for name, value in asdict(version).items() if name != "stage"}
             (unfinished / RECORD).write_text(json.dumps(record, indent=1))
-        self.note("add", version)
-        return version
 
     def promote(self, number: int, force: bool, margin: float = MARGIN) -> str:
-        version, before = self.get(number), self.in_production()
-        if before and before.number == number:
-            raise UserError(f"version {number} is in production already")
-        words, is_worse = self.compare(before, version, margin) if before else ("it is the first", False)
-        if is_worse and not force:
-            raise UserError(
-                f"version {number} is not promoted: {words} --force promotes it all the same, and notes that it did"
-            )
-        self.note(PROMOTE, version, forced=is_worse, words=words, before=before and before.number)
+        version = self.get(number)
+        with self._locked():  # also while it is compared: what is in production must stay what it is compared with
+            before = self.in_production()
+            if before and before.number == number:
+                raise UserError(f"version {number} is in production already")
+            words, is_worse = self.compare(before, version, margin) if before else ("it is the first", False)
+            if is_worse and not force:
+                raise UserError(
+                    f"version {number} is not promoted: {words} --force promotes it all the same, and notes that it did"
+                )
+            self._append(PROMOTE, version, forced=is_worse, words=words, before=before and before.number)
         return words
 
     def compare(self, before: Version, version: Version, margin: float) -> tuple[str, bool]:
@@ -145,6 +161,11 @@ class Registry:
         return words, may_have_lost
 
     def note(self, what: str, version: Version, **more: Any) -> None:
+        with self._locked():
+            self._append(what, version, **more)
+
+    def _append(self, what: str, version: Version, **more: Any) -> None:
+        """To the history; by who holds the lock, for the whole of it is written anew."""
         line = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "by": getpass.getuser(), "did": what}
         lines = [*self.history(), {**line, "version": version.number, "sha256": version.sha256, **more}]
         write_text(self.folder / HISTORY, "".join(json.dumps(line) + "\n" for line in lines))

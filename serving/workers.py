@@ -10,6 +10,7 @@ import queue
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -37,6 +38,10 @@ class Stopped(Exception):
     """The job is wanted no more."""
 
 
+class WorkerLost(Exception):
+    """The process of a worker ended, or has to be ended; the message is the cause, where it is known."""
+
+
 @dataclass(frozen=True)
 class Orders:
     """What each worker does, and by what."""
@@ -46,6 +51,7 @@ class Orders:
     threads: int
     frames: int | None = None  # of a video; None: as the card says
     backend: str = TORCH
+    demo: bool = False  # whether a network that has never seen a real face may give verdicts
     examine: str = "serving.results.examine_job"  # a function by its name: the server itself imports nothing large
 
 
@@ -58,21 +64,26 @@ def work(connection: Connection, orders: Orders) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         seed_everything(0, orders.threads)
-        examiner = Examiner.load(orders.model_path, orders.device, orders.frames, orders.backend)
+        examiner = Examiner.load(orders.model_path, orders.device, orders.frames, orders.backend, orders.demo)
         examiner.judge.prove()
         examine = resolve_name(orders.examine)
     except UserError as error:
         connection.send({"unable": str(error)})
         return
+    except Exception as error:  # noqa: BLE001 - the server says why nothing can be examined
+        traceback.print_exc()
+        connection.send({"unable": _in_words(error)})
+        return
     with contextlib.suppress(EOFError, ConnectionError):  # nobody wants more
-        connection.send(
-            {"ready": {"model": examiner.judge.card.name, "sha256": examiner.sha256, "warning": examiner.judge.card.warning}}
-        )
+        connection.send({"ready": examiner.identity()})
         gc.freeze()  # what stays need not be looked through after each job
         while True:
             asked = connection.recv()
             if "upload" in asked:
-                connection.send(_outcome(connection, examiner, asked, examine))
+                outcome = _outcome(connection, examiner, asked, examine)
+                connection.send(outcome)
+                if "lost" in outcome:
+                    return
                 gc.collect()  # figures refer to themselves in circles, which Python else looks for too seldom
 
 
@@ -96,7 +107,28 @@ def _outcome(connection: Connection, examiner: Any, asked: dict[str, Any], exami
         return {"over": CANCELLED}
     except (UnreadableVideo, UserError) as error:
         return {"over": FAILED, "error": str(error)}
+    except ConnectionError:  # the server has ended
+        raise
+    except Exception as error:  # noqa: BLE001 - one job's failure: the next may go well
+        traceback.print_exc()
+        if _has_no_memory(error):
+            return {"lost": f"it ran out of memory: {_in_words(error)}"}
+        return {"over": FAILED, "error": f"the server failed to examine it: {_in_words(error)}"}
     return {"over": DONE}
+
+
+def _has_no_memory(error: Exception) -> bool:
+    """Then what the process still holds is in doubt, and another process takes its place."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
+
+
+def _in_words(error: Exception) -> str:
+    """Its type and message, without the server's paths; the traceback is in the server's log."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,17 +212,24 @@ class Workers:
         """A thread for each process: starts it, gives it jobs, and starts another where it died or another file lies there."""
         worker: Worker | None = None
         while not self.closing.is_set():
-            worker = self._renewed(worker)
-            if worker is None:
-                self.closing.wait(SECONDS_UNTIL_ANOTHER_TRY)
-                continue
-            self.able.add(worker)
             try:
-                self._serve(worker)
-            except (EOFError, ConnectionError):
-                self.able.discard(worker)
-                worker.end()
+                worker = self._renewed(worker)
+                if worker:
+                    self.able.add(worker)
+                    self._serve(worker)
+                else:
+                    self.closing.wait(SECONDS_UNTIL_ANOTHER_TRY)
+            except WorkerLost:
+                self._dismiss(worker)
                 worker = None
+            except Exception:  # noqa: BLE001 - no process could be started, perhaps; without this thread no job would be done
+                traceback.print_exc()
+                self._dismiss(worker)
+                worker = None
+                self.closing.wait(SECONDS_UNTIL_ANOTHER_TRY)
+        self._dismiss(worker)
+
+    def _dismiss(self, worker: "Worker | None") -> None:
         if worker:
             self.able.discard(worker)
             worker.end()
@@ -215,9 +254,7 @@ class Workers:
                 return worker
             self.refused_file, self.unable = None, None
             self.judge = told["ready"]
-        if worker:
-            self.able.discard(worker)
-            worker.end()
+        self._dismiss(worker)
         return other
 
     def _serve(self, worker: "Worker") -> None:
@@ -232,12 +269,13 @@ class Workers:
             try:
                 if not job.is_cancelled.is_set():
                     self._do(worker.connection, job, begun + self.deadline)
-            except (EOFError, ConnectionError):
-                self._lost(job, time.monotonic() > begun + self.deadline)
+            except (EOFError, ConnectionError, WorkerLost) as error:
+                cause = str(error) if isinstance(error, WorkerLost) else ""
+                self._lost(job, time.monotonic() > begun + self.deadline, cause)
+                raise WorkerLost(cause) from error
+            except Exception as error:
+                self._end(job, FAILED, f"the server failed: {_in_words(error)}")
                 raise
-            except OSError as error:  # the disk is full, perhaps; the worker is asked to leave the job by its end
-                job.state, job.error = FAILED, f"the server could not write: {error.strerror}"
-                raise EOFError from error
             finally:
                 with self.lock:
                     self.seconds += time.monotonic() - begun
@@ -251,6 +289,8 @@ class Workers:
         while True:
             if worker.poll(SECONDS_BETWEEN_LOOKS):
                 told = worker.recv()
+                if "lost" in told:
+                    raise WorkerLost(told["lost"])
                 if "over" in told:
                     self._end(job, told["over"], told.get("error"))
                     return
@@ -260,7 +300,7 @@ class Workers:
                 worker.send({"stop": True})
                 stops = now + SECONDS_TO_STOP
             if stops and now > stops:
-                raise EOFError  # it does not listen
+                raise WorkerLost  # it does not listen
 
     def _end(self, job: Job, state: str, error: str | None) -> None:
         if state == CANCELLED and not job.is_cancelled.is_set():
@@ -269,7 +309,7 @@ class Workers:
             self.finished[state] += 1
         job.become(state, error)
 
-    def _lost(self, job: Job, too_late: bool) -> None:
+    def _lost(self, job: Job, too_late: bool, cause: str) -> None:
         """Its process died, or had to be ended."""
         with self.lock:
             self.lost += 1
@@ -278,4 +318,4 @@ class Workers:
         elif job.tries < TRIES:
             self.waiting.queue.appendleft(job)
         else:
-            self._end(job, FAILED, f"the process that examined it died, {TRIES} times")
+            self._end(job, FAILED, f"the process that examined it died, {TRIES} times" + (f"; {cause}" if cause else ""))

@@ -30,3 +30,18 @@ def is_deaf(examiner: Any, upload: Path, name: str, annotated: bool, say: Say) -
     if name != "quick":
         say("going on", 0, 1)
         time.sleep(600)
+
+
+def has_a_bug(examiner: Any, upload: Path, name: str, annotated: bool, say: Say) -> None:
+    if name != "quick":
+        raise ValueError("the heat has 3 axes")
+
+
+def fills_the_disk(examiner: Any, upload: Path, name: str, annotated: bool, say: Say) -> None:
+    if name != "quick":
+        Path("/dev/full").write_text("more than fits")
+
+
+def runs_out_of_memory(examiner: Any, upload: Path, name: str, annotated: bool, say: Say) -> None:
+    if name != "quick":
+        bytearray(1 << 60)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pipeline.project import CODE
 
@@ -43,9 +43,11 @@ class Answer:
 class Server:
     port: int
     process: subprocess.Popen
+    said: IO[bytes]  # what it prints
+    host: str = "127.0.0.1"
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=SECONDS)
         try:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
@@ -81,6 +83,10 @@ class Server:
             time.sleep(0.05)
         raise AssertionError(f"{path} does not tell of {name}")
 
+    def printed(self) -> str:
+        self.said.seek(0)
+        return self.said.read().decode()
+
     def end(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -88,19 +94,26 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *flags: object, script: str = "serving/app.py", is_ready: bool = True) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+def serving(
+    folder: Path,
+    *flags: object,
+    script: str = "serving/app.py",
+    is_ready: bool = True,
+    host: str = "127.0.0.1",
+    demo: bool = True,
+) -> Iterator[Server]:
+    """The small corpus's network has seen drawings only, and gives verdicts with `demo`."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+        free.bind((host, 0))
         port = free.getsockname()[1]
-    command = [sys.executable, str(CODE / script), "--port", str(port), *map(str, flags)]
+    command = [sys.executable, str(CODE / script), "--host", host, "--port", str(port), *["--demo"] * demo, *map(str, flags)]
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
-        server = Server(port, process)
+        server = Server(port, process, said, host)
         try:
             if not answers(server, "/ready" if is_ready else "/health"):
                 process.kill()
-                said.seek(0)
-                raise AssertionError(f"the server is not ready: {said.read().decode()}")
+                raise AssertionError(f"the server is not ready: {server.printed()}")
             yield server
         finally:
             server.end()

@@ -1,10 +1,15 @@
 """Workers and their jobs: what dies is replaced, what is given up ends, and nothing is lost."""
 
+import errno
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
+import little_examiners
 import pytest
 from conftest import Project
 
@@ -86,6 +91,84 @@ def test_a_job_that_takes_too_long_is_failed_in_words(
         assert "more than 1 seconds" in (job.error or "")
 
 
+@pytest.mark.parametrize(
+    ("examine", "told"),
+    [
+        ("little_examiners.has_a_bug", "ValueError: the heat has 3 axes"),
+        ("little_examiners.fills_the_disk", "No space left on device"),
+    ],
+)
+def test_an_unexpected_error_fails_its_job_with_the_cause_and_costs_no_process(
+    finished: Project, store: Store, examine: str, told: str
+) -> None:
+    with working(finished, examine) as one:
+        job, other = sent(store, one), sent(store, one, "quick")
+        until(job, DONE, FAILED)
+        until(other, DONE, FAILED)
+        assert (job.state, other.state) == (FAILED, DONE)
+        assert told in (job.error or "")
+        assert (job.tries, one.lost) == (1, 0)
+
+
+def test_the_traceback_of_an_unexpected_error_is_the_servers_to_print(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    _, theirs = Pipe()
+    asked = {"upload": str(store.new("it").upload), "name": "it", "annotated": False}
+    outcome = workers._outcome(theirs, None, asked, little_examiners.has_a_bug)
+    assert outcome == {"over": FAILED, "error": "the server failed to examine it: ValueError: the heat has 3 axes"}
+    assert "in has_a_bug" in capsys.readouterr().err
+
+
+def test_a_job_that_takes_all_memory_is_tried_by_another_process_and_fails_with_the_cause(
+    finished: Project, store: Store
+) -> None:
+    with working(finished, "little_examiners.runs_out_of_memory") as one:
+        job, other = sent(store, one), sent(store, one, "quick")
+        until(job, DONE, FAILED)
+        until(other, DONE, FAILED)
+        assert (job.state, job.tries, other.state) == (FAILED, 2, DONE)
+        assert "out of memory: MemoryError" in (job.error or "")
+
+
+def test_a_job_of_which_nothing_can_be_written_ends_and_goes_when_its_time_is_up(
+    finished: Project, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_is_full(path: Path, content: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with working(finished, "little_examiners.dies") as one:
+        with monkeypatch.context() as patched:
+            patched.setattr("serving.jobs.write_json", disk_is_full)
+            job = sent(store, one)
+            until(job, DONE, FAILED)
+        assert job.state == FAILED
+        assert job.ended
+        store.keep_seconds = 0
+        store.sweep()
+        assert store.get(job.id) is None
+        assert not job.folder.exists()
+        other = sent(store, one)  # the thread that gave it its job still gives jobs
+        until(other, DONE, FAILED)
+
+
+def test_where_no_process_can_be_started_it_is_tried_until_one_can(
+    finished: Project, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, failed = workers.Worker.started, list[int]()
+
+    def too_many_files(orders: Orders, file: workers.File) -> workers.Worker:
+        if len(failed) < 2:
+            failed.append(1)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return start(orders, file)
+
+    monkeypatch.setattr(workers, "SECONDS_UNTIL_ANOTHER_TRY", 0.1)
+    monkeypatch.setattr(workers.Worker, "started", too_many_files)
+    with working(finished, "little_examiners.goes_on") as one:
+        job = sent(store, one, "quick")
+        until(job, DONE, FAILED)
+        assert job.state == DONE
+
+
 def test_more_than_may_wait_are_not_taken(finished: Project, store: Store) -> None:
     with working(finished, "little_examiners.goes_on", waiting=1) as one:
         running = sent(store, one)
@@ -106,13 +189,23 @@ def test_a_network_that_cannot_be_loaded_is_said(store: Store, tmp_path: Path) -
 
 
 def test_a_new_start_finds_what_waits_and_removes_what_it_cannot_read(store: Store) -> None:
-    done, waiting, running = (store.new(name) for name in ("done", "waiting", "running"))
+    done, waiting, running, cut, unsent = (store.new(name) for name in ("done", "waiting", "running", "cut", "unsent"))
     done.become(DONE)
     waiting.record()
     running.become(RUNNING)
-    (store.folder / "rubbish").mkdir()
-    (store.folder / "rubbish/job.json").write_text("{")
+    (cut.folder / "job.json").write_text("{")
+    unsent.upload.touch()
     again = Store(store.folder, keep_minutes=10)
     assert [(job.name, job.state) for job in again.recover()] == [("waiting", QUEUED), ("running", QUEUED)]
     assert again.get(done.id) is not None
-    assert not (store.folder / "rubbish").exists()
+    assert {path.name for path in store.folder.iterdir()} == {done.id, waiting.id, running.id}
+
+
+def test_a_new_start_leaves_alone_what_is_no_job(tmp_path: Path) -> None:
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday/video.mp4").touch()
+    (tmp_path / "sixteen_letters_").mkdir()
+    (tmp_path / "sixteen_letters_/video.mp4").touch()
+    (tmp_path / "notes.txt").touch()
+    assert Store(tmp_path, keep_minutes=10).recover() == []
+    assert len(list(tmp_path.rglob("*"))) == 5

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 from conftest import Project
 from little_server import Server, serving
@@ -106,6 +107,8 @@ def test_a_video_goes_in_and_a_verdict_with_its_reasons_comes_out(page: Page, fa
     assert "trained on drawings only" in (tmp_path / "report.html").read_text()
     page.reload()
     expect(page.locator("#downloads")).to_be_visible()
+    page.wait_for_timeout(500)
+    expect(page.locator("#error")).to_be_hidden()
 
 
 def test_what_is_no_video_is_refused_in_words(page: Page, tmp_path: Path) -> None:
@@ -118,11 +121,22 @@ def test_what_is_no_video_is_refused_in_words(page: Page, tmp_path: Path) -> Non
     expect(page.locator("#working")).to_be_hidden()
 
 
-def test_a_video_without_faces_says_so(page: Page, tmp_path: Path) -> None:
-    page.set_input_files("#file", write_video(tmp_path / "nobody.mp4", [numbered(index) for index in range(8)]))
-    expect(page.locator("#verdict")).to_contain_text("no face was found")
-    expect(page.locator("#downloads")).to_be_visible()
-    expect(page.locator("#viewer")).to_be_hidden()
+@pytest.mark.parametrize("frames", [1, 8], ids=["photo", "video"])
+def test_a_file_without_faces_says_so_and_nothing_of_a_lost_connection(page: Page, tmp_path: Path, frames: int) -> None:
+    pictures = [numbered(index) for index in range(frames)]
+    file = tmp_path / ("nobody.png" if frames == 1 else "nobody.mp4")
+    if frames == 1:
+        cv2.imwrite(str(file), pictures[0])
+    else:
+        write_video(file, pictures)
+    page.set_input_files("#file", file)
+    for _ in range(2):
+        expect(page.locator("#verdict")).to_contain_text("no face was found")
+        expect(page.locator("#downloads")).to_be_visible()
+        page.wait_for_timeout(500)  # in which the stream of events ends
+        expect(page.locator("#error")).to_be_hidden()
+        expect(page.locator("#viewer")).to_be_hidden()
+        page.reload()  # it finds the job that is over
 
 
 def test_what_was_begun_can_be_given_up(page: Page, server: Server, fake: Path) -> None:

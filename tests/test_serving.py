@@ -40,7 +40,7 @@ def job(server: Server, fake: Path) -> dict[str, Any]:
 
 
 def test_the_server_finds_what_the_command_finds(finished: Project, server: Server, fake: Path, job: dict[str, Any]) -> None:
-    (expected,) = json.loads(finished.stage("serving/predict.py", fake, "--json"))
+    (expected,) = json.loads(finished.stage("serving/predict.py", fake, "--json", "--demo"))
     found = server.get(job["links"]["found"]).json()
     assert job["verdict"] == found["verdict"] == expected["verdict"]
     assert found["fake_probability"] == pytest.approx(expected["fake_probability"], abs=1e-4)
@@ -172,6 +172,36 @@ def test_a_page_elsewhere_cannot_ask_under_a_name_of_its_own(server: Server) -> 
     assert "another site may not ask" in elsewhere.problem
 
 
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [
+        ("::1", ("[::1]", "localhost:80", "127.0.0.1", "[0:0:0:0:0:0:0:1]:80")),
+        ("127.0.0.1", ("[::1]:8000", "LOCALHOST")),
+    ],
+)
+def test_this_machine_is_asked_by_each_of_its_names_and_no_other(
+    finished: Project, tmp_path: Path, host: str, names: tuple[str, ...]
+) -> None:
+    if host == "::1" and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with serving(finished.folder, "--jobs", tmp_path / "jobs", "--workers", 1, host=host, is_ready=False) as server:
+        assert server.get("/health").status == 200
+        assert [server.get("/health", Host=name).status for name in names] == [200] * len(names)
+        for name in ("[2001:db8::1]:80", "[::1", "[::1].evil.example", "evil.example", "localhost.evil.example", "::1"):
+            assert "this server is not" in server.get("/health", Host=name).problem
+        shown = f"[{host}]" if ":" in host else host
+        assert server.printed().splitlines() == [f"http://{shown}:{server.port}"]
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def test_tokens_are_asked_for_where_they_are_set(finished: Project, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("first\nsecond\n")
     flags = ("--tokens", tmp_path / "tokens", "--jobs", tmp_path / "jobs", "--workers", 1)
@@ -194,6 +224,24 @@ def test_what_waits_when_the_server_ends_is_done_by_the_next(finished: Project, 
         assert [server.over(link)["state"] for link in links] == ["done"] * 3
 
 
+def test_an_upload_that_the_disk_has_no_space_for_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from fastapi import FastAPI
+    from starlette.testclient import TestClient
+
+    from serving.problems import tell_problems
+
+    app = FastAPI()
+    tell_problems(app, app.routes)
+
+    @app.post("/")
+    def store() -> None:
+        Path("/dev/full").write_text("more than fits")
+
+    answer = TestClient(app).post("/")
+    assert answer.status_code == 507
+    assert "disk of this server is full" in answer.json()["detail"]
+
+
 def test_files_go_when_their_time_is_up(finished: Project, fake: Path, tmp_path: Path) -> None:
     from serving.jobs import DONE, Store
 
@@ -207,3 +255,16 @@ def test_files_go_when_their_time_is_up(finished: Project, fake: Path, tmp_path:
     store.sweep()
     assert list(tmp_path.iterdir()) == []
     assert store.get(job.id) is None
+
+
+def test_a_server_with_a_network_that_never_saw_a_real_face_gives_no_verdict(
+    finished: Project, fake: Path, tmp_path: Path
+) -> None:
+    reason = "this demo model has never seen a real face"
+    with serving(finished.folder, "--jobs", tmp_path / "jobs", demo=False) as strict:
+        job = strict.over(strict.send(fake).json()["links"]["self"])
+        assert (job["state"], job["verdict"], job["uncertain"], job["reason"]) == ("done", "no verdict", False, reason)
+        facts = strict.get(job["links"]["report.json"]).json()
+        assert (facts["verdict"], facts["fake_probability"], facts["people"]) == ("no verdict", None, [])
+        assert reason.encode() in strict.get(job["links"]["report"]).body
+        assert strict.get("/version").json()["refusal"] == reason

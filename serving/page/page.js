@@ -2,6 +2,7 @@
 
 const at = id => document.getElementById(id);
 const COLOURS = ["#1a9aa3", "#c77d2b", "#8c7ae0", "#8a8a8a"]; // seen on white and on black
+const OVER = ["done", "failed", "cancelled"];
 const show = (id, shown = true) => { at(id).hidden = !shown; };
 let job = null, found = null, heats = new Map(), hidden = new Set(), stream = null, upload = null, unsent = null;
 
@@ -51,19 +52,24 @@ function send(file) {
 function follow(begun) {
   job = begun;
   history.replaceState(null, "", `#${job.id}`); // loaded again, the page finds it
-  stream = new EventSource(job.links.events);
-  stream.onmessage = event => noted(JSON.parse(event.data));
-  stream.onerror = () => { stream.close(); complain("the connection was lost; the job goes on, load the page again later"); };
+  const events = stream = new EventSource(job.links.events);
+  let steps = Promise.resolve();
+  events.onmessage = event => {
+    const now = JSON.parse(event.data);
+    if (OVER.includes(now.state)) events.close(); // before any step waits: when the server ends the stream, nothing is lost
+    steps = steps.then(() => stream === events && noted(now)).catch(error => complain(error.message));
+  };
+  events.onerror = () => { events.close(); complain("the connection was lost; the job goes on, load the page again later"); };
 }
 
 async function noted(now) {
-  const hadVerdict = job?.verdict;
+  const hadVerdict = job.verdict;
   job = now;
   tellProgress(now.doing ?? (now.state === "queued" ? "waiting for its turn" : now.state), now.done, now.total);
   if (now.verdict && !hadVerdict) tellVerdict(await (await asked(now.links.found)).json());
-  if (now.state === "failed") { stream.close(); complain(now.error); }
-  if (now.state === "cancelled") { stream.close(); show("working", false); }
-  if (now.state === "done") { stream.close(); show("working", false); await look(); }
+  if (now.state === "failed") complain(now.error);
+  if (now.state === "cancelled") show("working", false);
+  if (now.state === "done") { show("working", false); await look(); }
 }
 
 function tellProgress(doing, done, total) {
@@ -83,17 +89,23 @@ function giveUp() {
 
 // ---- the verdict
 
+const label = finding => finding.verdict + (finding.uncertain ? ", but uncertain" : "");
+
 function tellVerdict(facts) {
   found = facts;
-  warn(facts.warning);
-  const probability = facts.fake_probability;
-  at("verdict").className = `verdict ${facts.verdict}`;
+  const probability = facts.fake_probability, worst = facts.most_suspicious_segment;
+  warn(probability === null ? null : facts.warning);
+  at("verdict").className = `verdict ${facts.uncertain ? "uncertain" : facts.verdict}`;
   at("verdict-name").textContent = facts.file;
-  at("verdict-word").textContent = facts.verdict + (facts.uncertain ? ", but uncertain" : "");
-  at("verdict-numbers").textContent = probability === null ? "no face was found in the frames looked at"
-    : `fake probability ${probability.toFixed(3)}, called fake above ${facts.judged_by.threshold.toFixed(3)}`;
-  const people = facts.people.map(one => `person ${one.track}: ${one.verdict} (${one.fake_probability.toFixed(3)})`);
-  at("verdict-note").textContent = people.length > 1 ? people.join("; ") : "";
+  at("verdict-word").textContent = label(facts);
+  at("verdict-numbers").textContent = probability === null ? facts.reason
+    : `fake probability ${probability.toFixed(3)}, fake above ${facts.judged_by.threshold.toFixed(3)}`
+      + (facts.uncertain ? `; ${facts.reason}` : "");
+  const notes = facts.people.length > 1
+    ? facts.people.map(one => `person ${one.track}: ${label(one)} (${one.fake_probability.toFixed(3)})`) : [];
+  if (worst) notes.push(`most suspicious segment: person ${worst.track} ${worst.when}, ${label(worst)} (${worst.fake_probability.toFixed(3)})`);
+  if (facts.people.length) notes.push(`${facts.video.frames_scored} of the ${facts.video.frames_looked_at} frames looked at were scored`);
+  at("verdict-note").textContent = notes.join("; ");
   show("result");
   at("verdict").focus({ preventScroll: true });
 }
@@ -117,7 +129,7 @@ async function look() {
   choosePeople();
   drawTimeline();
   listDeciding();
-  video.addEventListener("loadeddata", () => goTo(loudest().frame), { once: true });
+  video.addEventListener("loadeddata", () => goTo(topFrame().frame), { once: true });
   for (const person of found.people) for (const frame of person.frames) {
     const picture = new Image();
     picture.onload = draw;
@@ -133,9 +145,10 @@ function goTo(frame) {
   at("video").currentTime = (frame + 0.5) / rate();
 }
 
-function loudest() {
-  const frames = found.people.flatMap(person => person.frames.filter(one => one.decided));
-  const sign = found.verdict === "fake" ? 1 : -1;
+// Of the person who looks most like a fake, the frame that its verdict rests on most.
+function topFrame() {
+  const person = found.people.reduce((one, other) => other.fake_probability > one.fake_probability ? other : one);
+  const sign = person.verdict === "fake" ? 1 : -1, frames = person.frames.filter(one => one.decided);
   return frames.reduce((one, other) => sign * other.fake_probability > sign * one.fake_probability ? other : one);
 }
 
@@ -279,5 +292,5 @@ if (location.hash) asked(`/api/jobs/${location.hash.slice(1)}`).then(async answe
   follow({ ...known, verdict: null });
 }, error => complain(error.message));
 asked("/version").then(answer => answer.json()).then(about => {
-  warn(about.warning);
+  warn(about.refusal ? `No verdicts here: ${about.refusal}. Start the server with --demo to see how it works.` : about.warning);
 });
