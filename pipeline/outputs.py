@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,9 @@ FLUSHED_AT_ONCE = 8  # a disk takes the 20 files of a folder so in a tenth of th
 ASIDE = ".part"  # `.dvcignore` knows it too: what a killed run left behind is no part of any output
 HERE = uuid.uuid4().int % 10**6  # beside a process id: machines that share a disk have the same ones
 LEFTOVER = re.compile(rf"\.(?P<stem>.+)\.\d+{re.escape(ASIDE)}(?P<suffix>.*)")
+LONGEST_NAME = 255  # bytes; what Linux's file systems take
+ADDED = len(f"..{2**22}{10**6 - 1:06d}{ASIDE}")  # by `aside` to a name, at most: Linux counts processes to 2^22
+LONGEST_SUFFIX = 16  # bytes; what is longer names no format
 
 
 @contextlib.contextmanager
@@ -28,7 +32,8 @@ def aside(path: Path) -> Iterator[Path]:
             yield unfinished
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{HERE:06d}{ASIDE}{path.suffix}")
+    short = Path(_hashed_if_long(path.name))
+    unfinished = path.with_name(f".{short.stem}.{os.getpid()}{HERE:06d}{ASIDE}{short.suffix}")
     try:
         yield unfinished
         _flush(unfinished)
@@ -37,6 +42,23 @@ def aside(path: Path) -> Iterator[Path]:
         os.replace(unfinished, path)
     finally:
         remove(unfinished)
+
+
+def _hashed_if_long(name: str) -> str:
+    """The name itself, or its hash where there is no space for what `aside` adds; writers go by its suffix, which stays."""
+    if len(os.fsencode(name)) + ADDED <= LONGEST_NAME:
+        return name
+    suffix = Path(name).suffix
+    return hashlib.sha256(os.fsencode(name)).hexdigest() + (suffix if len(os.fsencode(suffix)) <= LONGEST_SUFFIX else "")
+
+
+def shortened(name: str, most: int) -> str:
+    """The name itself, or if it has more bytes, its beginning with a hash of the whole."""
+    content = name.encode(errors="surrogateescape")
+    if len(content) <= most:
+        return name
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    return content[: most - len(digest) - 1].decode(errors="ignore") + "~" + digest
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -68,12 +90,12 @@ def sweep(targets: Iterable[Path]) -> None:
             continue
         if target.parent not in found:
             found[target.parent] = _leftovers_in(target.parent)
-        for leftover in found[target.parent].pop(target.name, ()):
+        for leftover in found[target.parent].pop(_hashed_if_long(target.name), ()):
             remove(leftover)
 
 
 def _leftovers_in(folder: Path) -> dict[str, list[Path]]:
-    """By the name of what they were to become."""
+    """By the name of what they were to become, hashed if it is long."""
     found: dict[str, list[Path]] = {}
     for leftover in folder.glob(f".*{ASIDE}*"):
         if whose := LEFTOVER.fullmatch(leftover.name):

@@ -45,6 +45,25 @@ def test_sweep_removes_what_a_killed_run_left_of_these_and_nothing_else(tmp_path
     assert {path.name for path in (tmp_path / "m").iterdir()} == {"a.json", "v.1", *of_others}
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["字" * 78 + ".json", "字" * 85, "a" * 235 + ".json", "a." + "b" * 250, "字" * 83 + ".x.png"],
+    ids=["boxes", "folder", "ascii", "long suffix", "two suffixes"],
+)
+def test_a_name_as_long_as_the_disk_takes_is_written_and_swept(tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    with aside(target) as unfinished:
+        unfinished.write_text("whole")
+        assert len(target.suffix) > 5 or unfinished.name.endswith(target.suffix)  # it says in which format to write
+        shutil.copy(unfinished, unfinished.with_name(unfinished.name.replace(str(os.getpid()), "77")))
+    of_another = unfinished.with_name(unfinished.name.replace(".", ".a", 1))
+    of_another.touch()
+    assert target.read_text() == "whole"
+    assert len(list(tmp_path.iterdir())) == 3
+    sweep([target])
+    assert set(tmp_path.iterdir()) == {target, of_another}
+
+
 def test_empty_folders_go_up_to_the_top_and_full_ones_stay(tmp_path: Path) -> None:
     (tmp_path / "a/b/c").mkdir(parents=True)
     (tmp_path / "a/full").touch()
