@@ -1,6 +1,7 @@
 # make repro   sets up, and runs the whole DAG on the demo corpus
 # make test    sets up, and runs the checks and the tests
-# make serve   sets up, and shows the page that judges your own videos; after `make repro`, or with MODEL=checkpoint
+# make serve   sets up, and shows the page that takes your own videos; after `make repro`, or with MODEL=checkpoint;
+#              DEMO=1 lets a network give verdicts that was trained on drawn faces only
 # Needs Python 3.10 to 3.12 and nothing else. PYTHON=python3.12 make repro chooses one.
 
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
@@ -21,7 +22,7 @@ test: $(READY) lint
 	@pytest
 
 serve: $(READY)
-	@python serving/app.py $(if $(MODEL),--model_path $(MODEL))
+	@python serving/app.py $(if $(MODEL),--model_path $(MODEL)) $(if $(DEMO),--demo)
 
 lint: $(READY)
 	@ruff check . && ruff format --check . && mypy

@@ -1,6 +1,7 @@
 """`python -m pipeline.mended_dvc repro` is `dvc repro`, but first mends what one that was killed left half-written.
 
-DVC writes its lock files in place.
+DVC writes its lock files in place. And it keeps git from showing the demo's hashes as a change: dvc.lock holds those of
+what this machine computed, and other processors compute other last digits. The repository's dvc.lock names no stage.
 """
 
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import yaml
 from dvc.cli import main
 from dvc.dvcfile import LOCK_FILE, Lockfile
 from dvc.exceptions import DvcException
@@ -22,6 +24,20 @@ def mend() -> None:
         with repo.lock:  # who holds it, may be writing them
             _mend_claims(repo)
             _mend_results(repo)
+
+
+def hide_results_of_demo() -> None:
+    """From git, as long as nothing of the demo was changed. The results of one's own settings are to be committed."""
+    with suppress(DvcException, OSError):
+        folder = Path(Repo().root_dir)
+        committed = _git(folder, "show", f"HEAD:./{LOCK_FILE}")
+        is_demo = not committed.returncode and not yaml.safe_load(committed.stdout).get("stages")
+        is_unchanged = not _git(folder, "diff", "--quiet", "HEAD", "--", "dvc.yaml", "params.yaml").returncode
+        _git(folder, "update-index", "--skip-worktree" if is_demo and is_unchanged else "--no-skip-worktree", LOCK_FILE)
+
+
+def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", *words], cwd=folder, capture_output=True, check=False)
 
 
 def _mend_claims(repo: Repo) -> None:
@@ -44,7 +60,7 @@ def _mend_results(repo: Repo) -> None:
     except DvcException:
         if b"<<<<<<<" in results.read_bytes():  # whose merge it is, knows better
             return
-        committed = subprocess.run(["git", "show", f"HEAD:./{LOCK_FILE}"], cwd=results.parent, capture_output=True, check=False)
+        committed = _git(results.parent, "show", f"HEAD:./{LOCK_FILE}")
         if committed.returncode:
             results.unlink()
         else:
@@ -59,4 +75,5 @@ def _tell(path: Path, done: str) -> None:
 
 if __name__ == "__main__":
     mend()
+    hide_results_of_demo()
     sys.exit(main(sys.argv[1:]))

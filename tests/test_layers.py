@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.provenance import code_of, code_revision
+from pipeline.stage_code import code_listed, code_needed, code_of_script
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ["pipeline", "preprocessing", "model_test_train", "explain_model", "serving", "BWCluster"]
@@ -36,6 +37,20 @@ def test_every_stage_runs_a_script_and_lists_it_as_a_dependency() -> None:
         script = stage["cmd"].split()[1]
         assert (ROOT / script).is_file(), name
         assert script in stage["deps"], name
+
+
+def test_a_change_of_any_code_that_a_stage_runs_makes_it_run_again() -> None:
+    import yaml
+
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        assert code_listed(stage) == code_needed(stage), f"{name}: run python -m pipeline.stage_code --write"
+
+
+def test_the_code_of_a_stage_is_found_through_imports_and_through_names_of_modules() -> None:
+    code = code_of_script("preprocessing/detect_faces.py")
+    assert {"preprocessing/detect_faces.py", "preprocessing/tracks.py", "preprocessing/pyav_reader.py"} <= code
+    assert "pipeline/index.py" in code
+    assert not any(file.startswith(("model_test_train/", "pipeline/progress")) for file in code)
 
 
 def test_the_code_revision_is_that_of_the_code_which_makes_the_stage_run_again() -> None:

@@ -1,4 +1,4 @@
-"""A killed DVC may leave its lock files half-written: `make repro` goes on all the same, and does nothing twice."""
+"""`make repro` goes on where a killed DVC left its lock files half-written, and leaves git clean after the demo."""
 
 import shutil
 import subprocess
@@ -99,3 +99,50 @@ def test_outside_of_a_project_dvc_says_so(tmp_path: Path) -> None:
     )
     assert "you are not inside of a DVC repository" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+NOTHING_RUN = "schema: '2.0'\nstages: {}\n"  # dvc.lock as the repository has it
+DEMO = """
+stages:
+  first:
+    cmd: cat params.yaml > first.txt
+    params: [frames]
+    outs: [first.txt]
+"""
+
+
+@pytest.fixture
+def cloned(tmp_path: Path) -> Path:
+    """A repository whose dvc.lock names no stage, as a newcomer clones it."""
+    (tmp_path / "dvc.yaml").write_text(DEMO)
+    (tmp_path / "params.yaml").write_text("frames: 16\n")
+    (tmp_path / "dvc.lock").write_text(NOTHING_RUN)
+    (tmp_path / ".gitignore").write_text("/first.txt\n")
+    run(tmp_path, "git", "init", "--quiet")
+    run(tmp_path, sys.executable, "-m", "dvc", "init", "--quiet")
+    run(tmp_path, "git", "add", "--all")
+    run(tmp_path, "git", *COMMIT)
+    return tmp_path
+
+
+def changes(folder: Path) -> str:
+    return run(folder, "git", "status", "--porcelain")
+
+
+def test_a_first_run_of_the_demo_leaves_git_clean_and_dvc_up_to_date(cloned: Path) -> None:
+    repro(cloned)
+    assert changes(cloned) == ""
+    assert "first.txt" in (cloned / "dvc.lock").read_text()
+    assert "Data and pipelines are up to date" in run(cloned, sys.executable, "-m", "dvc", "status")
+
+
+def test_results_of_own_settings_are_shown_by_git(cloned: Path) -> None:
+    repro(cloned)
+    (cloned / "params.yaml").write_text("frames: 32\n")
+    repro(cloned)
+    assert changes(cloned).split() == ["M", "dvc.lock", "M", "params.yaml"]
+    run(cloned, "git", "add", "dvc.lock", "params.yaml")
+    run(cloned, "git", *COMMIT)
+    repro(cloned)
+    assert changes(cloned) == ""
+    assert "32" in run(cloned, "git", "show", "HEAD:dvc.lock")
