@@ -210,8 +210,8 @@ def main() -> None:
     network, checkpoint = open_network(paths.model_path, params, params.seed)
     method = methods_of(network, params.methods)[0]
     index = index_for(paths.crops, paths.index)
-    claim(paths.output_path, index, paths.replace)
     videos, crops = read_index(index), read_crops(paths.crops)
+    claim(paths.output_path, index, paths.replace)
     listed = samples_tested(paths, videos, crops)
     samples = [sample for sample in listed if sample.outcome == "TP"]
     if samples:

@@ -118,8 +118,8 @@ def main() -> None:
     method_for(network, params.method)
     rule = rule_tested(checkpoint, paths.tests)
     index = index_for(paths.crops, paths.index)
-    claim(paths.output_path, index, paths.replace)
     by_name = {video.video: video for video in read_index(index)}
+    claim(paths.output_path, index, paths.replace)
     scores = {row["path"]: float(row["fake_probability"]) for row in read_table(paths.tests / "frames.csv")}
     chosen = chosen_videos(read_table(paths.tests / "videos.csv"), paths.videos, params.videos_per_method)
     wanted = {row["video"] for row in chosen}

@@ -255,11 +255,11 @@ def main() -> None:
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise UserError(f"--kind {unknown[0]} is not known; there are: {', '.join(KINDS)}")
     if kinds:
-        claim(given.output_path, index, given.replace)
         seed_everything(params.seed, params.threads)
         network, checkpoint = load_checkpoint(given.model_path, choose_device(params.device))
         videos = [video for video in read_index(index) if video.split == params.split]
         samples = samples_of(videos, given.crops, params)
+        claim(given.output_path, index, given.replace)
         subject = Subject(network, checkpoint, rule_of(checkpoint, params), videos, samples, params)
     for kind in kinds:
         rows = list(rows_of(kind, subject, given.work_path))

@@ -128,7 +128,6 @@ def main() -> None:
     )
     seed_everything(params.seed, params.threads)
     index = index_for(paths.crops, paths.index)
-    claim(paths.output_path, index, paths.replace)
     network, checkpoint = load_checkpoint(paths.model_path, choose_device(params.device))
     if paths.config and read_description(paths.config) != checkpoint.description:
         raise UserError(f"{paths.model_path} was not trained with {paths.config}; leave --config out, the checkpoint knows")
@@ -136,6 +135,7 @@ def main() -> None:
     samples = samples_of(videos, paths.crops, params)
     if not len(samples):
         raise UserError(f"no crops of {params.split} videos in {paths.crops}; `dvc repro extract_crops` makes them")
+    claim(paths.output_path, index, paths.replace)
     rule = rule_of(checkpoint, params)
     verdicts = judge_videos(videos, score_frames(network, samples, params), rule)
     facts = protocol(checkpoint, paths.model_path, index, params, rule)

@@ -128,7 +128,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
         help_text = field.metadata["help"]
         if kind is bool:
             parser.add_argument(*names, dest=field.name, action=argparse.BooleanOptionalAction, help=help_text)
-        elif kind is Path:  # as any flag that is a path, relative to the current folder
+        elif kind in (Path, Path | None):  # as any flag that is a path, relative to the current folder
             parser.add_argument(*names, dest=field.name, type=lambda text: reached(text).absolute(), help=help_text)
         else:
             parser.add_argument(*names, dest=field.name, metavar=_metavar(field), help=help_text)
