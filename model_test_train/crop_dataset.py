@@ -5,13 +5,14 @@ and after any interruption.
 """
 
 import copy
+import math
 import multiprocessing
 import os
 import signal
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from model_test_train.augmentations.augmentation import Augmentation
+from model_test_train.augmentations.forgery import Forged
 from model_test_train.augmentations.mixes import Batch
 from model_test_train.inputs import InputContract, resized
 from model_test_train.team import ALONE, Team
@@ -40,7 +42,7 @@ class Sample:
     video: Video
 
 
-Forge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Forge = Callable[[np.ndarray], Forged]
 Change = Callable[[np.ndarray, int], np.ndarray]
 Group = tuple[Sample, ...]  # samples that stay together in a batch: a fake and its original's, or one sample alone
 
@@ -185,12 +187,16 @@ class Face:
 
 
 def forged(faces: list[Face], forge: Forge) -> list[Face]:
-    """A fake made of the group's real face takes the place of the fake in it; where there is none, it joins the real one."""
-    real = next((face for face in faces if face.label == REAL), None)
+    """A fake made of the group's real face takes the place of the fake in it; where there is none, it joins the real one.
+
+    The real face becomes what the fake is to be compared with.
+    """
+    real = next((number for number, face in enumerate(faces) if face.label == REAL), None)
     if real is None:
         return faces
-    picture, changed = forge(real.picture)
-    fake = Face(picture, float(FAKE), changed.astype(np.float32))
+    made = forge(faces[real].picture)
+    fake = Face(made.fake, float(FAKE), made.changed.astype(np.float32))
+    faces = [*faces[:real], replace(faces[real], picture=made.real), *faces[real + 1 :]]
     place = next((number for number, face in enumerate(faces) if face.label == FAKE), None)
     return [*faces, fake] if place is None else [*faces[:place], fake, *faces[place + 1 :]]
 
@@ -262,7 +268,7 @@ class Pictures(Dataset):
 
 def chance_of_forgery(augmentation: Augmentation) -> float:
     """That a real face of a group is made a fake."""
-    return augmentation.self_blend.p if augmentation.self_blend else 0.0
+    return 1 - math.prod(1 - forgery.p for forgery in augmentation.forgeries.values())
 
 
 def training_batches(
@@ -281,9 +287,11 @@ def pictures_in(batches: DataLoader) -> int:
     return round(sum(float(sizes[places].sum()) for places in sampler.batches))
 
 
-def picture_batches(samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int) -> DataLoader:
+def picture_batches(
+    samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int, change: Change | None = None
+) -> DataLoader:
     """Batches of pictures, in the samples' order."""
-    return Reading(Pictures(samples, contract), batch_size=batch_size, num_workers=workers)
+    return Reading(Pictures(samples, contract, change), batch_size=batch_size, num_workers=workers)
 
 
 class Reading(DataLoader):

@@ -16,11 +16,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from model_test_train import sanity
-from model_test_train.augmentations.augmentation import build_augmentation
+from model_test_train.augmentations.augmentation import FORGERIES, Augmentation, build_augmentation
 from model_test_train.augmentations.mixes import Batch
 from model_test_train.checkpoint import Checkpoint, save_checkpoint
 from model_test_train.crop_dataset import (
     Groups,
+    Sample,
     Samples,
     TrainingGroups,
     chance_of_forgery,
@@ -36,7 +37,7 @@ from model_test_train.networks.pretrained import begins_from
 from model_test_train.run_folder import RunFolder
 from model_test_train.team import ALONE, STOPPED, Notice, Team, joined, start_team, team_wanted, with_synced_norms
 from model_test_train.training import PRECISIONS, Recipe, Run, Trainer, begin_run, is_stale, keep_if_best
-from model_test_train.validation import validate
+from model_test_train.validation import ValidationSet, validate, with_twins
 from model_test_train.video_sampling import sample_videos
 from model_test_train.watching import Watched
 from pipeline.errors import UserError, run
@@ -53,6 +54,7 @@ from preprocessing import detection, extraction
 from preprocessing.corpus_folders import CROPS_FLAGS, claim, index_for
 from preprocessing.crops import ledgers_in, read_crops
 
+FORGE = " or ".join(f"augmentation.{name}" for name in FORGERIES)
 CHANGE_NOTHING = ("workers", "save_seconds", "tensorboard")  # settings under which it is the same run
 
 
@@ -79,8 +81,7 @@ class TrainingData:
     """What a run learns from and what it is validated on."""
 
     groups: Groups
-    validation: Samples
-    validation_videos: list[Video]
+    validation: ValidationSet
 
 
 def train_model(
@@ -107,7 +108,7 @@ def train_model(
         batches = training_batches(dataset, recipe.batch_size, params.workers, params.seed, training.epoch, training.step, team)
         steps = until_told(shown(batches, training, params, team), notice, training, folder)
         losses = trainer.train_epoch(steps, save, params.save_seconds)
-        found = validate(training.averaged, data.validation, data.validation_videos, params.workers, team)
+        found = validate(training.averaged, data.validation, params.workers, team)
         keep_if_best(training, {**losses, **found.figures()})
         training.calibrations.append(found.calibration().facts())
         folder.say(told(training.history[-1], trainer.pictures_a_second))
@@ -167,10 +168,10 @@ def told(row: dict[str, float], pictures_a_second: float) -> str:
     return "  ".join(f"{name} {row[name]:.4g}" for name in names) + f"  {pictures_a_second:.0f} pictures a second"
 
 
-def load_data(index: list[Video], crops_path: Path, params: Params, recipe: Recipe, forges: bool) -> TrainingData:
+def load_data(index: list[Video], crops_path: Path, params: Params, recipe: Recipe, augmentation: Augmentation) -> TrainingData:
     """Training groups and validation samples; of a fake only the main person, whom its label is about.
 
-    `forges`: augmentation makes fakes of real faces, so that real videos alone are enough to learn from.
+    Where augmentation makes fakes of real faces, real videos alone are enough to learn from, and to validate on.
     """
     videos = of_dataset(index, params.dataset)
     crops = read_crops(crops_path)
@@ -181,14 +182,26 @@ def load_data(index: list[Video], crops_path: Path, params: Params, recipe: Reci
     if params.max_videos >= 0:
         training = sample_videos(training, params.max_videos, params.seed)
     chosen = samples_by_video(training, crops, recipe.frames_per_video, everybody=False)
-    check_classes([samples[0].video for samples in chosen.values()], params, forges)
+    check_classes([samples[0].video for samples in chosen.values()], params, chance_of_forgery(augmentation) > 0)
     shares = recipe.rebalancing_real, recipe.rebalancing_fake
     groups = pairs(chosen, *shares) if recipe.paired else singles(chosen, *shares)
     validation_videos = [video for video in videos if video.split == "validation_set"]
     validation = samples_by_video(validation_videos, crops, recipe.frames_per_video, everybody=False)
-    if len({video.label for video in validation_videos if video.video in validation}) < 2:
-        raise UserError("validation_set needs crops of real and of fake videos; see data/index/videos.csv")
-    return TrainingData(Groups(groups), Samples(s for samples in validation.values() for s in samples), validation_videos)
+    return TrainingData(Groups(groups), validation_set(validation, validation_videos, params, augmentation))
+
+
+def validation_set(
+    chosen: dict[str, list[Sample]], videos: list[Video], params: Params, augmentation: Augmentation
+) -> ValidationSet:
+    """As the videos are, if they are real and fake; real ones get forged twins, if augmentation forges."""
+    labels = {samples[0].video.label for samples in chosen.values()}
+    if labels == {REAL, FAKE}:
+        return ValidationSet(Samples(sample for samples in chosen.values() for sample in samples), videos)
+    forgeries = {name: forgery for name, forgery in augmentation.forgeries.items() if forgery.p}
+    if labels == {REAL} and forgeries:
+        return with_twins(chosen, forgeries, params.seed)
+    forge = f", or {FORGE} make fakes of the real ones" if labels == {REAL} else ""
+    raise UserError(f"validation_set needs crops of real and of fake videos{forge}; see data/index/videos.csv")
 
 
 def check_classes(training: list[Video], params: Params, forges: bool) -> None:
@@ -198,12 +211,19 @@ def check_classes(training: list[Video], params: Params, forges: bool) -> None:
         return
     found = "only real" if labels == {REAL} else "only fake" if labels else "no"
     way = "raise train.max_videos" if params.max_videos >= 0 else "add videos of the other class, or choose another dataset"
-    blend = "; or have fakes made of the real ones by augmentation.self_blend" if labels == {REAL} else ""
+    blend = f"; or let {FORGE} make fakes of the real ones" if labels == {REAL} else ""
     raise UserError(f"the training set has crops of {found} videos, so there is nothing to tell apart: {way}{blend}")
 
 
 def checkpoint_of(
-    training: Run, epoch: int, *, description: dict[str, Any], params: Params, index_path: Path, index: list[Video]
+    training: Run,
+    epoch: int,
+    *,
+    description: dict[str, Any],
+    params: Params,
+    index_path: Path,
+    index: list[Video],
+    forged_validation: bool,
 ) -> Checkpoint:
     """What the file of an epoch's network says beside its weights; the threshold is the best on the validation videos."""
     figures = training.history[epoch - 1]
@@ -224,6 +244,7 @@ def checkpoint_of(
             "index": content_hash(index_path),
             "epoch": epoch,
             "validation": figures,
+            "validation_fakes": "forged of real videos by augmentation" if forged_validation else "videos of the corpus",
         },
     )
 
@@ -239,8 +260,6 @@ def main() -> None:
         output_path=PathFlag("data/models", "where the checkpoint goes"),
     )
     paths.index = index_for(paths.crops, paths.index)
-    if not paths.sanity:
-        claim(paths.output_path, paths.index, paths.replace)
     size = 0 if paths.sanity else team_wanted(params.devices, params.device)
     if size:
         start_team(size, sys.argv)
@@ -253,18 +272,27 @@ def train(params: Params, paths: argparse.Namespace, team: Team, device: torch.d
     description = read_description(config_path(params.config))
     index = read_index(paths.index)
     recipe = build(Recipe, description["training"], f"{params.config}: training")
-    forges = chance_of_forgery(build_augmentation(description["augmentation"])) > 0
-    data = load_data(index, paths.crops, params, recipe, forges)
+    data = load_data(index, paths.crops, params, recipe, build_augmentation(description["augmentation"]))
     folder = RunFolder(run_path(params, description, paths), team.leads)
     folder.write_config({"train": asdict(params), **description})
-    folder.say(f"{counts_of(data.groups)}; {len(data.validation)} validation crops")
+    forged = ", the fake ones forged of the real ones by augmentation" if data.validation.twins else ""
+    folder.say(f"{counts_of(data.groups)}; {len(data.validation.samples)} validation crops{forged}")
     if paths.sanity:
         check_sanity(data, description, params, folder, device)
         return
+    if team.leads:
+        claim(paths.output_path, paths.index, paths.replace)
     if paths.resume and team.leads:
         write_bytes(folder.state, paths.resume.read_bytes())
     team.wait()
-    card = partial(checkpoint_of, description=description, params=params, index_path=paths.index, index=index)
+    card = partial(
+        checkpoint_of,
+        description=description,
+        params=params,
+        index_path=paths.index,
+        index=index,
+        forged_validation=bool(data.validation.twins),
+    )
     training = train_model(data, description, params, folder, paths.output_path, card, team, device)
     if team.leads:
         checkpoint = card(training, training.best_epoch)

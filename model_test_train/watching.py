@@ -16,7 +16,6 @@ from torch.utils.tensorboard import SummaryWriter
 from model_test_train.drawing import plt
 from model_test_train.training import Run
 from model_test_train.validation import Validation
-from preprocessing.crop_stores import read_crop
 from preprocessing.sampling import evenly_spaced
 
 FACES, COLUMNS = 16, 8  # validation faces that are shown with their verdicts
@@ -118,7 +117,7 @@ def faces(validation: Validation) -> Any:
         axes.axis("off")
     for axes, place in zip(grid.flat, places, strict=False):
         label, probability = validation.labels[place], validation.probabilities[place]
-        axes.imshow(read_crop(validation.samples[place].crop.path))
+        axes.imshow(validation.data.picture(place))
         axes.set_title(
             f"{NAMES[label]}: {probability:.2f}", fontsize=9, color="firebrick" if (probability > 0.5) != label else "black"
         )

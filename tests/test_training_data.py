@@ -1,18 +1,28 @@
-"""Which videos a run learns from: a part of them is drawn evenly, and both classes are needed."""
+"""Which videos a run learns from, and is validated on: a part of them is drawn evenly; both classes are needed, or forged."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+import yaml
 from little_crops import project_of_crops
+from warm_commands import run_warm
 
+from model_test_train.augmentations.augmentation import NO_AUGMENTATION, Augmentation, build_augmentation
+from model_test_train.checkpoint import load_checkpoint
+from model_test_train.team import Team
 from model_test_train.train_model import Params, TrainingData, load_data
 from model_test_train.training import Recipe
 from model_test_train.video_sampling import sample_videos
 from pipeline.errors import UserError
-from pipeline.index import Video, read_index
+from pipeline.index import REAL, Video, read_index, write_index
 from pipeline.params import build, load_params, read_yaml
+from pipeline.project import CODE
+from preprocessing.crop_stores import read_crop
 
 
 def video(method: str, stem: str, made_from: tuple[str, ...] = ()) -> Video:
@@ -68,9 +78,13 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Video]:
     return read_index(Path("data/index/videos.csv"))
 
 
-def loaded(index: list[Video], paired: bool, forges: bool = False, most: int = -1) -> TrainingData:
+LINES = {"self_blend": {"p": 0.5, "shift": 0.03, "colour": 0.1}, "rerender": {"p": 0.5}}
+FORGING = build_augmentation(LINES)
+
+
+def loaded(index: list[Video], paired: bool, augmentation: Augmentation = NO_AUGMENTATION, most: int = -1) -> TrainingData:
     recipe = build(Recipe, {**read_yaml(Path("tiny.yaml"))["training"], "paired": paired}, "test")
-    return load_data(index, Path("data/crops"), load_params("train", Params, {"max_videos": most}), recipe, forges)
+    return load_data(index, Path("data/crops"), load_params("train", Params, {"max_videos": most}), recipe, augmentation)
 
 
 def without(index: list[Video], label: int) -> list[Video]:
@@ -86,9 +100,77 @@ def test_one_class_alone_is_refused_however_it_is_grouped(index: list[Video], pa
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_real_videos_alone_do_where_fakes_are_made_of_them(index: list[Video], paired: bool) -> None:
-    assert len(loaded(without(index, 1), paired, forges=True).groups) == 6 * 2
+    assert len(loaded(without(index, 1), paired, FORGING).groups) == 6 * 2
     with pytest.raises(UserError, match="only fake"):
-        loaded(without(index, 0), paired, forges=True)
+        loaded(without(index, 0), paired, FORGING)
+
+
+def of_one_class(index: list[Video], label: int) -> list[Video]:
+    return [one for one in index if one.label == label]
+
+
+def test_real_validation_videos_get_twins_that_are_forged_of_them_the_same_way_each_time(index: list[Video]) -> None:
+    real = of_one_class(index, REAL)
+    validation, again = (loaded(real, True, FORGING).validation for _ in range(2))
+    by_video = Counter((sample.video.method, sample.video.label) for sample in validation.samples)
+    assert by_video == {("Original", 0): 6 * 2, ("self_blend", 1): 3 * 2, ("rerender", 1): 3 * 2}
+    assert len({twin.crf for twin in validation.twins.values()}) == 3
+    pictures = [validation.picture(place) for place in range(len(validation.samples))]
+    assert all(np.array_equal(picture, again.picture(place)) for place, picture in enumerate(pictures))
+    by_crop = {(sample.video.video, sample.crop.frame): place for place, sample in enumerate(validation.samples)}
+    for (name, frame), place in by_crop.items():
+        sample = validation.samples[place]
+        if sample.video.label != REAL:
+            original = by_crop[sample.video.made_from[0], frame]
+            difference = np.abs(pictures[place].astype(int) - pictures[original])
+            assert difference.max() > 5, name
+            assert validation.samples[original].crop.path == sample.crop.path
+    rerendered = next(video.made_from[0] for video in validation.videos if video.method == "rerender")
+    assert validation.twins[rerendered].crf is None
+    as_it_is = by_crop[rerendered, 0]
+    assert np.array_equal(pictures[as_it_is], read_crop(validation.samples[as_it_is].crop.path))
+
+
+def test_whoever_of_a_team_looks_at_a_twin_sees_the_same(index: list[Video]) -> None:
+    validation = loaded(of_one_class(index, REAL), True, FORGING).validation
+    share = replace(validation, samples=Team(1, 2).share(validation.samples))
+    assert all(np.array_equal(share.picture(place), validation.picture(2 * place + 1)) for place in range(len(share.samples)))
+
+
+def test_the_corpus_own_fakes_are_validated_on_where_there_are_any(index: list[Video]) -> None:
+    validation = loaded(index, True, FORGING).validation
+    assert not validation.twins
+    assert all(
+        np.array_equal(validation.picture(place), read_crop(one.crop.path)) for place, one in enumerate(validation.samples)
+    )
+
+
+@pytest.mark.parametrize(
+    ("label", "hint"), [(0, "or augmentation.self_blend or augmentation.rerender make"), (1, "; see data")]
+)
+def test_validation_videos_of_one_class_are_refused_where_nothing_is_forged(index: list[Video], label: int, hint: str) -> None:
+    one_class = [one for one in index if one.split == "training_set" or one.label == label]
+    with pytest.raises(UserError, match=f"validation_set needs crops of real and of fake videos.*{hint}"):
+        loaded(one_class, True, FORGING if label else NO_AUGMENTATION)
+
+
+def test_a_corpus_of_real_videos_alone_is_trained_on_to_the_end(tmp_path: Path) -> None:
+    settings = {"num_epochs": 3, "patience": 3, "tensorboard": True}
+    project = project_of_crops(tmp_path / "project", 4, 4, {"warmup_epochs": 0.0, "lr": 0.005}, settings)
+    write_index(project / "data/index/videos.csv", of_one_class(read_index(project / "data/index/videos.csv"), REAL))
+    description = read_yaml(project / "tiny.yaml")
+    description["augmentation"] |= {**LINES, "self_blend": {**LINES["self_blend"], "p": 1.0}}
+    (project / "tiny.yaml").write_text(yaml.safe_dump(description))
+    done = run_warm(CODE / "model_test_train/train_model.py", [], project)
+    assert "16 real ones alone" in done.stdout
+    assert "32 validation crops, the fake ones forged of the real ones by augmentation" in done.stdout
+    metrics = json.loads((project / "data/models/metrics.json").read_text())
+    assert 0 <= metrics["val_auc"] <= 1
+    _, card = load_checkpoint(project / "data/models/best.safetensors", torch.device("cpu"))
+    assert card.calibration
+    assert [len(card.calibration[name]) for name in ("real", "fake")] == [4, 4]
+    assert card.provenance["validation_fakes"] == "forged of real videos by augmentation"
+    assert card.threshold == pytest.approx(metrics["threshold"])
 
 
 @pytest.mark.parametrize("paired", [True, False])

@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from model_test_train.augmentations.chance import Key
+from model_test_train.augmentations.forgery import Forged, Forgery
 from model_test_train.augmentations.looks import LOOKS, Look
 from model_test_train.augmentations.mixes import MIXES, Batch, Mix
 from model_test_train.augmentations.moves import MOVES, Move, Picture
+from model_test_train.augmentations.rerendering import Rerender
 from model_test_train.augmentations.self_blending import SelfBlend
 from pipeline.errors import UserError
 from pipeline.params import build
 
-KINDS: dict[str, type[Any]] = {**MOVES, **LOOKS, **MIXES, "self_blend": SelfBlend}
+FORGERIES: dict[str, type[Forgery]] = {"self_blend": SelfBlend, "rerender": Rerender}
+KINDS: dict[str, type[Any]] = {**MOVES, **LOOKS, **MIXES, **FORGERIES}
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Augmentation:
     moves: dict[str, Move]
     looks: dict[str, Look]
     mixes: dict[str, Mix]
-    self_blend: SelfBlend | None
+    forgeries: dict[str, Forgery]
 
     def move(self, key: Key) -> Callable[[Picture], Picture]:
         """How the crops of a group, and their masks, are moved this once."""
@@ -46,19 +48,26 @@ class Augmentation:
                 batch = mix.apply(batch, rng)
         return batch
 
-    def forgery(self, key: Key) -> Callable[[Picture], tuple[Picture, np.ndarray]] | None:
-        """How a real face is made a fake, if this once one is."""
-        if self.self_blend and (rng := self.self_blend.happens("self_blend", key)):
-            return partial(self.self_blend.forge, rng=rng)
+    def forgery(self, key: Key) -> Callable[[Picture], Forged] | None:
+        """How a real face is made a fake, if this once one is: by the first kind that happens."""
+        for name, forgery in self.forgeries.items():
+            if rng := forgery.happens(name, key):
+                return partial(forgery.forge, rng=rng)
         return None
 
 
-NO_AUGMENTATION = Augmentation({}, {}, {}, None)
+NO_AUGMENTATION = Augmentation({}, {}, {}, {})
 
 
 def build_augmentation(lines: dict[str, Any]) -> Augmentation:
     if unknown := set(lines) - set(KINDS):
         raise UserError(f"augmentation.{min(unknown)} is not known; there are: {', '.join(KINDS)}")
-    made = {name: build(KINDS[name], settings or {}, f"augmentation.{name}") for name, settings in lines.items()}
-    moves, looks, mixes = ({name: one for name, one in made.items() if name in kind} for kind in (MOVES, LOOKS, MIXES))
-    return Augmentation(moves, looks, mixes, made.get("self_blend"))
+    made = {name: _built(KINDS[name], settings or {}, f"augmentation.{name}") for name, settings in lines.items()}
+    kinds = (MOVES, LOOKS, MIXES, FORGERIES)
+    moves, looks, mixes, forgeries = ({name: one for name, one in made.items() if name in kind} for kind in kinds)
+    return Augmentation(moves, looks, mixes, forgeries)
+
+
+def _built(kind: type[Any], settings: dict[str, Any], where: str) -> Any:
+    defaults = kind.DEFAULTS if issubclass(kind, Forgery) else {}
+    return build(kind, {**defaults, **settings}, where)

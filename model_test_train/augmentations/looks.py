@@ -5,6 +5,7 @@ A group looks alike: the light that falls on a fake falls on its original too.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -14,7 +15,21 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from model_test_train.augmentations.chance import Chance
-from model_test_train.augmentations.effects import blurred, brighter, coarser, compressed, contrasted, noisy, rounded
+from model_test_train.augmentations.effects import (
+    KERNELS,
+    blurred,
+    brighter,
+    coarser,
+    compressed,
+    contrasted,
+    each,
+    noisy,
+    resampled,
+    rounded,
+    sharpened,
+)
+from model_test_train.augmentations.video_codecs import Encoding, encoded
+from pipeline.errors import UserError
 from pipeline.params import setting
 
 GREY = 127
@@ -73,6 +88,27 @@ class PcaColour(Look):
 
 
 @dataclass(frozen=True)
+class Gamma(Look):
+    """Darker or lighter in the middle tones; black and white stay."""
+
+    most: float = setting("logarithm of the exponent", low=0)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        return rounded(255 * (pictures / 255) ** np.exp(self.most * rng.uniform(-1, 1)))
+
+
+@dataclass(frozen=True)
+class WhiteBalance(Look):
+    """Warmer or colder light: a factor for each channel."""
+
+    most: float = setting("logarithm of the factors of red, green and blue", low=0)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        factors = torch.from_numpy(np.exp(self.most * rng.uniform(-1, 1, 3)))
+        return rounded(pictures * (factors / factors.mean()).float().view(3, 1, 1))
+
+
+@dataclass(frozen=True)
 class Noise(Look):
     """A sensor's."""
 
@@ -104,6 +140,17 @@ class Blur(Look):
 
 
 @dataclass(frozen=True)
+class Sharpen(Look):
+    """Unsharp masking, as cameras and editors do it."""
+
+    most: float = setting("of what a small blur takes away, how much is added", low=0)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        amount, deviation = self.most * rng.random(), rng.uniform(0.5, 2)
+        return each(pictures, lambda picture: sharpened(picture, amount, deviation))
+
+
+@dataclass(frozen=True)
 class Jpeg(Look):
     """Compressed once more."""
 
@@ -121,6 +168,36 @@ class Downscale(Look):
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
         return coarser(pictures, rng.uniform(self.least, 1))
+
+
+@dataclass(frozen=True)
+class Resize(Look):
+    """Made smaller or larger, and back, each way by any of several kernels: what others' tools do when they align faces."""
+
+    least: float = setting("of the sides; at most it is 1 / least", low=0.05, high=1)
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        share, (there, back) = self.least ** rng.uniform(-1, 1), rng.choice(KERNELS, 2).tolist()
+        return each(pictures, lambda picture: resampled(picture, share, there, back))
+
+
+@dataclass(frozen=True)
+class Codec(Look):
+    """Encoded as video, by H.264, HEVC, MPEG-4 or MPEG-1: all pictures of a group with the same settings, each by itself."""
+
+    best: int = setting("crf of H.264, or what is about as good in the other codecs", low=0, high=51)
+    worst: int = setting("crf at most; see best", low=0, high=51)
+    least: float = setting("of the sides, at which half of the pictures are encoded", low=0.1, high=1)
+    twice: float = setting("probability of a second encoding after the first", low=0, high=1)
+
+    def __post_init__(self) -> None:
+        if self.best > self.worst:
+            raise UserError(f"augmentation.codec.best is {self.best}; it must not be above worst, {self.worst}")
+
+    def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
+        times = 1 + (rng.random() < self.twice)
+        encodings = [Encoding.draw(rng, self.best, self.worst, self.least) for _ in range(times)]
+        return each(pictures, lambda picture: reduce(encoded, encodings, picture))
 
 
 @dataclass(frozen=True)
@@ -143,10 +220,15 @@ LOOKS: dict[str, type[Look]] = {
     "hue": Hue,
     "grey": Grey,
     "pca_colour": PcaColour,
+    "gamma": Gamma,
+    "white_balance": WhiteBalance,
     "noise": Noise,
     "dct_noise": DctNoise,
     "blur": Blur,
+    "sharpen": Sharpen,
     "jpeg": Jpeg,
     "downscale": Downscale,
+    "resize": Resize,
+    "codec": Codec,
     "grid_mask": GridMask,
 }

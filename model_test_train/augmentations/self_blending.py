@@ -1,46 +1,80 @@
-"""Self-blending: a fake made from one real face (the idea of Shiohara and Yamasaki 2022).
+"""Self-blending: a fake made from one real face (Shiohara and Yamasaki 2022).
 
-A copy of the face, its colours changed, a little moved and coarser or finer, is blended over the face itself inside a mask of a
-face's shape. All that tells it from the real one is the blending, which is what most manipulations have in common.
+A copy of the face, a little moved, is blended over the face itself inside a mask of a face's shape. Either the copy or the face
+has before been changed in colour, sharpness or resolution, and compressed. All that tells the fake from the real one is the
+blending of two pictures that do not quite match, which is what most manipulations have in common.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from model_test_train.augmentations.chance import Chance
+from model_test_train.augmentations.effects import KERNELS, jpeg, recoloured, resampled, sharpened
+from model_test_train.augmentations.forgery import HARD, SOFT, Forged, Forgery, Picture, blended, pixel, region_mask
 from pipeline.params import setting
 
-Picture = np.ndarray  # (height, width, 3) uint8, a face with some margin around it
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # how much of the copy is seen
-CORNERS = 24  # of the mask's outline
-VISIBLE = 0.1  # of the copy, from where a pixel counts as changed
+BLENDED = 2 * ("face", "face and forehead") + ("inner face", "lower face", "eyes", "mouth", "left half", "right half")
+MOST_SHIFT, MOST_HUE = 0.6, 1.0  # at colour 1: of the range of grey levels, and radians
+LUMA = (0.299, 0.587, 0.114)
+COMPRESSED = 0.5  # probability
+BEST_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class SelfBlend(Chance):
+class SelfBlend(Forgery):
+    """Each of the settings may be 0: that ingredient is then left out."""
+
     shift: float = setting("of the copy, in sides of the crop, at most", low=0, high=0.2)
-    colour: float = setting("change of the copy's colours, at most", low=0, high=1)
+    colour: float = setting("change of colours, saturation, brightness and contrast, relative, at most", low=0, high=1)
+    sharpness: float = setting("of what a small blur takes away, how much is added at most", low=0, high=3)
+    resolution: float = setting("of the sides, how much is lost at most", low=0, high=0.9)
+    compression: float = setting("of JPEG's quality, how much is lost at most", low=0, high=0.9)
+    elastic: float = setting("bending of the mask's outline, in sides of the crop, standard deviation", low=0, high=0.1)
+    hard_edges: float = setting("probability that the mask's edge is hard", low=0, high=1)
 
-    def forge(self, crop: Picture, rng: Generator) -> tuple[Picture, np.ndarray]:
-        """The fake, and which of its pixels are changed."""
-        copy = self._moved(self._recoloured(crop, rng), rng)
-        weight = rng.choice(RATIOS) * face_mask(crop.shape[0], crop.shape[1], rng)
-        fake = crop + weight[..., None] * (copy - crop.astype(np.float32))
-        return np.clip(np.rint(fake), 0, 255).astype(np.uint8), weight > VISIBLE
+    DEFAULTS: ClassVar[dict[str, float]] = {
+        "sharpness": 1.0,
+        "resolution": 0.75,
+        "compression": 0.6,
+        "elastic": 0.01,
+        "hard_edges": 0.3,
+    }
 
-    def _recoloured(self, crop: Picture, rng: Generator) -> np.ndarray:
-        copy = crop.astype(np.float32)
-        mean = copy.mean((0, 1))
-        gain, lift = 1 + self.colour * rng.uniform(-1, 1), 255 * self.colour * rng.uniform(-0.5, 0.5, 3)
-        copy = (copy - mean) * gain + mean + lift
-        soft = cv2.GaussianBlur(copy, (0, 0), rng.uniform(0.5, 1.5))
-        sharper = rng.random() < 0.5
-        return copy + rng.random() * ((copy - soft) if sharper else (soft - copy))
+    def forge(self, crop: Picture, rng: Generator) -> Forged:
+        """The real face is changed too where it, and not the copy, was: so such a change alone is no sign of a fake."""
+        changed = self._compressed(self._refocused(self._recoloured(crop, rng), rng), rng)
+        real, copy = (crop, changed) if rng.random() < 0.5 else (changed, crop)
+        edge = HARD if rng.random() < self.hard_edges else SOFT
+        mask = region_mask(crop.shape, str(rng.choice(BLENDED)), self.elastic, edge, rng)
+        return blended(real, self._moved(copy, rng), np.float32(rng.choice(RATIOS)) * mask)
 
-    def _moved(self, copy: np.ndarray, rng: Generator) -> np.ndarray:
+    def _recoloured(self, crop: Picture, rng: Generator) -> Picture:
+        if not self.colour:
+            return crop
+        hue, saturation, brightness, contrast = self.colour * rng.uniform(-1, 1, 4)
+        matrix = (1 + contrast) * (1 + brightness) * hue_rotation(MOST_HUE * hue) @ saturating(1 + saturation)
+        shift = 255 * MOST_SHIFT * self.colour * rng.uniform(-1, 1, 3)
+        return recoloured(crop, matrix, shift - contrast * np.array(cv2.mean(crop)[:3]))
+
+    def _refocused(self, crop: Picture, rng: Generator) -> Picture:
+        """Sharper or coarser."""
+        changes = [name for name in ("sharpness", "resolution") if getattr(self, name)]
+        amount, deviation, (there, back) = rng.random(), rng.uniform(0.5, 2) * pixel(crop), rng.choice(KERNELS, 2).tolist()
+        if not changes:
+            return crop
+        if rng.choice(changes) == "sharpness":
+            return sharpened(crop, self.sharpness * amount, deviation)
+        return resampled(crop, 1 - self.resolution * amount, there, back)
+
+    def _compressed(self, crop: Picture, rng: Generator) -> Picture:
+        loss, happens = self.compression * rng.random(), rng.random() < COMPRESSED
+        return jpeg(crop, round(BEST_QUALITY * (1 - loss))) if self.compression and happens else crop
+
+    def _moved(self, copy: Picture, rng: Generator) -> Picture:
         height, width = copy.shape[:2]
         scale, (right, down) = 1 + self.shift * rng.uniform(-1, 1), self.shift * rng.uniform(-1, 1, 2) * (width, height)
         move = cv2.getRotationMatrix2D((width / 2, height / 2), 0, scale)
@@ -48,25 +82,11 @@ class SelfBlend(Chance):
         return cv2.warpAffine(copy, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-def face_mask(height: int, width: int, rng: Generator) -> np.ndarray:
-    """An oval of the face or of a part of it, its outline bent and its edge soft: (height, width) from 0 to 1."""
-    centre, radii = rng.choice(FACE_PARTS)
-    angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
-    waves = sum(rng.uniform(-0.1, 0.1) * np.cos(number * angles + rng.uniform(0, 2 * np.pi)) for number in (2, 3, 5))
-    outline = np.stack([np.cos(angles), np.sin(angles)], 1) * (1 + waves)[:, None] * radii * rng.uniform(0.8, 1.1)
-    corners = ((outline + centre) * (width, height)).round().astype(np.int32)
-    mask = cv2.fillPoly(np.zeros((height, width), np.float32), [corners], 1.0)
-    return cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.005, 0.06) * width)
+def hue_rotation(angle: float) -> np.ndarray:
+    """The matrix (3, 3) that turns colours around the grey axis."""
+    return cv2.Rodrigues(np.full(3, angle / np.sqrt(3)))[0]
 
 
-# Middle and radii, in sides of the crop: the whole face twice as often as its upper part, the mouth, and either side.
-FACE_PARTS = np.array(
-    [
-        [[0.5, 0.52], [0.28, 0.34]],
-        [[0.5, 0.52], [0.28, 0.34]],
-        [[0.5, 0.42], [0.28, 0.14]],
-        [[0.5, 0.68], [0.18, 0.13]],
-        [[0.38, 0.52], [0.16, 0.3]],
-        [[0.62, 0.52], [0.16, 0.3]],
-    ]
-)
+def saturating(factor: float) -> np.ndarray:
+    """The matrix (3, 3) that brings colours nearer to their grey, or farther from it."""
+    return factor * np.eye(3) + (1 - factor) * np.array([LUMA] * 3)

@@ -32,15 +32,21 @@ SHOWN: dict[str, dict[str, Any]] = {
     "hue": {"most": 0.3},
     "grey": {},
     "pca_colour": {"most": 0.8},
+    "gamma": {"most": 0.7},
+    "white_balance": {"most": 0.2},
     "noise": {"most": 30},
     "dct_noise": {"most": 0.9},
     "blur": {"most": 3},
+    "sharpen": {"most": 3.0},
     "jpeg": {"least": 5},
     "downscale": {"least": 0.15},
+    "resize": {"least": 0.2},
+    "codec": {"best": 35, "worst": 45, "least": 0.5, "twice": 0.5},
     "grid_mask": {"share": 0.3},
     "mixup": {"alpha": 1.0},
     "cutmix": {"alpha": 1.0},
     "self_blend": {"shift": 0.04, "colour": 0.2},
+    "rerender": {"warp": 0.02, "resolution": 0.85},
 }
 
 
@@ -52,7 +58,7 @@ def augmented(name: str, crop: Image, other: Image, number: int) -> Image:
     if name in LOOKS:
         return augmentation.look(torch.from_numpy(crop).permute(2, 0, 1)[None], key)[0].permute(1, 2, 0).numpy()
     if forge := augmentation.forgery(key):
-        return forge(crop)[0]
+        return forge(crop).fake
     pair = torch.from_numpy(np.stack([crop, other]))
     for again in range(number, number + 1000, COLUMNS):  # until the two change places, and do not stay where they are
         mixed = augmentation.mix((pair, torch.tensor([0.0, 1.0]), torch.zeros(2, 16, 16)), (0, 0, again))[0][0]
