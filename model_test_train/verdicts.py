@@ -95,6 +95,7 @@ class Verdict:
     verdict: str
     is_uncertain: bool
     frames: list[FrameScore]
+    called_fake: frozenset[int] = frozenset()  # tracks of the people who are fake by themselves
 
     @property
     def outcome(self) -> str:
@@ -103,12 +104,11 @@ class Verdict:
 
     @property
     def example(self) -> FrameScore:
-        """The frame to show: the most fake-looking of the person that a fake is called fake by; the least of a real video."""
+        """The frame to show: the most fake-looking of anybody who is called fake; the least of a real video."""
         if self.verdict != FAKE_VERDICT:
             return min(self.frames, key=lambda frame: (frame.fake_probability, frame.frame, frame.track))
-        person = max(self.people, key=lambda track: self.people[track])
-        frames = [frame for frame in self.frames if frame.track == person]
-        return max(frames, key=lambda frame: (frame.fake_probability, -frame.frame))
+        frames = [frame for frame in self.frames if frame.track in self.called_fake] or self.frames
+        return max(frames, key=lambda frame: (frame.fake_probability, -frame.frame, -frame.track))
 
 
 def judge_people(frames: Sequence[FrameScore], aggregation: str) -> dict[int, float]:
@@ -125,7 +125,8 @@ def judge_video(video: Video, frames: Sequence[FrameScore], rule: Rule) -> Verdi
     raw = AGGREGATIONS[rule.aggregation].video(list(people.values())) if people else None
     calibrated = {track: rule.calibrated(probability) for track, probability in people.items()}
     probability = None if raw is None else rule.calibrated(raw)
-    return Verdict(video, calibrated, raw, probability, rule.verdict(raw), rule.is_uncertain(raw), list(frames))
+    fake = frozenset(track for track, of_person in people.items() if rule.verdict(of_person) == FAKE_VERDICT)
+    return Verdict(video, calibrated, raw, probability, rule.verdict(raw), rule.is_uncertain(raw), list(frames), fake)
 
 
 def judge_videos(videos: Sequence[Video], frames: Sequence[FrameScore], rule: Rule) -> list[Verdict]:
