@@ -95,7 +95,6 @@ class Verdict:
     verdict: str
     is_uncertain: bool
     frames: list[FrameScore]
-    called_fake: frozenset[int] = frozenset()  # tracks of the people who are fake by themselves
 
     @property
     def outcome(self) -> str:
@@ -104,11 +103,9 @@ class Verdict:
 
     @property
     def example(self) -> FrameScore:
-        """The frame to show: the most fake-looking of anybody who is called fake; the least of a real video."""
-        if self.verdict != FAKE_VERDICT:
-            return min(self.frames, key=lambda frame: (frame.fake_probability, frame.frame, frame.track))
-        frames = [frame for frame in self.frames if frame.track in self.called_fake] or self.frames
-        return max(frames, key=lambda frame: (frame.fake_probability, -frame.frame, -frame.track))
+        """The frame to show: the most fake-looking of a video judged fake, the least of one judged real."""
+        sign = 1 if self.verdict == FAKE_VERDICT else -1
+        return max(self.frames, key=lambda frame: (sign * frame.fake_probability, -frame.frame, -frame.track))
 
 
 def judge_people(frames: Sequence[FrameScore], aggregation: str) -> dict[int, float]:
@@ -125,8 +122,7 @@ def judge_video(video: Video, frames: Sequence[FrameScore], rule: Rule) -> Verdi
     raw = AGGREGATIONS[rule.aggregation].video(list(people.values())) if people else None
     calibrated = {track: rule.calibrated(probability) for track, probability in people.items()}
     probability = None if raw is None else rule.calibrated(raw)
-    fake = frozenset(track for track, of_person in people.items() if rule.verdict(of_person) == FAKE_VERDICT)
-    return Verdict(video, calibrated, raw, probability, rule.verdict(raw), rule.is_uncertain(raw), list(frames), fake)
+    return Verdict(video, calibrated, raw, probability, rule.verdict(raw), rule.is_uncertain(raw), list(frames))
 
 
 def judge_videos(videos: Sequence[Video], frames: Sequence[FrameScore], rule: Rule) -> list[Verdict]:

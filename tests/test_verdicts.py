@@ -42,13 +42,6 @@ def test_the_example_is_the_most_fake_frame_of_a_fake_verdict_and_the_least_of_a
     assert called_real.outcome == "FN"
 
 
-def test_the_example_is_of_a_person_who_is_called_fake_and_not_of_another_ones_outlier() -> None:
-    fake_person = [frame(FAKE.video, n, 0, p) for n, p in enumerate((0.7, 0.8, 0.75))]
-    real_person = [frame(FAKE.video, n, 1, p) for n, p in enumerate((0.1, 0.99, 0.1))]
-    example = judge_video(FAKE, [*real_person, *fake_person], Rule("mean", 0.5)).example
-    assert (example.track, example.frame) == (0, 1)
-
-
 def test_two_fakes_of_different_methods_with_the_same_stem_are_two_videos() -> None:
     twin = video("Deepfakes/001_002", 1, "001", "002")
     frames = [frame(FAKE.video, 0, 0, 0.9), frame(twin.video, 0, 0, 0.1)]
