@@ -7,6 +7,7 @@ where it came from. Nothing is unpickled, neither here nor in the unfinished sta
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,15 @@ def _read(path: Path, with_weights: bool) -> tuple[Checkpoint, dict[str, Tensor]
         raise UserError(f"{path} is not a checkpoint of this project (a safetensors file with its own card)") from error
 
 
+def are_finite(weights: Iterable[Tensor]) -> bool:
+    """What has diverged is of no use any more."""
+    return all(bool(weight.isfinite().all()) for weight in weights)
+
+
 def load_checkpoint(path: Path, device: torch.device) -> tuple[Network, Checkpoint]:
     """The network, in eval mode on the device, and what its checkpoint says."""
     checkpoint, weights = _read(path, with_weights=True)
-    if not (math.isfinite(checkpoint.threshold) and all(bool(weight.isfinite().all()) for weight in weights.values())):
+    if not (math.isfinite(checkpoint.threshold) and are_finite(weights.values())):
         raise UserError(f"{path} holds weights or a threshold that are not finite numbers: its training diverged; train again")
     keep_memory()
     network = empty_network(checkpoint.description)

@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from model_test_train.augmentations.augmentation import NO_AUGMENTATION, Augmentation
 from model_test_train.augmentations.mixes import Batch
+from model_test_train.checkpoint import are_finite
 from model_test_train.lesson import Lesson, counted
 from model_test_train.networks.network import Network
 from model_test_train.team import ALONE, Team
@@ -126,10 +127,6 @@ class Run:
             raise UserError(
                 f"the state to resume from is of another network or recipe ({str(error).splitlines()[0]})"
             ) from error
-
-
-def are_finite(tensors: Iterable[Tensor]) -> bool:
-    return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point())
 
 
 def begin_run(network: Network, recipe: Recipe, steps_per_epoch: int, num_epochs: int, precision: str = "float32") -> Run:

@@ -110,10 +110,16 @@ class Verdict:
 
 def judge_people(frames: Sequence[FrameScore], aggregation: str) -> dict[int, float]:
     """The scores of one video's frames -> track -> that person's fake probability, before calibration."""
-    by_track: dict[int, list[float]] = {}
+    person = AGGREGATIONS[aggregation].person
+    return {track: person(np.array([f.fake_probability for f in of_track])) for track, of_track in by_track(frames).items()}
+
+
+def by_track(frames: Sequence[FrameScore]) -> dict[int, list[FrameScore]]:
+    """The scores of each person, by number."""
+    tracks: dict[int, list[FrameScore]] = {}
     for frame in frames:
-        by_track.setdefault(frame.track, []).append(frame.fake_probability)
-    return {track: AGGREGATIONS[aggregation].person(np.array(by_track[track])) for track in sorted(by_track)}
+        tracks.setdefault(frame.track, []).append(frame)
+    return {track: tracks[track] for track in sorted(tracks)}
 
 
 def judge_video(video: Video, frames: Sequence[FrameScore], rule: Rule) -> Verdict:

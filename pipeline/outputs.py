@@ -32,7 +32,7 @@ def aside(path: Path) -> Iterator[Path]:
             yield unfinished
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    short = Path(_hashed_if_long(path.name))
+    short = Path(_with_room(path.name))
     unfinished = path.with_name(f".{short.stem}.{os.getpid()}{HERE:06d}{ASIDE}{short.suffix}")
     try:
         yield unfinished
@@ -44,12 +44,13 @@ def aside(path: Path) -> Iterator[Path]:
         remove(unfinished)
 
 
-def _hashed_if_long(name: str) -> str:
-    """The name itself, or its hash where there is no space for what `aside` adds; writers go by its suffix, which stays."""
-    if len(os.fsencode(name)) + ADDED <= LONGEST_NAME:
-        return name
+def _with_room(name: str) -> str:
+    """The name, shortened where there is no room for what `aside` adds; writers go by its suffix, which stays."""
     suffix = Path(name).suffix
-    return hashlib.sha256(os.fsencode(name)).hexdigest() + (suffix if len(os.fsencode(suffix)) <= LONGEST_SUFFIX else "")
+    if len(os.fsencode(suffix)) > LONGEST_SUFFIX:
+        suffix = ""
+    most = LONGEST_NAME - ADDED - len(os.fsencode(suffix))
+    return shortened(name.removesuffix(suffix), most) + suffix
 
 
 def shortened(name: str, most: int) -> str:
@@ -90,12 +91,12 @@ def sweep(targets: Iterable[Path]) -> None:
             continue
         if target.parent not in found:
             found[target.parent] = _leftovers_in(target.parent)
-        for leftover in found[target.parent].pop(_hashed_if_long(target.name), ()):
+        for leftover in found[target.parent].pop(_with_room(target.name), ()):
             remove(leftover)
 
 
 def _leftovers_in(folder: Path) -> dict[str, list[Path]]:
-    """By the name of what they were to become, hashed if it is long."""
+    """By the name of what they were to become, shortened if it is long."""
     found: dict[str, list[Path]] = {}
     for leftover in folder.glob(f".*{ASIDE}*"):
         if whose := LEFTOVER.fullmatch(leftover.name):

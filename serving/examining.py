@@ -14,7 +14,7 @@ from model_test_train import testing
 from model_test_train.inputs import Image
 from model_test_train.judge import Judge, load_judge
 from model_test_train.testing import rule_of
-from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, judge_people
+from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, by_track, judge_people
 from pipeline.errors import UserError
 from pipeline.ledger import content_hash
 from pipeline.params import build, load_params
@@ -35,13 +35,6 @@ NO_FACE = "no face was found in the frames looked at"
 Say = Callable[[str, int, int], object]  # what is being done, how much of it is done, of how much
 EXPLAINED_AT_ONCE = 16
 CROPS_AT_ONCE = 32
-
-
-def by_track(scores: Sequence[FrameScore]) -> dict[int, list[FrameScore]]:
-    tracks: dict[int, list[FrameScore]] = {}
-    for score in scores:
-        tracks.setdefault(score.track, []).append(score)
-    return {track: tracks[track] for track in sorted(tracks)}
 
 
 def read_or_error(path: Path) -> Image | UnreadablePicture | OSError:
