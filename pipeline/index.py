@@ -11,7 +11,8 @@ from pipeline.outputs import write_csv
 
 SPLITS = ("training_set", "validation_set", "test_set")
 REAL, FAKE = 0, 1
-DRAWN_BY_US = "demo_videos.jsonl"  # the ledger that make_demo_videos leaves beside its videos
+# The ledgers that make_demo_videos and make_portrait_videos leave beside their videos.
+DRAWN_BY_US, MADE_OF_PORTRAITS = "demo_videos.jsonl", "portrait_videos.jsonl"
 ORIGINAL = "Original"  # the method of real videos, as the published folders name it
 
 

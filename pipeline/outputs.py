@@ -32,7 +32,7 @@ def aside(path: Path) -> Iterator[Path]:
             yield unfinished
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    short = Path(_with_room(path.name))
+    short = Path(_leaving_space(path.name))
     unfinished = path.with_name(f".{short.stem}.{os.getpid()}{HERE:06d}{ASIDE}{short.suffix}")
     try:
         yield unfinished
@@ -44,8 +44,8 @@ def aside(path: Path) -> Iterator[Path]:
         remove(unfinished)
 
 
-def _with_room(name: str) -> str:
-    """The name, shortened where there is no room for what `aside` adds; writers go by its suffix, which stays."""
+def _leaving_space(name: str) -> str:
+    """The name, shortened where there is no space for what `aside` adds; writers go by its suffix, which stays."""
     suffix = Path(name).suffix
     if len(os.fsencode(suffix)) > LONGEST_SUFFIX:
         suffix = ""
@@ -75,6 +75,12 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
+def write_json_if_changed(path: Path, content: Any) -> None:
+    """A file that is as it should be keeps its time of change."""
+    if not path.is_file() or json.loads(path.read_text()) != content:
+        write_json(path, content)
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Rows -> CSV; floats are written so that they read back as the same numbers."""
     with aside(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
@@ -91,7 +97,7 @@ def sweep(targets: Iterable[Path]) -> None:
             continue
         if target.parent not in found:
             found[target.parent] = _leftovers_in(target.parent)
-        for leftover in found[target.parent].pop(_with_room(target.name), ()):
+        for leftover in found[target.parent].pop(_leaving_space(target.name), ()):
             remove(leftover)
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from pipeline.buckets import on_disk, reached
 from pipeline.errors import UserError
-from pipeline.project import from_root
+from pipeline.project import absolute, from_root
 
 DEVICES = ("auto", "cpu", "cuda")  # that work may run on
 NOTHING = ("null", "none", "~", "")  # a flag's text that says None
@@ -129,7 +129,7 @@ def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
         if kind is bool:
             parser.add_argument(*names, dest=field.name, action=argparse.BooleanOptionalAction, help=help_text)
         elif kind in (Path, Path | None):  # as any flag that is a path, relative to the current folder
-            parser.add_argument(*names, dest=field.name, type=lambda text: reached(text).absolute(), help=help_text)
+            parser.add_argument(*names, dest=field.name, type=lambda text: absolute(reached(text)), help=help_text)
         else:
             parser.add_argument(*names, dest=field.name, metavar=_metavar(field), help=help_text)
 

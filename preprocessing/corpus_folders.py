@@ -12,7 +12,7 @@ from pipeline.buckets import is_in_bucket
 from pipeline.errors import UserError
 from pipeline.outputs import write_text
 from pipeline.params import PathFlag, SwitchFlag
-from pipeline.project import from_root, relative
+from pipeline.project import absolute, from_root, relative
 
 INDEX = "index/videos.csv"
 NOTE = "corpus.txt"
@@ -56,7 +56,7 @@ def index_for(crops: Path, index: Path | None = None) -> Path:
 
 def claim(output: Path, index: Path, replace: bool | None) -> None:
     """Notes in a folder of results which corpus they are for; one with the results for another corpus is refused."""
-    note, own, index = output / NOTE, relative(from_root("data")), index.absolute()
+    note, own, index = output / NOTE, relative(from_root("data")), absolute(index)
     corpus = relative(index.parents[1]) if index.as_posix().endswith(f"/{INDEX}") else own
     held = note.read_text().strip() if note.is_file() else own if output.is_dir() and any(output.iterdir()) else corpus
     if held != corpus and not replace:

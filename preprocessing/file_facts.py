@@ -18,6 +18,7 @@ from pipeline.buckets import at_hand
 from pipeline.ledger import content_hash
 from pipeline.outputs import write_text
 from pipeline.progress import track
+from pipeline.project import absolute
 from pipeline.workers import map_unordered
 
 OPENING_LIMIT = 20  # seconds
@@ -111,7 +112,7 @@ def _note_death(path: Path, how: str) -> tuple[Path, Facts]:
 
 def _stamp_of(path: Path) -> Stamp:
     stat = path.stat()
-    return Stamp(str(path.absolute()), stat.st_size, stat.st_mtime_ns)
+    return Stamp(str(absolute(path)), stat.st_size, stat.st_mtime_ns)
 
 
 def _line(stamp: Stamp, facts: Facts) -> str:

@@ -12,7 +12,6 @@ What it made is remembered in `demo_videos.jsonl` beside them. Videos of one's o
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from pipeline import errors
 from pipeline.errors import UserError
 from pipeline.index import DRAWN_BY_US as LEDGER
 from pipeline.ledger import Ledger, key_of
-from pipeline.outputs import aside, remove_empty_folders, sweep, write_json
+from pipeline.outputs import aside, sweep, write_json_if_changed
 from pipeline.params import PathFlag, read_command_line, setting
 from pipeline.progress import track
 from pipeline.workers import map_unordered
@@ -35,6 +34,7 @@ from preprocessing.demo_corpus.manipulations import METHODS, Forgery, Shot, part
 from preprocessing.demo_corpus.people import Performance, Person, Pose, act, draw_person
 from preprocessing.demo_corpus.portraits import draw_backdrop, draw_take, place_figure
 from preprocessing.demo_corpus.scenery import Recorder, Scene, pick_scene, shake_path
+from preprocessing.made_files import MadeFiles
 
 CODE_VERSION = 1  # of everything that decides a pixel: a new number has the corpus drawn anew
 SPLITS = ("train", "val", "test")
@@ -232,17 +232,18 @@ def make_task(task: tuple[Sequence, list[str], Path, Params]) -> Sequence:
 
 def make_demo_videos(out: Path, params: Params) -> None:
     sequences, splits = plan(params)
-    ledger = Ledger(out / LEDGER)
-    tables = (LEDGER, *(f"splits/{split}.json" for split in SPLITS))
-    sweep(out / name for name in (*tables, *(name for entry in ledger.entries.values() for name in entry.get("files", ()))))
+    sweep(out / name for name in (LEDGER, *(f"splits/{split}.json" for split in SPLITS)))
     keys = {sequence.name: sequence_key(sequence, params) for sequence in sequences}
-    tasks = [(s, wanted, out, params) for s in sequences if (wanted := unfinished(s, keys[s.name], out, ledger))]
-    claim(tasks, out, ledger)
+    made = MadeFiles(out, Ledger(out / LEDGER), keys, {sequence.name: sequence.files for sequence in sequences})
+    made.sweep()
+    wanted = {sequence.name: unfinished for sequence in sequences if (unfinished := made.unfinished(sequence.name))}
+    made.claim(wanted)
+    tasks = [(sequence, wanted[sequence.name], out, params) for sequence in sequences if sequence.name in wanted]
     for sequence in track(map_unordered(make_task, tasks, params.workers), len(tasks), "drawing", "people"):
-        ledger.record(sequence.name, keys[sequence.name], files=ledger.entries[sequence.name]["files"])
+        made.done(sequence.name)
     for split, pairs in splits.items():
-        write_json_if_new(out / "splits" / f"{split}.json", pairs)
-    forget_others(sequences, out, ledger)
+        write_json_if_changed(out / "splits" / f"{split}.json", pairs)
+    made.forget_others()
 
 
 def sequence_key(sequence: Sequence, params: Params) -> str:
@@ -250,43 +251,6 @@ def sequence_key(sequence: Sequence, params: Params) -> str:
     for name in ("workers", "train_identities", "val_identities", "test_identities"):
         settings.pop(name)  # they decide which sequences there are, not how one looks
     return key_of(CODE_VERSION, settings, dataclasses.asdict(sequence))
-
-
-def unfinished(sequence: Sequence, key: str, out: Path, ledger: Ledger) -> list[str]:
-    """Files of the sequence that must be drawn: the missing ones, or all of them if they were drawn otherwise."""
-    if not ledger.is_current(sequence.name, key):
-        return sequence.files
-    return [name for name in sequence.files if not (out / name).is_file()]
-
-
-def claim(tasks: list[tuple], out: Path, ledger: Ledger) -> None:
-    """Remember, before the first pixel, which files will be ours; a stranger of that name is not overwritten."""
-    for sequence, wanted, *_ in tasks:
-        before = ledger.entries.get(sequence.name, {}).get("files", [])
-        strangers = [name for name in wanted if (out / name).exists() and name not in before]
-        if strangers:
-            raise UserError(f"{out / strangers[0]} is there but was not made here; move it, or choose another --output_path")
-    for sequence, *_ in tasks:
-        before = ledger.entries.get(sequence.name, {}).get("files", [])
-        ledger.record(sequence.name, "begun", files=sorted({*before, *sequence.files}))
-
-
-def forget_others(sequences: list[Sequence], out: Path, ledger: Ledger) -> None:
-    """Remove what was made under other settings and does not belong any more, and only that."""
-    made = {name: set(entry.get("files", [])) for name, entry in ledger.entries.items()}
-    belongs = {name for sequence in sequences for name in sequence.files}
-    for name in sorted(set().union(*made.values()) - belongs):
-        (out / name).unlink(missing_ok=True)
-    for sequence in sequences:
-        ledger.entries[sequence.name] = {**ledger.entries[sequence.name], "files": sequence.files}
-    ledger.settle(sequence.name for sequence in sequences)
-    for folder in {(out / name).parent for name in set().union(*made.values())}:
-        remove_empty_folders(folder, out)
-
-
-def write_json_if_new(path: Path, content: list[list[str]]) -> None:
-    if not path.is_file() or json.loads(path.read_text()) != content:
-        write_json(path, content)
 
 
 def main() -> None:

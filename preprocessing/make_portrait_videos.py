@@ -12,26 +12,26 @@ FaceForensics++ (docs/portraits.md):
 What was made is remembered in `portrait_videos.jsonl` beside them; a run that was interrupted goes on where it was.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline import errors
 from pipeline.errors import UserError
+from pipeline.index import MADE_OF_PORTRAITS
 from pipeline.ledger import FAILURE_COLUMNS, Ledger, key_of
-from pipeline.outputs import sweep, write_csv, write_json
+from pipeline.outputs import sweep, write_csv, write_json_if_changed
 from pipeline.params import PathFlag, read_command_line
 from pipeline.progress import track
 from pipeline.workers import map_unordered
-from preprocessing.portrait_corpus.files import MadeFiles
+from preprocessing.made_files import MadeFiles
 from preprocessing.portrait_corpus.plan import SPLITS, Params, Person, Recipe, make_plan, pairs_of, people_with_faces
 from preprocessing.portrait_corpus.portraits import Failure, Portrait, detect_task, list_portraits
 from preprocessing.portrait_corpus.rendering import render
 
 CODE_VERSION = 1  # of everything that decides a pixel: a new number has all videos made anew
 DETECTION_VERSION = 1  # of what is found in a portrait
-VIDEOS, FACES = "portrait_videos.jsonl", "portrait_faces.jsonl"  # the ledgers
+VIDEOS, FACES = MADE_OF_PORTRAITS, "portrait_faces.jsonl"  # the ledgers
 PEOPLE, FAILURES = "portraits.csv", "failures.csv"
 COLUMNS = (
     "id",
@@ -63,7 +63,7 @@ def make_portrait_videos(out: Path, params: Params) -> None:
     recipes = make_plan(people, params)
     make_videos(recipes, out, params)
     for split in SPLITS:
-        write_if_new(out / "splits" / f"{split}.json", pairs_of(recipes, split))
+        write_json_if_changed(out / "splits" / f"{split}.json", pairs_of(recipes, split))
     write_csv(out / PEOPLE, COLUMNS, people_rows(recipes, people, params))
     print(summary(recipes, out))
 
@@ -132,11 +132,6 @@ def _row(recipe: Recipe, person: Person, params: Params) -> dict[str, Any]:
     encodings = ", ".join(encoding.text() for encoding in recipe.encodings)
     of_video = {"second_file": second, "split": recipe.split, **size, "encodings": encodings}
     return {"id": recipe.id, "person": person.name, **known, **of_video}
-
-
-def write_if_new(path: Path, content: list[list[str]]) -> None:
-    if not path.is_file() or json.loads(path.read_text()) != content:
-        write_json(path, content)
 
 
 def summary(recipes: Sequence[Recipe], out: Path) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from pipeline.index import Index, Video
 from pipeline.params import PathFlag, PlaceFlag, TextFlag, load_params
+from pipeline.project import absolute
 from preprocessing.corpus import Source, read_corpus
 from preprocessing.corpus_folders import CorpusFolders
 from preprocessing.layouts import NAMES
@@ -22,7 +23,7 @@ def videos_of(given: Namespace) -> Iterable[Video]:
     named = {"data_path": given.data_path, "dataset": given.dataset, "compression": given.compression}
     if not any(named.values()):
         return Index(given.index or CorpusFolders.of(None).index)
-    source = load_params("index_videos", Source, {**named, "data_path": given.data_path and given.data_path.absolute()})
+    source = load_params("index_videos", Source, {**named, "data_path": given.data_path and absolute(given.data_path)})
     corpus = read_corpus(source)
     corpus.check_leaks()
     return corpus.videos

@@ -43,7 +43,8 @@ def print_verdict(facts: Facts, console: Console) -> None:
         console.print(f"  {video['frames_scored']} of the {video['frames_looked_at']} frames looked at were scored")
     for person in facts.get("people", ()):
         top = ", ".join(str(frame["frame"]) for frame in person["frames"] if frame["decided"])
-        console.print(f"  person {person['track']}: {in_words(person)}; {len(person['frames'])} frames, top-scoring: {top}")
+        once = {**person, "reason": None} if person["reason"] == facts["reason"] else person
+        console.print(f"  person {person['track']}: {in_words(once)}; {len(person['frames'])} frames, top-scoring: {top}")
     if segment := facts.get("most_suspicious_segment"):
         console.print(f"  most suspicious segment: person {segment['track']} {segment['when']}, {in_words(segment)}")
     model = facts["judged_by"]
@@ -56,7 +57,8 @@ def in_words(facts: Facts) -> str:
         return f"[{colour}]{verdict}[/]: {facts['reason']}"
     probability = f"fake probability {facts['fake_probability']:.3f}"
     if facts["uncertain"]:
-        return f"[{COLOURS[NO_VERDICT]}]{verdict}, but uncertain[/] ({probability}): {facts['reason']}"
+        because = f": {facts['reason']}" if facts["reason"] else ""
+        return f"[{COLOURS[NO_VERDICT]}]{verdict}, but uncertain[/] ({probability}){because}"
     return f"[{colour}]{verdict}[/] ({probability})"
 
 

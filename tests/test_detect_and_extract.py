@@ -250,6 +250,19 @@ def test_work_on_another_corpus_leaves_the_first_ones_results_alone(copy, tmp_pa
     }
 
 
+def test_a_corpus_is_the_same_one_from_whatever_folder_it_is_named(copy, tmp_path):
+    other = shutil.copytree(copy / "data/videos", tmp_path / "other")
+    (copy / "deeper").mkdir()
+    for here, name in ((copy, other), (copy / "deeper", "../../other")):
+        for command in (("index_videos",), ("preprocess", *QUICK)):
+            done = run_script(here, *command, "--data_path", str(name))
+            assert done.returncode == 0, done.stderr
+    assert "videos, " not in done.stderr  # all is done already
+    assert {video.path for video in read_index(other / "index/videos.csv")} == {
+        str(path) for path in other.rglob("*sequences/**/videos/*.mp4") if "masks" not in path.parts
+    }
+
+
 def without_cache(files):
     return {name: content for name, content in files.items() if name != "index-cache.jsonl"}
 

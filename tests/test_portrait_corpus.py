@@ -137,6 +137,7 @@ def test_the_index_has_the_labels_people_splits_and_masks(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = indexed(corpus, tmp_path, monkeypatch)
+    assert {video.dataset for video in found.videos} == {"PORTRAITS"}
     assert not found.leaks
     assert not found.missing
     assert not found.tree.unfit

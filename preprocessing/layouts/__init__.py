@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline.errors import UserError
+from pipeline.project import absolute
 from preprocessing.layouts import celebdf, deeperforensics, dfdc, faceforensics, folder
 from preprocessing.layouts.class_names import class_label
 from preprocessing.layouts.tree import (
@@ -125,7 +126,7 @@ def _is_our_work(folder: Path) -> bool:
 
 def _tree_above(data_path: Path, names: list[str]) -> tuple[str, Path] | None:
     """The layout and the root of the tree that the folder is a part of."""
-    here = data_path.absolute()
+    here = absolute(data_path)
     for name in names:
         for above in list(here.parents)[:UP]:
             if _is_part_of(here.relative_to(above).parts[0], name) and LAYOUTS[name].is_root(above):

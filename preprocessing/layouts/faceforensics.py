@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.index import DRAWN_BY_US, FAKE, ORIGINAL, REAL
+from pipeline.index import DRAWN_BY_US, FAKE, MADE_OF_PORTRAITS, ORIGINAL, REAL
 from preprocessing.layouts.class_names import class_label
 from preprocessing.layouts.tree import (
     OURS,
@@ -69,8 +69,10 @@ def _is_flat(folder: Path) -> bool:
 
 
 def read(root: Path, data_path: Path, compression: str) -> Tree:
-    # The demo corpus is told by what it says of itself, not by the name it is read under: nobody may take it for faces.
-    tree = Tree("DEMO" if (root / DRAWN_BY_US).is_file() else "FACEFORENSICS", root)
+    # A corpus of ours is known by its ledger, not by the name it is read under: nobody may take drawings for faces, or
+    # animated portraits for FaceForensics++.
+    ours = (name for ledger, name in ((DRAWN_BY_US, "DEMO"), (MADE_OF_PORTRAITS, "PORTRAITS")) if (root / ledger).is_file())
+    tree = Tree(next(ours, "FACEFORENSICS"), root)
     places = list(_flat_places(root, tree) if _is_flat(root) else _places(root, compression, tree))
     for place in places:
         masks = {path.name: path for path in media_in(place.masks, tree.unfit)}

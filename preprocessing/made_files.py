@@ -13,7 +13,7 @@ BEGUN = "begun"  # in place of a key: files of the item may be half made
 
 @dataclass(frozen=True)
 class MadeFiles:
-    """Items by name, each with a key of all that its files depend on, and the files it consists of."""
+    """Items by name, each with a key of all that its files depend on, and the files it consists of, relative to `out`."""
 
     out: Path
     ledger: Ledger
@@ -41,6 +41,7 @@ class MadeFiles:
             self.ledger.record(name, BEGUN, files=sorted({*self._remembered(name), *self.files[name]}))
 
     def done(self, name: str) -> None:
+        """The item's files are on disk."""
         self.ledger.record(name, self.keys[name], files=self._remembered(name))
 
     def forget_others(self) -> None:
