@@ -12,6 +12,7 @@ FaceForensics++ (docs/portraits.md):
 What was made is remembered in `portrait_videos.jsonl` beside them; a run that was interrupted goes on where it was.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ COLUMNS = (
     "fps",
     "frames",
     "encodings",
+    "crf",  # the worse, of two
+    "face_px",  # height
+    "skin_ita",  # individual typology angle, degrees: the darker the skin, the lower
 )
 
 
@@ -130,8 +134,12 @@ def _row(recipe: Recipe, person: Person, params: Params) -> dict[str, Any]:
     second = person.pictures[1].file if len(person.pictures) > 1 else ""
     size = {"width": last.width, "height": last.height, "fps": recipe.framing.frame_rate, "frames": params.frames}
     encodings = ", ".join(encoding.text() for encoding in recipe.encodings)
+    face_px = round(recipe.picture.face_height * recipe.framing.scale * last.height / recipe.framing.height)
+    lightness, _, yellow = recipe.picture.skin
+    of_face = {"face_px": face_px, "skin_ita": round(math.degrees(math.atan2(lightness - 50, yellow)))}
     of_video = {"second_file": second, "split": recipe.split, **size, "encodings": encodings}
-    return {"id": recipe.id, "person": person.name, **known, **of_video}
+    crf = max(encoding.crf for encoding in recipe.encodings)
+    return {"id": recipe.id, "person": person.name, **known, **of_video, "crf": crf, **of_face}
 
 
 def summary(recipes: Sequence[Recipe], out: Path) -> str:

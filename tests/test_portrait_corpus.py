@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -22,10 +23,12 @@ from preprocessing.make_portrait_videos import FACES, make_portrait_videos
 from preprocessing.portrait_corpus.landmarks import LANDMARKS, FaceFrame
 from preprocessing.portrait_corpus.manipulations import METHODS
 from preprocessing.portrait_corpus.plan import (
+    CIRCLE,
     LEAST_FACE_PX,
     MOST_ENLARGED,
     Params,
     Recipe,
+    circles_of,
     make_plan,
     people_with_faces,
 )
@@ -361,3 +364,24 @@ def test_the_splits_name_everybody_once(corpus: Path) -> None:
         for name in set(pair)
     ]
     assert sorted(listed) == sorted(path.stem for path in (corpus / "original_sequences").rglob("*.mp4"))
+
+
+def test_people_to_test_on_swap_faces_in_small_circles(portraits: Path, corpus: Path) -> None:
+    listed, _ = list_portraits(portraits)
+    few = people_with_faces(listed, dict(Ledger(corpus / FACES).entries))
+    people = [replace(person, id=f"{person.id}-{copy}") for copy in range(4) for person in few]
+    circles = circles_of(people)
+    assert sorted(person.id for circle in circles for person in circle) == sorted(person.id for person in people)
+    assert all(CIRCLE <= len(circle) < 2 * CIRCLE for circle in circles)
+    made = make_plan(people, settings(portraits, val_share=0.0, test_share=1.0, fakes_per_person=0))
+    circle_of = {person.id: number for number, circle in enumerate(circles) for person in circle}
+    swaps = [(recipe.id, fake.source) for recipe in made for fake in recipe.fakes if fake.source != recipe.id]
+    assert swaps
+    assert all(circle_of[target] == circle_of[source] for target, source in swaps)
+
+
+def test_the_table_of_people_has_size_compression_and_skin_tone(corpus: Path) -> None:
+    for row in rows_of(corpus / "portraits.csv"):
+        assert int(row["crf"]) == max(int(one.split()[2]) for one in row["encodings"].split(", "))
+        assert LEAST_FACE_PX - 1 <= int(row["face_px"]) <= int(row["height"])
+        assert -90 <= int(row["skin_ita"]) <= 90

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ AROUND_FACE = 1.12  # of the face's box, that the picture shows at least
 MARGIN = 0.03  # of the portrait's sides, that shaking may uncover
 SIMILAR_PEOPLE, SIMILAR_SHARE = 12, 0.15  # that a donor is drawn from: so many, and no more of the split than this
 LARGEST_ENLARGING = 1.5  # of a donor's face
+CIRCLE = 5  # people who swap faces with one another, where they are validated or tested on
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,14 @@ class Picture:
     points: tuple[float, ...]
     skin: tuple[float, ...]  # CIE Lab
 
-    @property
+    # Kept, because everybody is compared with everybody when donors are chosen.
+    @cached_property
     def frame(self) -> FaceFrame:
         return FaceFrame.of(self.points)
+
+    @cached_property
+    def face_height(self) -> float:
+        return face_height_px(self.frame)
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,31 @@ def assign_splits(people: Sequence[Person], params: Params) -> dict[str, str]:
 def make_plan(people: Sequence[Person], params: Params) -> list[Recipe]:
     splits = assign_splits(people, params)
     groups = {split: [person for person in people if splits[person.id] == split] for split in SPLITS}
-    return [make_recipe(person, split, group, params) for split, group in groups.items() for person in group]
+    return [
+        make_recipe(person, split, circle, params)
+        for split, group in groups.items()
+        for circle in ([group] if split == "train" else circles_of(group))
+        for person in circle
+    ]
+
+
+def circles_of(group: Sequence[Person]) -> list[list[Person]]:
+    """Parts of a split that swap faces only among themselves.
+
+    A swap connects two people, and intervals are drawn over groups of connected people: else all would be one group.
+    """
+    left, circles = sorted(group, key=lambda person: person.id), []
+    while left:
+        nearest = sorted(left, key=lambda other: (_difference(left[0], other), other.id))  # the first of them is left[0]
+        circles.append(nearest[: CIRCLE if len(left) >= 2 * CIRCLE else len(left)])
+        left = [person for person in left if person not in circles[-1]]
+    return circles
+
+
+def _difference(one: Person, other: Person) -> float:
+    """In looks and in resolution; 0 from oneself."""
+    ratio = one.pictures[0].face_height / other.pictures[0].face_height
+    return _unlikeness(one, other) + 2 * abs(math.log(ratio))
 
 
 def make_recipe(person: Person, split: str, group: Sequence[Person], params: Params) -> Recipe:
@@ -214,7 +245,7 @@ def frame_video(picture: Picture, params: Params, rng: Generator) -> Framing:
     highest = _highest(seen_most, aspect)
     lowest = min(_lowest(needed, aspect), highest)
     seen_height = float(rng.uniform(lowest, highest) if rng.random() < 0.5 else highest)
-    least = LEAST_FACE_PX / face_height_px(picture.frame)
+    least = LEAST_FACE_PX / picture.face_height
     heights = [height for height in params.heights if least <= height / seen_height <= MOST_ENLARGED]
     fallback = MOST_ENLARGED if max(params.heights) > MOST_ENLARGED * seen_height else max(least, 1.0)
     height = int(rng.choice(heights)) if heights else _even(seen_height * min(fallback, MOST_ENLARGED))
@@ -250,7 +281,7 @@ def choose_encodings(
 ) -> tuple[Encoding, ...]:
     """One, or two with a change of size between them."""
     times = 2 if rng.random() < params.twice_share else 1
-    least = LEAST_FACE_PX / (face_height_px(picture.frame) * framing.scale)
+    least = LEAST_FACE_PX / (picture.face_height * framing.scale)
     shares = [share for share in (1.0, 1.0, 0.75, 0.5) if share >= least and share * framing.height >= min(params.heights)] or [
         1.0
     ]
@@ -285,15 +316,15 @@ def _fake(person: Person, method: str, donors: Sequence[Person], params: Params)
 def similar_people(person: Person, group: Sequence[Person]) -> list[Person]:
     """Others of the split whose skin and pose are nearest, and whose pictures have enough pixels, if there are any."""
     others = [other for other in group if other.id != person.id]
-    ours = face_height_px(person.pictures[0].frame)
-    sharp = [other for other in others if face_height_px(other.pictures[0].frame) * LARGEST_ENLARGING >= ours]
+    ours = person.pictures[0].face_height
+    sharp = [other for other in others if other.pictures[0].face_height * LARGEST_ENLARGING >= ours]
     most = min(SIMILAR_PEOPLE, max(2, round(SIMILAR_SHARE * len(others))))
     return sorted(sharp or others, key=lambda other: (_unlikeness(person, other), other.id))[:most]
 
 
 def _unlikeness(one: Person, other: Person) -> float:
     ours, theirs = one.pictures[0], other.pictures[0]
-    skin = float(np.linalg.norm(np.subtract(ours.skin, theirs.skin))) / 12
+    skin = math.dist(ours.skin, theirs.skin) / 12
     return skin + abs(ours.frame.turn - theirs.frame.turn) / 0.08
 
 
