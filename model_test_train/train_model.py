@@ -109,7 +109,7 @@ def train_model(
         steps = until_told(shown(batches, training, params, team), notice, training, folder)
         losses = trainer.train_epoch(steps, save, params.save_seconds)
         found = validate(training.averaged, data.validation, params.workers, team)
-        keep_if_best(training, {**losses, **found.figures()})
+        keep_if_best(training, {**losses, **found.figures(recipe.most_false_alarms)})
         training.calibrations.append(found.calibration().facts())
         folder.say(told(training.history[-1], trainer.pictures_a_second))
         folder.keep(training, checkpoint_of)

@@ -64,6 +64,7 @@ class Recipe:
     label_smoothing: float = setting("", low=0, high=0.5)
     class_weights: tuple[float, ...] = setting("of the loss of real and of fake pictures, as [real,fake]", low=0)
     clip_gradient: float = setting("norm; 0 doesn't clip", low=0)
+    most_false_alarms: float = setting("share of the real validation videos that the threshold may call fake", low=0, high=1)
     ema: float = setting("decay of the weights' moving average; 0 keeps the last weights", low=0, high=1)
     phases: tuple[Phase, ...] = setting("what learns when; none: all of it, always")
 

@@ -88,13 +88,13 @@ class Validation:
     def samples(self) -> Sequence[Sample]:
         return self.data.samples
 
-    def figures(self) -> dict[str, float]:
+    def figures(self, most_false_alarms: float) -> dict[str, float]:
         """Loss over the frames; over the videos AUC, and the threshold that parts them best."""
         true_class = np.clip(np.where(self.labels, self.probabilities, 1 - self.probabilities), 1e-7, 1)
         return {
             "val_loss": float(-np.log(true_class).mean()),
             "val_auc": float(measure(Scores.above(0.5, self.video_labels, self.video_probabilities))["auc"][0]),
-            "threshold": best_threshold(self.video_labels, self.video_probabilities),
+            "threshold": best_threshold(self.video_labels, self.video_probabilities, most_false_alarms),
         }
 
     def calibration(self) -> Calibration:

@@ -126,6 +126,18 @@ def test_the_threshold_is_that_of_the_best_balanced_accuracy_in_the_middle_of_it
         assert metrics.balanced_accuracy_score(labels, probabilities > chosen) == pytest.approx(max(tried))
 
 
+def test_the_threshold_calls_no_more_real_ones_fake_than_allowed() -> None:
+    labels, probabilities = np.array([0, 0, 0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.3, 0.8, 0.4, 0.6, 0.9])
+    assert best_threshold(labels, probabilities) == pytest.approx(0.35)
+    assert best_threshold(labels, probabilities, 0.25) == pytest.approx(0.35)
+    assert best_threshold(labels, probabilities, 0.2) == pytest.approx(0.85)
+    assert best_threshold(np.array([0, 1]), np.array([0.9, 0.1]), 0.1) == 0.9
+    for seed in range(20):
+        labels, probabilities = drawn(seed, 40, decimals=1)
+        chosen = best_threshold(labels, probabilities, 0.1)
+        assert (probabilities[labels == 0] > chosen).mean() <= 0.1
+
+
 def study(generator: np.random.Generator, people: int = 60, videos: int = 6) -> tuple[Scores, np.ndarray]:
     """Videos of people: what a person's videos get has much in common."""
     groups = np.repeat(np.arange(people), videos)

@@ -122,11 +122,17 @@ def _by_probability(scores: Scores, weights: Array) -> dict[str, Array]:
     }
 
 
-def best_threshold(labels: NDArray[np.int64], probabilities: Array) -> float:
-    """The threshold of best balanced accuracy, in the middle of the gap between the probabilities that it parts."""
+def best_threshold(labels: NDArray[np.int64], probabilities: Array, most_false_alarms: float = 1.0) -> float:
+    """The threshold of best balanced accuracy, in the middle of the gap between the probabilities that it parts.
+
+    Of those that call no greater share of the real ones fake than `most_false_alarms`.
+    """
     if len(np.unique(labels)) < 2:
         return 0.5
     found, accused = (counts[0] for counts in curve(Scores.above(0.5, labels, probabilities), np.ones((1, len(labels)))))
-    chosen = int(np.argmax(found / found[-1] - accused / accused[-1]))
+    gain = found / found[-1] - accused / accused[-1]
+    chosen = int(np.argmax(np.where(accused / accused[-1] <= most_false_alarms, gain, -1)))
     levels = np.append(np.unique(probabilities)[::-1], 0.0)  # those above the chosen threshold come first
-    return float((levels[chosen - 1] + levels[chosen]) / 2) if chosen else 0.5
+    if chosen:
+        return float((levels[chosen - 1] + levels[chosen]) / 2)
+    return 0.5 if most_false_alarms == 1 else float(levels[0])  # which calls nothing fake
