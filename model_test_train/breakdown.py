@@ -1,0 +1,116 @@
+"""How good the verdicts of a test are on parts of its videos, by what a table says of the people in them.
+
+    python model_test_train/breakdown.py --tests results/tests --table videos/portraits.csv --columns source crf skin_ita
+
+The table has a column `id`: the name of the real video, and the first part of the names of the fakes made of it, as in
+FaceForensics++ and in the corpus that make_portrait_videos.py makes. A column of numbers is cut into ranges of as many people.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_test_train.plots import told
+from model_test_train.score_tables import read_scores
+from model_test_train.testing import Judged, by_method, figures_of
+from pipeline.errors import UserError, run
+from pipeline.outputs import write_csv
+from pipeline.params import spellings
+from pipeline.project import from_root
+
+COLUMNS = ("by", "part", "videos", "fakes", "auc", "false_alarm_rate", "miss_rate")
+FIGURES = ("auc", "false_alarm_rate", "miss_rate")
+RANGES = 4  # that a column of numbers is cut into
+Table = dict[str, dict[str, str]]
+
+
+def read_table(path: Path) -> Table:
+    """Its rows, by `id`."""
+    if not path.is_file():
+        raise UserError(f"there is no table {path}")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "id" not in rows[0]:
+        raise UserError(f"{path} has no column 'id', with the names of real videos")
+    return {row["id"]: row for row in rows}
+
+
+def id_of(judged: Judged) -> str:
+    """Method/target_source -> target."""
+    return judged.name.rpartition("/")[2].partition("_")[0]
+
+
+def parts_of(column: str, judged: Sequence[Judged], table: Table) -> dict[str, list[Judged]]:
+    """The videos of each value of the column, or of each range of its numbers."""
+    if column not in next(iter(table.values())):
+        raise UserError(f"the table has no column '{column}'; there are: {', '.join(next(iter(table.values())))}")
+    values = {one.name: table[id_of(one)][column] for one in judged if id_of(one) in table}
+    if not values:
+        raise UserError("none of the videos is in the table: its column 'id' must have the names of the real ones")
+    name_of = _ranges(values.values()) if all(map(_is_number, values.values())) else str
+    parts: dict[str, list[Judged]] = {}
+    for one in judged:
+        if one.name in values:
+            parts.setdefault(name_of(values[one.name]), []).append(one)
+    return dict(sorted(parts.items(), key=lambda part: min(_order(values[one.name]) for one in part[1])))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return np.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _order(text: str) -> tuple[float, str]:
+    return (float(text), "") if _is_number(text) else (0.0, text)
+
+
+def _ranges(texts: Any) -> Any:
+    """A number's text -> the name of the range that it lies in."""
+    numbers = np.array([float(text) for text in texts])
+    edges = np.unique(np.round(np.quantile(numbers, np.linspace(0, 1, RANGES + 1))))
+
+    def name_of(text: str) -> str:
+        place = int(np.clip(np.searchsorted(edges, float(text), "right"), 1, max(len(edges) - 1, 1)))
+        return f"{edges[place - 1]:g} to {edges[min(place, len(edges) - 1)]:g}"
+
+    return name_of
+
+
+def rows_of(judged: Sequence[Judged], table: Table, columns: Sequence[str], draws: int, seed: int) -> Iterator[dict[str, Any]]:
+    """All videos, each manipulation beside the real videos, and the parts by each column."""
+    parts: Mapping[str, Mapping[str, Sequence[Judged]]] = {
+        "all": {"all": judged},
+        "manipulation": by_method(judged),
+        **{column: parts_of(column, judged, table) for column in columns},
+    }
+    for by, of_column in parts.items():
+        for part, videos in of_column.items():
+            figures = figures_of(videos, draws, seed)
+            counts = {"videos": figures["count"], "fakes": figures["fakes"]}
+            yield {"by": by, "part": part, **counts, **{name: told(figures[name]) for name in FIGURES}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--tests", type=Path, default=from_root("results/tests"), help="what test_model.py wrote")
+    parser.add_argument("--table", type=Path, required=True, help="a CSV with a column 'id'")
+    parser.add_argument("--columns", nargs="+", default=[], help="of the table, to divide the videos by")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="draws behind each interval (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of these draws")
+    parser.add_argument(*spellings("output_path"), type=Path, help="a CSV (default: breakdown.csv in the folder of the tests)")
+    given = parser.parse_args()
+    judged = read_scores(given.tests, threshold=0.5).judged
+    rows = list(rows_of(judged, read_table(given.table), given.columns, given.bootstrap, given.seed))
+    write_csv(given.output_path or given.tests / "breakdown.csv", COLUMNS, rows)
+    for row in rows:
+        print(" | ".join(str(row[column]) for column in COLUMNS))
+
+
+if __name__ == "__main__":
+    run(main)
