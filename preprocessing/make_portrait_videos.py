@@ -136,7 +136,7 @@ def _row(recipe: Recipe, person: Person, params: Params) -> dict[str, Any]:
     encodings = ", ".join(encoding.text() for encoding in recipe.encodings)
     face_px = round(recipe.picture.face_height * recipe.framing.scale * last.height / recipe.framing.height)
     lightness, _, yellow = recipe.picture.skin
-    of_face = {"face_px": face_px, "skin_ita": round(math.degrees(math.atan2(lightness - 50, yellow)))}
+    of_face = {"face_px": face_px, "skin_ita": round(math.degrees(math.atan2(lightness - 50, max(yellow, 0.0))))}
     of_video = {"second_file": second, "split": recipe.split, **size, "encodings": encodings}
     crf = max(encoding.crf for encoding in recipe.encodings)
     return {"id": recipe.id, "person": person.name, **known, **of_video, "crf": crf, **of_face}

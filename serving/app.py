@@ -31,6 +31,7 @@ from pipeline.params import DEVICES, PathFlag, Section, SwitchFlag, read_command
 from pipeline.provenance import all_code
 from preprocessing.video import Reading
 from serving import uploads
+from serving.default_model import default_model
 from serving.jobs import ANNOTATED, DONE, HEAT, PLAYED, Job, Store
 from serving.problems import RESPONSES, Problem, answer, tell_problems
 from serving.workers import BACKENDS, Orders, Workers
@@ -431,16 +432,17 @@ def main() -> None:
         __doc__,
         "serve",
         Params,
-        model_path=PathFlag("data/models/best.safetensors", "the checkpoint, or an ensemble's .json"),
+        model_path=PathFlag(None, "the checkpoint, or an ensemble's .json (default: the detector that comes with the project)"),
         tokens=PathFlag(None, "a file of tokens, of which each request must bring one"),
-        demo=SwitchFlag("give verdicts even if the network was trained on drawn faces only, or not at all"),
+        demo=SwitchFlag("by the network that was trained on drawn faces; other untrained ones answer too"),
         jobs=PathFlag("data/jobs", "where jobs and their files lie while they are kept"),
         reading=Section("read_video", Reading),
     )
     tokens = read_tokens(paths.tokens)
     if not is_this_machine(params.host) and not tokens:
         print("warning: whoever reaches this machine may send it files; --tokens lets only some", file=sys.stderr)
-    app = app_of(params, paths.reading, paths.model_path, paths.jobs, tokens, bool(paths.demo))
+    model_path = paths.model_path or default_model(bool(paths.demo))
+    app = app_of(params, paths.reading, model_path, paths.jobs, tokens, bool(paths.demo))
     print(address(params.host, params.port), flush=True)
     uvicorn.run(app, host=params.host, port=params.port, log_level="warning", timeout_graceful_shutdown=5)
 

@@ -25,6 +25,7 @@ from pipeline.ledger import content_hash
 from pipeline.outputs import write_json, write_text
 from pipeline.project import from_root, relative
 from pipeline.provenance import all_code
+from serving.default_model import SHIPPED
 from serving.examining import Examination, Examiner, Finding, Segment, most_suspicious
 from serving.segments import in_words
 
@@ -131,7 +132,7 @@ def video_facts(examination: Examination) -> Facts:
 @cache
 def tested(sha256: str) -> Facts | None:
     """How often this very judge was wrong, where it was tested here."""
-    for protocol in sorted(from_root("results").glob("**/protocol.json")):
+    for protocol in (*SHIPPED.parent.glob("*/protocol.json"), *sorted(from_root("results").glob("**/protocol.json"))):
         found = read_json(protocol)
         if found.get("checkpoint") == sha256 and found.get("split") == "test_set":
             measured = read_json(protocol.with_name("metrics.json"))

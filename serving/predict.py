@@ -14,12 +14,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from model_test_train.plots import told
 from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from pipeline.errors import UserError, run
 from pipeline.outputs import shortened
 from pipeline.params import DEVICES, spellings
-from pipeline.project import from_root
 from preprocessing.video import UnreadableVideo
+from serving.default_model import default_model
 from serving.evidence import Facts, facts_of, facts_of_crop, write_evidence
 from serving.examining import Examiner, Finding, Say
 
@@ -49,6 +50,14 @@ def print_verdict(facts: Facts, console: Console) -> None:
         console.print(f"  most suspicious segment: person {segment['track']} {segment['when']}, {in_words(segment)}")
     model = facts["judged_by"]
     console.print(f"  checkpoint {model['model']}, fake above {model['threshold']:.3f}")
+    if tested := facts.get("tested"):
+        console.print(f"  {tested_in_words(tested)}")
+
+
+def tested_in_words(tested: Facts) -> str:
+    auc, alarms, misses = (told(tested[name]) for name in ("auc", "false_alarm_rate", "miss_rate"))
+    real = tested["videos"] - tested["fakes"]
+    return f"tested on {tested['videos']} videos: AUC {auc}; of {real} real ones called fake: {alarms}; fakes missed: {misses}"
 
 
 def in_words(facts: Facts) -> str:
@@ -69,8 +78,7 @@ def main() -> None:
     parser.add_argument(
         *spellings("model_path"),
         type=Path,
-        default=from_root("data/models/best.safetensors"),
-        help="the checkpoint, or an ensemble's .json",
+        help="the checkpoint, or an ensemble's .json (default: the detector that comes with the project)",
     )
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="evidence: a page, and OUT.json; or a folder for them")
     parser.add_argument("--json", action="store_true", help="print what was found as a JSON list")
@@ -79,7 +87,7 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument(
-        "--demo", action="store_true", help="give verdicts even if the network was trained on drawn faces only, or not at all"
+        "--demo", action="store_true", help="by the network that was trained on drawn faces; other untrained ones answer too"
     )
     given = parser.parse_args()
     files = list(files_in(given.files, PICTURES if given.crops else VIDEOS | PICTURES))
@@ -89,7 +97,8 @@ def main() -> None:
         raise UserError(f"--report is {given.report}; name a page that ends in {PAGE}, or a folder")
     if given.report and len(files) > 1 and given.report.suffix == PAGE:
         raise UserError("--report: there are several files; name a folder, and each gets a page in it")
-    examiner = Examiner.load(given.model_path, given.device, given.frames, demo=given.demo)
+    model_path = given.model_path or default_model(given.demo)
+    examiner = Examiner.load(model_path, given.device, given.frames, demo=given.demo)
     found = []
     for facts in verdicts(examiner, files, given.crops, given.report):
         found.append(facts)

@@ -44,7 +44,7 @@ def test_the_crops_of_a_video_with_a_long_name_are_cut_out(project: Project, sto
 
 def test_the_evidence_of_a_video_with_a_long_name_is_written(finished: Project, project: Project, tmp_path: Path) -> None:
     video = project.folder.parent / "videos/fake" / f"{LONG['fake']}.mp4"
-    finished.stage("serving/predict.py", video, "--report", tmp_path / "pages")
+    finished.stage("serving/predict.py", video, "--report", tmp_path / "pages", "--demo")
     (facts,) = (json.loads(path.read_text()) for path in (tmp_path / "pages").glob("*.json"))
     assert facts["file"] == video.name
     assert len(list((tmp_path / "pages").glob("*.html"))) == 1

@@ -166,21 +166,22 @@ def test_several_files_need_a_folder_for_their_pages(finished: Project, evidence
     assert "name a folder" in done.stderr
 
 
+DEMO_MODEL = ("--model_path", "data/models/best.safetensors")
 NEVER_SAW_A_FACE = "this demo model has never seen a real face"
 
 
 def test_a_network_that_never_saw_a_real_face_gives_no_verdict(finished: Project, fake: Path, tmp_path: Path) -> None:
-    said = finished.stage("serving/predict.py", fake)
+    said = finished.stage("serving/predict.py", fake, *DEMO_MODEL)
     assert said.strip() == f"{fake.name}: no verdict: {NEVER_SAW_A_FACE}"
     page = tmp_path / "page.html"
-    (facts,) = json.loads(finished.stage("serving/predict.py", fake, "--json", "--report", page))
+    (facts,) = json.loads(finished.stage("serving/predict.py", fake, "--json", "--report", page, *DEMO_MODEL))
     assert (facts["verdict"], facts["reason"]) == ("no verdict", NEVER_SAW_A_FACE)
     assert (facts["fake_probability"], facts["fake_probability_raw"], facts["people"]) == (None, None, [])
     assert NEVER_SAW_A_FACE in page.read_text()
     assert "fake probability" not in page.read_text().lower()
     assert finished.stage("serving/verify.py", fake, page.with_suffix(".json")).startswith("the same: no verdict")
     crop = read_crops(finished.folder / "data/crops")[0].path
-    assert NEVER_SAW_A_FACE in finished.stage("serving/predict.py", "--crops", crop)
+    assert NEVER_SAW_A_FACE in finished.stage("serving/predict.py", "--crops", crop, *DEMO_MODEL)
 
 
 def test_one_broken_crop_costs_the_others_nothing(finished: Project, tmp_path: Path) -> None:

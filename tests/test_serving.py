@@ -261,7 +261,8 @@ def test_a_server_with_a_network_that_never_saw_a_real_face_gives_no_verdict(
     finished: Project, fake: Path, tmp_path: Path
 ) -> None:
     reason = "this demo model has never seen a real face"
-    with serving(finished.folder, "--jobs", tmp_path / "jobs", demo=False) as strict:
+    flags = ("--jobs", tmp_path / "jobs", "--model_path", "data/models/best.safetensors")
+    with serving(finished.folder, *flags, demo=False) as strict:
         job = strict.over(strict.send(fake).json()["links"]["self"])
         assert (job["state"], job["verdict"], job["uncertain"], job["reason"]) == ("done", "no verdict", False, reason)
         facts = strict.get(job["links"]["report.json"]).json()

@@ -15,7 +15,7 @@ BEST = "data/models/best.safetensors"
 @pytest.fixture(scope="module")
 def report(finished: Project, fake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     page = tmp_path_factory.mktemp("evidence") / "page.html"
-    finished.stage("serving/predict.py", fake, "--report", page)
+    finished.stage("serving/predict.py", fake, "--report", page, "--model_path", BEST)
     return page.with_suffix(".json")
 
 
