@@ -187,3 +187,11 @@ def test_the_page_fits(browser: Browser, server: Server, fake: Path, name: str, 
     if PICTURES:
         page.screenshot(path=Path(PICTURES) / f"{name}.png", full_page=True)
     page.close()
+
+
+def test_the_evidence_fits_a_phone(finished: Project, fake: Path, browser: Browser, tmp_path: Path) -> None:
+    finished.stage("serving/predict.py", fake, "--report", tmp_path / "page.html")
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
