@@ -30,7 +30,7 @@ PORTRAITS_WARNING = (
     "See detector/README.md."
 )
 DRAWN_WARNING = "This network was trained on drawings only. Its verdict is no evidence about real faces."
-WARNINGS: dict[tuple[str, ...], str] = {(DRAWN_DATA,): DRAWN_WARNING, (PORTRAITS_DATA,): PORTRAITS_WARNING}
+WARNINGS = {frozenset({DRAWN_DATA}): DRAWN_WARNING, frozenset({PORTRAITS_DATA}): PORTRAITS_WARNING}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Checkpoint:
             return "This network was never trained. Its verdict means nothing."
         if UNKNOWN_DATA in self.trained_on:
             return "What this network was trained on is not known here; how far its verdict can be trusted neither."
-        return WARNINGS.get(tuple(self.trained_on))
+        return WARNINGS.get(frozenset(self.trained_on))
 
     @property
     def refusal(self) -> str | None:

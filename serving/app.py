@@ -434,7 +434,7 @@ def main() -> None:
         Params,
         model_path=PathFlag(None, "the checkpoint, or an ensemble's .json (default: the detector that comes with the project)"),
         tokens=PathFlag(None, "a file of tokens, of which each request must bring one"),
-        demo=SwitchFlag("by the network that was trained on drawn faces; other untrained ones answer too"),
+        demo=SwitchFlag("use the demo network of `make repro`; also allow a --model_path that has never seen a real face"),
         jobs=PathFlag("data/jobs", "where jobs and their files lie while they are kept"),
         reading=Section("read_video", Reading),
     )

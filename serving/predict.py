@@ -87,7 +87,9 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument(
-        "--demo", action="store_true", help="by the network that was trained on drawn faces; other untrained ones answer too"
+        "--demo",
+        action="store_true",
+        help="use the demo network of `make repro`; also allow a --model_path that has never seen a real face",
     )
     given = parser.parse_args()
     files = list(files_in(given.files, PICTURES if given.crops else VIDEOS | PICTURES))
