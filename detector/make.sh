@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 # London is in no other split than the test set, PoissonSwap and EyeSwap neither. Training sees no crf above 31.
 python preprocessing/make_portrait_videos.py --portraits "$portraits" --output_path $work/videos \
-    --frames 8 --holdout_sources '[london]' --train_crf '[18,31]' --val_crf '[18,40]' --test_crf '[18,40]'
+    --frames 8 --holdout_sources london --train_crf 18,31 --val_crf 18,40 --test_crf 18,40
 python preprocessing/index_videos.py --data_path $work/videos
 python preprocessing/preprocess.py --data_path $work/videos --frames 6
 python model_test_train/train_model.py --config model_test_train/configs/faces.yaml --crops $work/videos \

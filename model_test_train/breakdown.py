@@ -7,12 +7,12 @@ FaceForensics++ and in the corpus that make_portrait_videos.py makes. A column o
 """
 
 import argparse
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from model_test_train.plots import told
 from model_test_train.score_tables import read_scores
@@ -25,18 +25,19 @@ from pipeline.project import from_root
 COLUMNS = ("by", "part", "videos", "fakes", "auc", "false_alarm_rate", "miss_rate")
 FIGURES = ("auc", "false_alarm_rate", "miss_rate")
 RANGES = 4  # that a column of numbers is cut into
-Table = dict[str, dict[str, str]]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> pd.DataFrame:
     """Its rows, by `id`."""
     if not path.is_file():
         raise UserError(f"there is no table {path}")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or "id" not in rows[0]:
+    try:
+        table = pd.read_csv(path, dtype={"id": str})
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read as a CSV: {error}") from error
+    if "id" not in table:
         raise UserError(f"{path} has no column 'id', with the names of real videos")
-    return {row["id"]: row for row in rows}
+    return table.drop_duplicates("id").set_index("id")
 
 
 def id_of(judged: Judged) -> str:
@@ -44,45 +45,24 @@ def id_of(judged: Judged) -> str:
     return judged.name.rpartition("/")[2].partition("_")[0]
 
 
-def parts_of(column: str, judged: Sequence[Judged], table: Table) -> dict[str, list[Judged]]:
+def parts_of(column: str, judged: Sequence[Judged], table: pd.DataFrame) -> dict[str, list[Judged]]:
     """The videos of each value of the column, or of each range of its numbers."""
-    if column not in next(iter(table.values())):
-        raise UserError(f"the table has no column '{column}'; there are: {', '.join(next(iter(table.values())))}")
-    values = {one.name: table[id_of(one)][column] for one in judged if id_of(one) in table}
-    if not values:
+    if column not in table:
+        raise UserError(f"the table has no column '{column}'; there are: {', '.join(table.columns)}")
+    ids = pd.Series([id_of(one) for one in judged])
+    values = ids.map(table[column]).dropna()
+    if values.empty:
         raise UserError("none of the videos is in the table: its column 'id' must have the names of the real ones")
-    name_of = _ranges(values.values()) if all(map(_is_number, values.values())) else str
-    parts: dict[str, list[Judged]] = {}
-    for one in judged:
-        if one.name in values:
-            parts.setdefault(name_of(values[one.name]), []).append(one)
-    return dict(sorted(parts.items(), key=lambda part: min(_order(values[one.name]) for one in part[1])))
+    numbers = is_numeric_dtype(values) and values.nunique() > 1
+    parts = pd.qcut(values, RANGES, duplicates="drop") if numbers else values
+    return {_name_of(part): [judged[place] for place in rows.index] for part, rows in parts.groupby(parts, observed=True)}
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return np.isfinite(float(text))
-    except ValueError:
-        return False
+def _name_of(part: object) -> str:
+    return f"{round(part.left)} to {round(part.right)}" if isinstance(part, pd.Interval) else str(part)
 
 
-def _order(text: str) -> tuple[float, str]:
-    return (float(text), "") if _is_number(text) else (0.0, text)
-
-
-def _ranges(texts: Any) -> Any:
-    """A number's text -> the name of the range that it lies in."""
-    numbers = np.array([float(text) for text in texts])
-    edges = np.unique(np.round(np.quantile(numbers, np.linspace(0, 1, RANGES + 1))))
-
-    def name_of(text: str) -> str:
-        place = int(np.clip(np.searchsorted(edges, float(text), "right"), 1, max(len(edges) - 1, 1)))
-        return f"{edges[place - 1]:g} to {edges[min(place, len(edges) - 1)]:g}"
-
-    return name_of
-
-
-def rows_of(judged: Sequence[Judged], table: Table, columns: Sequence[str], draws: int, seed: int) -> Iterator[dict[str, Any]]:
+def rows_of(judged: Sequence[Judged], table: pd.DataFrame, columns: Sequence[str], draws: int, seed: int) -> Iterator[dict[str, Any]]:
     """All videos, each manipulation beside the real videos, and the parts by each column."""
     parts: Mapping[str, Mapping[str, Sequence[Judged]]] = {
         "all": {"all": judged},

@@ -25,10 +25,7 @@ from pipeline.outputs import write_bytes
 DRAWN_DATA = "DEMO"
 UNKNOWN_DATA = "unknown"  # of weights that came from elsewhere
 PORTRAITS_DATA = "PORTRAITS"
-PORTRAITS_WARNING = (
-    "Trained and tested on animated, manipulated photographs; never on generated video or a face-swap program's output. "
-    "See detector/README.md."
-)
+PORTRAITS_WARNING = "Trained on animated, manipulated photographs; never on generated video or a face-swap program's output."
 DRAWN_WARNING = "This network was trained on drawings only. Its verdict is no evidence about real faces."
 WARNINGS = {frozenset({DRAWN_DATA}): DRAWN_WARNING, frozenset({PORTRAITS_DATA}): PORTRAITS_WARNING}
 

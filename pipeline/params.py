@@ -128,8 +128,9 @@ def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
         help_text = field.metadata["help"]
         if kind is bool:
             parser.add_argument(*names, dest=field.name, action=argparse.BooleanOptionalAction, help=help_text)
-        elif kind in (Path, Path | None):  # as any flag that is a path, relative to the current folder
-            parser.add_argument(*names, dest=field.name, type=lambda text: absolute(reached(text)), help=help_text)
+        elif kind in (Path, Path | None, tuple[Path, ...]):  # as any flag that is a path, relative to the current folder
+            many: dict[str, Any] = {"nargs": "+"} if kind == tuple[Path, ...] else {}
+            parser.add_argument(*names, dest=field.name, type=lambda text: absolute(reached(text)), help=help_text, **many)
         else:
             parser.add_argument(*names, dest=field.name, metavar=_metavar(field), help=help_text)
 
@@ -198,6 +199,8 @@ def parse(text: str, kind: Any, flag: str) -> Any:
     item_kind = typing.get_args(kind)[0]
     # The base loader leaves each item the text that it is, to be parsed as a flag's text is.
     items = _parse_yaml(text, yaml.SafeLoader if dataclasses.is_dataclass(item_kind) else yaml.BaseLoader, flag)
+    if isinstance(items, str):  # a,b without the brackets
+        items = [item.strip() for item in items.split(",")]
     if not isinstance(items, list):
         raise UserError(f"{flag} is {text!r}; it must be a list, such as [a,b]")
     return tuple(parse(item, item_kind, flag) if isinstance(item, str) else item for item in items)

@@ -55,11 +55,9 @@ COLUMNS = (
 
 
 def make_portrait_videos(out: Path, params: Params) -> None:
-    if params.portraits is None:
-        raise UserError("make_portrait_videos.portraits is not set; name the folder of the portraits with --portraits")
-    tables = (VIDEOS, FACES, PEOPLE, FAILURES, *(f"splits/{split}.json" for split in SPLITS))
+    folder, tables = params.folder, (VIDEOS, FACES, PEOPLE, FAILURES, *(f"splits/{split}.json" for split in SPLITS))
     sweep(out / name for name in tables)
-    portraits, failures = list_portraits(params.portraits)
+    portraits, failures = list_portraits(folder)
     facts = detect_portraits(portraits, out, params)
     failures += [Failure(**{column: one[column] for column in FAILURE_COLUMNS}) for one in facts.values() if "reason" in one]
     people = people_with_faces(portraits, facts)
@@ -74,12 +72,9 @@ def make_portrait_videos(out: Path, params: Params) -> None:
 
 def detect_portraits(portraits: Sequence[Portrait], out: Path, params: Params) -> dict[str, dict[str, Any]]:
     """What the detector says of each portrait, by file; found once for each content."""
-    assert params.portraits is not None
     ledger = Ledger(out / FACES)
     keys = {one.file: key_of(DETECTION_VERSION, params.min_face_px, one.content) for one in portraits}
-    tasks = [
-        (params.portraits, params.min_face_px, one) for one in portraits if not ledger.is_current(one.file, keys[one.file])
-    ]
+    tasks = [(params.folder, params.min_face_px, one) for one in portraits if not ledger.is_current(one.file, keys[one.file])]
     for portrait, facts in track(map_unordered(detect_task, tasks, params.workers), len(tasks), "detecting", "portraits"):
         ledger.record(portrait.file, keys[portrait.file], **facts)
     ledger.settle(one.file for one in portraits)
@@ -118,8 +113,7 @@ def _of_recipe(recipe: Recipe, wanted: Mapping[str, list[str]]) -> list[str]:
 
 def render_task(task: tuple[Recipe, list[str], Path, Params]) -> Recipe:
     recipe, wanted, out, params = task
-    assert params.portraits is not None
-    render(recipe, wanted, params.portraits, out, params.seed, params.frames)
+    render(recipe, wanted, params.folder, out, params.seed, params.frames)
     return recipe
 
 

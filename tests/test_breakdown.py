@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from model_test_train.breakdown import read_table, rows_of
@@ -40,9 +41,9 @@ def test_videos_are_divided_by_method_by_texts_and_by_ranges_of_numbers(tests: P
 
 def test_a_table_that_does_not_fit_is_named(tests: Path) -> None:
     judged, table = read_scores(tests, 0.5).judged, read_table(tests / "people.csv")
-    with pytest.raises(UserError, match="no column 'age'; there are: id, source, crf"):
+    with pytest.raises(UserError, match="no column 'age'; there are: source, crf"):
         list(rows_of(judged, table, ("age",), draws=0, seed=0))
     with pytest.raises(UserError, match="none of the videos is in the table"):
-        list(rows_of(judged, {"other": {"source": "here"}}, ("source",), draws=0, seed=0))
+        list(rows_of(judged, pd.DataFrame({"source": ["here"]}, index=["other"]), ("source",), draws=0, seed=0))
     with pytest.raises(UserError, match="no column 'id'"):
         read_table(tests / "videos.csv")

@@ -104,6 +104,8 @@ def flags_of(folder: Path, monkeypatch: pytest.MonkeyPatch, *flags: str) -> Flag
         (("--account", "null"), "account", None),
         (("--methods", "[010, no]"), "methods", ("010", "no")),
         (("--thresholds", "[0.6, 1e-3]"), "thresholds", (0.6, 0.001)),
+        (("--thresholds", "0.6, 1e-3"), "thresholds", (0.6, 0.001)),
+        (("--methods", "no"), "methods", ("no",)),
         (("--frames", "010"), "frames", 10),
         (("--frames", "null"), "frames", None),
         (("--rate", "1e-3"), "rate", 0.001),
@@ -122,7 +124,7 @@ def test_a_flag_is_read_by_the_type_of_its_setting(
     ("flags", "message"),
     [
         (("--thresholds", "[0.6,"), "--thresholds is '[0.6,', which cannot be read: while parsing a flow node"),
-        (("--thresholds", "0.6"), "--thresholds is '0.6'; it must be a list, such as [a,b]"),
+        (("--thresholds", "{a: 1}"), "--thresholds is '{a: 1}'; it must be a list, such as [a,b]"),
         (("--thresholds", "[0.6, many]"), "--thresholds is 'many'; it must be a number"),
         (("--frames", "many"), "--frames is 'many'; it must be a whole number"),
         (("--rate", "12:30"), "--rate is '12:30'; it must be a number"),

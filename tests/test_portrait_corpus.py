@@ -23,14 +23,14 @@ from preprocessing.make_portrait_videos import FACES, make_portrait_videos
 from preprocessing.portrait_corpus.landmarks import LANDMARKS, FaceFrame
 from preprocessing.portrait_corpus.manipulations import METHODS
 from preprocessing.portrait_corpus.plan import (
-    CIRCLE,
     LEAST_FACE_PX,
     MOST_ENLARGED,
+    SWAP_GROUP,
     Params,
     Recipe,
-    circles_of,
     make_plan,
     people_with_faces,
+    swap_groups,
 )
 from preprocessing.portrait_corpus.portraits import face_height_px, list_portraits
 from preprocessing.portrait_corpus.rendering import render_frames
@@ -74,9 +74,9 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(portraits: Path | None, **changes: object) -> Params:
+def settings(portraits: Path, **changes: object) -> Params:
     small = {
-        "portraits": portraits,
+        "portraits": (portraits,),
         "frames": 3,
         "heights": (160, 200),
         "fakes_per_person": 0,
@@ -102,8 +102,7 @@ def corpus(portraits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipes_of(corpus: Path, params: Params) -> list[Recipe]:
     """As the command plans them, of the faces that it found."""
-    assert params.portraits is not None
-    listed, _ = list_portraits(params.portraits)
+    listed, _ = list_portraits(params.folder)
     return make_plan(people_with_faces(listed, dict(Ledger(corpus / FACES).entries)), params)
 
 
@@ -341,7 +340,7 @@ def test_settings_that_make_no_sense_are_refused(
 
 
 def test_no_folder_of_portraits_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="portraits is not set"):
+    with pytest.raises(UserError, match="portraits is empty; name the folder"):
         make_portrait_videos(tmp_path, load_params("make_portrait_videos", Params))
 
 
@@ -366,18 +365,18 @@ def test_the_splits_name_everybody_once(corpus: Path) -> None:
     assert sorted(listed) == sorted(path.stem for path in (corpus / "original_sequences").rglob("*.mp4"))
 
 
-def test_people_to_test_on_swap_faces_in_small_circles(portraits: Path, corpus: Path) -> None:
+def test_people_to_test_on_swap_faces_in_small_groups(portraits: Path, corpus: Path) -> None:
     listed, _ = list_portraits(portraits)
     few = people_with_faces(listed, dict(Ledger(corpus / FACES).entries))
     people = [replace(person, id=f"{person.id}-{copy}") for copy in range(4) for person in few]
-    circles = circles_of(people)
-    assert sorted(person.id for circle in circles for person in circle) == sorted(person.id for person in people)
-    assert all(CIRCLE <= len(circle) < 2 * CIRCLE for circle in circles)
+    groups = swap_groups(people)
+    assert sorted(person.id for group in groups for person in group) == sorted(person.id for person in people)
+    assert all(SWAP_GROUP <= len(group) < 2 * SWAP_GROUP for group in groups)
     made = make_plan(people, settings(portraits, val_share=0.0, test_share=1.0, fakes_per_person=0))
-    circle_of = {person.id: number for number, circle in enumerate(circles) for person in circle}
+    group_of = {person.id: number for number, group in enumerate(groups) for person in group}
     swaps = [(recipe.id, fake.source) for recipe in made for fake in recipe.fakes if fake.source != recipe.id]
     assert swaps
-    assert all(circle_of[target] == circle_of[source] for target, source in swaps)
+    assert all(group_of[target] == group_of[source] for target, source in swaps)
 
 
 def test_the_table_of_people_has_size_compression_and_skin_tone(corpus: Path) -> None:

@@ -33,12 +33,12 @@ AROUND_FACE = 1.12  # of the face's box, that the picture shows at least
 MARGIN = 0.03  # of the portrait's sides, that shaking may uncover
 SIMILAR_PEOPLE, SIMILAR_SHARE = 12, 0.15  # that a donor is drawn from: so many, and no more of the split than this
 LARGEST_ENLARGING = 1.5  # of a donor's face
-CIRCLE = 5  # people who swap faces with one another, where they are validated or tested on
+SWAP_GROUP = 5  # people who swap faces with one another, where they are validated or tested on
 
 
 @dataclass(frozen=True)
 class Params:
-    portraits: Path | None = setting("folder of the portraits, with or without provenance.csv")
+    portraits: tuple[Path, ...] = setting("folder of the portraits, with or without provenance.csv")
     seed: int = setting("every random number follows from it", low=0)
     frames: int = setting("length of every video", low=1)
     frame_rates: tuple[int, ...] = setting("frames a second, one of these for each person", low=1)
@@ -72,8 +72,17 @@ class Params:
                 )
         if odd := [height for height in self.heights if height % 2]:
             raise UserError(f"make_portrait_videos.heights has {odd[0]}; heights must be even")
+        if len(self.portraits) > 1:
+            raise UserError(f"make_portrait_videos.portraits names {len(self.portraits)} folders; a corpus is made of one")
         if self.val_share + self.test_share > 1:
             raise UserError("make_portrait_videos.val_share and test_share are more than 1 together; lower one of them")
+
+    @property
+    def folder(self) -> Path:
+        """Of the portraits."""
+        if not self.portraits:
+            raise UserError("make_portrait_videos.portraits is empty; name the folder of the portraits with --portraits")
+        return self.portraits[0]
 
 
 def _check_known(name: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -201,30 +210,24 @@ def make_plan(people: Sequence[Person], params: Params) -> list[Recipe]:
     splits = assign_splits(people, params)
     groups = {split: [person for person in people if splits[person.id] == split] for split in SPLITS}
     return [
-        make_recipe(person, split, circle, params)
-        for split, group in groups.items()
-        for circle in ([group] if split == "train" else circles_of(group))
-        for person in circle
+        make_recipe(person, split, group, params)
+        for split, everybody in groups.items()
+        for group in ([everybody] if split == "train" else swap_groups(everybody))
+        for person in group
     ]
 
 
-def circles_of(group: Sequence[Person]) -> list[list[Person]]:
+def swap_groups(people: Sequence[Person]) -> list[list[Person]]:
     """Parts of a split that swap faces only among themselves.
 
     A swap connects two people, and intervals are drawn over groups of connected people: else all would be one group.
     """
-    left, circles = sorted(group, key=lambda person: person.id), []
+    left, groups = sorted(people, key=lambda person: person.id), []
     while left:
-        nearest = sorted(left, key=lambda other: (_difference(left[0], other), other.id))  # the first of them is left[0]
-        circles.append(nearest[: CIRCLE if len(left) >= 2 * CIRCLE else len(left)])
-        left = [person for person in left if person not in circles[-1]]
-    return circles
-
-
-def _difference(one: Person, other: Person) -> float:
-    """In looks and in resolution; 0 from oneself."""
-    ratio = one.pictures[0].face_height / other.pictures[0].face_height
-    return _unlikeness(one, other) + 2 * abs(math.log(ratio))
+        nearest = sorted(left, key=lambda other: (distance(left[0], other, of_size=2.0), other.id))  # the first of them is left[0]
+        groups.append(nearest[: SWAP_GROUP if len(left) >= 2 * SWAP_GROUP else len(left)])
+        left = [person for person in left if person not in groups[-1]]
+    return groups
 
 
 def make_recipe(person: Person, split: str, group: Sequence[Person], params: Params) -> Recipe:
@@ -319,13 +322,14 @@ def similar_people(person: Person, group: Sequence[Person]) -> list[Person]:
     ours = person.pictures[0].face_height
     sharp = [other for other in others if other.pictures[0].face_height * LARGEST_ENLARGING >= ours]
     most = min(SIMILAR_PEOPLE, max(2, round(SIMILAR_SHARE * len(others))))
-    return sorted(sharp or others, key=lambda other: (_unlikeness(person, other), other.id))[:most]
+    return sorted(sharp or others, key=lambda other: (distance(person, other), other.id))[:most]
 
 
-def _unlikeness(one: Person, other: Person) -> float:
+def distance(one: Person, other: Person, of_size: float = 0.0) -> float:
+    """How much two faces differ in skin and pose, and in size, if that counts; 0 from oneself."""
     ours, theirs = one.pictures[0], other.pictures[0]
-    skin = math.dist(ours.skin, theirs.skin) / 12
-    return skin + abs(ours.frame.turn - theirs.frame.turn) / 0.08
+    skin, turn = math.dist(ours.skin, theirs.skin) / 12, abs(ours.frame.turn - theirs.frame.turn) / 0.08
+    return skin + turn + of_size * abs(math.log(ours.face_height / theirs.face_height))
 
 
 def pairs_of(recipes: Sequence[Recipe], split: str) -> list[list[str]]:
