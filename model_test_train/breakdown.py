@@ -62,7 +62,9 @@ def _name_of(part: object) -> str:
     return f"{round(part.left)} to {round(part.right)}" if isinstance(part, pd.Interval) else str(part)
 
 
-def rows_of(judged: Sequence[Judged], table: pd.DataFrame, columns: Sequence[str], draws: int, seed: int) -> Iterator[dict[str, Any]]:
+def rows_of(
+    judged: Sequence[Judged], table: pd.DataFrame, columns: Sequence[str], draws: int, seed: int
+) -> Iterator[dict[str, Any]]:
     """All videos, each manipulation beside the real videos, and the parts by each column."""
     parts: Mapping[str, Mapping[str, Sequence[Judged]]] = {
         "all": {"all": judged},

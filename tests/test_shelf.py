@@ -21,7 +21,7 @@ from model_test_train import import_weights, networks
 from model_test_train.judging import judged
 from model_test_train.networks.f3net import Decomposition, LocalStatistics
 from model_test_train.networks.network import Network, build_network, read_description
-from model_test_train.networks.timm_features import PACKAGES
+from model_test_train.networks.timm_features import PACKAGES, fold_batch_norms
 from model_test_train.training import Recipe, Trainer, begin_run, is_stale, learning_rate_factor
 from pipeline.errors import UserError
 from pipeline.params import build
@@ -119,6 +119,26 @@ def test_weights_of_a_package_are_imported_under_timms_names(
     torch.save(renamed, tmp_path / package / "models/lite0.pth")
     with pytest.raises(UserError, match="holds other tensors than tf_efficientnet_lite0 has"):
         import_weights.main()
+
+
+@pytest.mark.parametrize("model", ["tf_efficientnet_lite0", "resnet18"])
+@torch.no_grad()
+def test_a_network_with_folded_batch_norms_says_the_same(model: str) -> None:
+    net, pictures = timm.create_model(model, num_classes=0).eval(), torch.randn(2, 3, 64, 64)
+    norms = [part for part in net.modules() if isinstance(part, nn.BatchNorm2d)]
+    for norm in norms:  # as if it was trained
+        for values, least, most in ((norm.running_mean, -0.5, 0.5), (norm.running_var, 0.5, 2), (norm.weight.data, 0.5, 1.5)):
+            nn.init.uniform_(values, least, most)
+    expected = net(pictures)
+    fold_batch_norms(net)
+    assert norms
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in net.modules())
+    assert torch.allclose(net(pictures), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_a_batch_norm_that_follows_no_convolution_is_named() -> None:
+    with pytest.raises(UserError, match="fold_batch_norm must be false: no convolution comes before 'features.dense"):
+        fold_batch_norms(timm.create_model("densenet121", num_classes=0))
 
 
 def test_weights_of_another_network_are_not_imported(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
