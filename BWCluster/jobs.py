@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from BWCluster.cluster import Job, read_cluster, script_of, submit
+from BWCluster.slurm.cluster import Job, read_cluster, script_of, submit
 from pipeline.errors import UserError, run
 from pipeline.project import CODE, relative, root
 

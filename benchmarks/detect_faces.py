@@ -29,11 +29,12 @@ from scipy.optimize import linear_sum_assignment
 
 from pipeline.params import load_params
 from pipeline.workers import map_unordered
-from preprocessing import detection, extraction
-from preprocessing.boxes import read_boxes, write_boxes
-from preprocessing.crop_stores import fill
-from preprocessing.face_detector import Box, overlap
-from preprocessing.video import Reading, open_video
+from preprocessing.crops import extraction
+from preprocessing.crops.stores import fill
+from preprocessing.faces import detection
+from preprocessing.faces.boxes import read_boxes, write_boxes
+from preprocessing.faces.face import Box, overlap
+from preprocessing.video.video import Reading, open_video
 
 PUBLISHED_BATCH, PUBLISHED_SCALE = 32, 2
 CROPS, COPIES = 20, 30

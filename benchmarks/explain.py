@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from explain_model.relevancy import token_relevancy
+from explain_model.maps.relevancy import token_relevancy
 from model_test_train.networks.network import build_network, read_description
 from pipeline.memory import keep_memory, peak_memory
 from pipeline.project import CODE

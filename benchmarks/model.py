@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from model_test_train.networks.network import build_network, read_description
-from model_test_train.training import Recipe, begin_run
+from model_test_train.training.trainer import Recipe, begin_run
 from pipeline.memory import keep_memory
 from pipeline.params import build
 from pipeline.project import CODE

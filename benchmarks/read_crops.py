@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 
 from pipeline.errors import UserError, run
-from preprocessing.crop_stores import STORES, SUFFIXES, encode_picture, fill, in_store, read_bytes, read_crop
-from preprocessing.crops import Crop, read_crops
+from preprocessing.crops.crops import Crop, read_crops
+from preprocessing.crops.stores import STORES, SUFFIXES, encode_picture, fill, in_store, read_bytes, read_crop
 
 QUALITY, ROUNDS = 95, 5
 

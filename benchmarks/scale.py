@@ -29,18 +29,20 @@ from unittest.mock import patch
 
 import numpy as np
 
+from pipeline import incremental as upkeep
+from pipeline.incremental import Due, Job, Outcome, Part, Scope, keep_up
 from pipeline.index import Index, Video, write_index
 from pipeline.ledger import content_hash, key_of
 from pipeline.memory import peak_memory
 from pipeline.params import load_params
 from pipeline.project import CODE
 from pipeline.ray_workers import map_unordered
-from preprocessing import detection, extraction, upkeep
-from preprocessing.crop_stores import fill
-from preprocessing.following import follow
-from preprocessing.sampling import evenly_spaced
-from preprocessing.upkeep import Due, Job, Outcome, Part, Scope, keep_up
-from preprocessing.video import Reading, open_video
+from preprocessing.crops import extraction
+from preprocessing.crops.stores import fill
+from preprocessing.faces import detection
+from preprocessing.faces.following import follow
+from preprocessing.video.sampling import evenly_spaced
+from preprocessing.video.video import Reading, open_video
 
 DFDC, DFDC_BYTES = 128_000, 500e9  # videos, and their size
 CORES, FRAMES = 16, 20  # of a machine; looked at in a video

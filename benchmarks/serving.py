@@ -130,7 +130,8 @@ def parts(video: Path, frames: int) -> dict[str, float]:
     """By a process of its own, in which nothing is loaded yet."""
     script = (
         "import sys, time; t = [time.monotonic()]\n"
-        "from pathlib import Path; from serving.examining import Examiner; import serving.predict; t.append(time.monotonic())\n"
+        "from pathlib import Path; from serving.examination.examiner import Examiner; import serving.predict\n"
+        "t.append(time.monotonic())\n"
         "examiner = Examiner.load(Path(sys.argv[1]), frames=int(sys.argv[3]), demo=True); t.append(time.monotonic())\n"
         "said = {}\n"
         "examiner.examine(Path(sys.argv[2]), lambda doing, done, total: said.update({doing: time.monotonic()}))\n"

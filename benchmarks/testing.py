@@ -20,10 +20,10 @@ import psutil
 import torch
 from memory import memory_of
 
-from model_test_train.checkpoint import load_checkpoint
-from model_test_train.crop_dataset import Pictures
-from model_test_train.judging import fake_probabilities, side_by_side
-from model_test_train.testing import Params, samples_of, score_frames
+from model_test_train.evaluation.testing import Params, samples_of, score_frames
+from model_test_train.networks.checkpoint import load_checkpoint
+from model_test_train.networks.scoring import fake_probabilities, side_by_side
+from model_test_train.training.data import Pictures
 from pipeline.index import read_index
 from pipeline.params import load_params
 from pipeline.project import CODE, from_root

@@ -11,28 +11,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from explain_model.evaluation_plots import draw_localisation, draw_randomised, draw_removal
-from explain_model.floors import FLOORS, FaceToGuess, small_mask
-from explain_model.heatmaps import Row, heat_of, heats_for_and_against_fake, heats_for_fake, over_crop
-from explain_model.localisation import FIGURES, located
-from explain_model.maps import METHODS, method_for, named_for
-from explain_model.randomised import randomised
-from explain_model.removal import curves, order_of, road, under
-from explain_model.samples import ExplainedSample, true_mask
-from explain_model.stability import STABILITY, likeness, stability
-from explain_model.tested import SAMPLES, TESTED, Running, open_network, samples_tested
-from model_test_train.figures.intervals import NOTHING, Figure, drawn_weights, identity_groups, with_interval
-from model_test_train.inputs import Image
+from explain_model.faithfulness.baselines import FLOORS, FaceToGuess, small_mask
+from explain_model.faithfulness.localisation import FIGURES, located
+from explain_model.faithfulness.plots import draw_localisation, draw_randomised, draw_removal
+from explain_model.faithfulness.randomised import randomised
+from explain_model.faithfulness.removal import curves, order_of, road, under
+from explain_model.faithfulness.stability import STABILITY, likeness, stability
+from explain_model.inputs.samples import ExplainedSample, true_mask
+from explain_model.inputs.test_results import SAMPLES, TESTED, Running, open_network, samples_tested
+from explain_model.maps.heatmaps import Row, heat_of, heats_for_and_against_fake, heats_for_fake, over_crop
+from explain_model.maps.methods import METHODS, method_for, named_for
+from model_test_train.metrics.intervals import NOTHING, Figure, drawn_weights, identity_groups, with_interval
+from model_test_train.networks.input_contract import Image
 from model_test_train.networks.network import Network
 from pipeline.errors import UserError, run
 from pipeline.index import read_index
 from pipeline.outputs import write_csv, write_json
 from pipeline.params import PathFlag, read_command_line, setting
 from pipeline.progress import track
-from preprocessing.corpus_folders import claim, index_for
-from preprocessing.crop_stores import read_crop
-from preprocessing.crops import read_crops
-from preprocessing.sampling import evenly_spaced
+from preprocessing.corpus.folders import claim, index_for
+from preprocessing.crops.crops import read_crops
+from preprocessing.crops.stores import read_crop
+from preprocessing.video.sampling import evenly_spaced
 
 AS_IT_IS = "nothing"
 REMOVAL = ("deletion_blurred", "insertion_blurred", "deletion_grained", "insertion_grained", "road")

@@ -14,22 +14,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explain_model.figure import PairFigure, PartsFigure, SampleFigure
-from explain_model.heatmaps import Heat, Row, confidence, explained, heats_of_parts, peak
-from explain_model.maps import METHODS, method_for
-from explain_model.samples import EXAMPLES, ExplainedSample, originals_beside, read_examples, true_mask
-from explain_model.tested import SAMPLES, TESTED, Running, open_network, samples_tested
-from model_test_train import testing
+from explain_model.figures.sample_figure import PairFigure, PartsFigure, SampleFigure
+from explain_model.inputs.samples import EXAMPLES, ExplainedSample, originals_beside, read_examples, true_mask
+from explain_model.inputs.test_results import SAMPLES, TESTED, Running, open_network, samples_tested
+from explain_model.maps.heatmaps import Heat, Row, confidence, explained, heats_of_parts, peak
+from explain_model.maps.methods import METHODS, method_for
+from model_test_train.evaluation import testing
+from model_test_train.evaluation.testing import rule_of
 from model_test_train.networks.network import Network
-from model_test_train.testing import rule_of
 from pipeline.errors import run
 from pipeline.index import read_index
 from pipeline.outputs import aside, write_csv
 from pipeline.params import PathFlag, SwitchFlag, load_params, read_command_line, setting
 from pipeline.progress import track
 from pipeline.project import from_root, root
-from preprocessing.corpus_folders import claim, index_for
-from preprocessing.crops import Crop, read_crops
+from preprocessing.corpus.folders import claim, index_for
+from preprocessing.crops.crops import Crop, read_crops
 
 COLUMNS = (
     "video",

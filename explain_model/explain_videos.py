@@ -9,23 +9,23 @@ from pathlib import Path
 
 import numpy as np
 
-from explain_model.heatmaps import Row, explained
-from explain_model.maps import METHODS, method_for
-from explain_model.over_time import Moment, People, Person, draw_sheet, draw_timeline, pooled, write_annotated
-from explain_model.samples import read_table
-from explain_model.tested import TESTED, Running, open_network, rule_tested
-from model_test_train.checkpoint import Checkpoint
+from explain_model.figures.over_time import Moment, People, Person, draw_sheet, draw_timeline, pooled, write_annotated
+from explain_model.inputs.samples import read_table
+from explain_model.inputs.test_results import TESTED, Running, open_network, rule_tested
+from explain_model.maps.heatmaps import Row, explained
+from explain_model.maps.methods import METHODS, method_for
+from model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Rule, judge_people
+from model_test_train.networks.checkpoint import Checkpoint
 from model_test_train.networks.network import Network
-from model_test_train.verdicts import NO_VERDICT, FrameScore, Rule, judge_people
 from pipeline.errors import UserError, run
 from pipeline.index import Video, read_index
 from pipeline.outputs import aside, write_csv
 from pipeline.params import PathFlag, Section, TextFlag, read_command_line, setting
 from pipeline.progress import track
 from pipeline.project import from_root, relative
-from preprocessing.corpus_folders import claim, index_for
-from preprocessing.crops import Crop, read_crops
-from preprocessing.video import Reading, UnreadableVideo, open_video
+from preprocessing.corpus.folders import claim, index_for
+from preprocessing.crops.crops import Crop, read_crops
+from preprocessing.video.video import Reading, UnreadableVideo, open_video
 
 COLUMNS = ("video", "frame", "track", "fake_probability", "person_verdict", "person_uncertain")
 

@@ -9,7 +9,7 @@ import jinja2
 import yaml
 from PIL import Image
 
-from explain_model.samples import read_json, read_table
+from explain_model.inputs.samples import read_json, read_table
 from pipeline.errors import run
 from pipeline.outputs import write_text
 from pipeline.params import PathFlag, read_command_line, setting

@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from model_test_train.plots import told
-from model_test_train.score_tables import read_scores
-from model_test_train.testing import Judged, by_method, figures_of
+from model_test_train.evaluation.plots import told
+from model_test_train.evaluation.score_tables import read_scores
+from model_test_train.evaluation.testing import Judged, by_method, figures_of
 from pipeline.errors import UserError, run
 from pipeline.outputs import write_csv
 from pipeline.params import spellings

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from model_test_train.figures.comparison import LEAST, SIGNIFICANT, Difference, compare
-from model_test_train.figures.intervals import plain
-from model_test_train.score_tables import ScoreTable, read_scores
-from model_test_train.testing import disagreement, scores_of
+from model_test_train.evaluation.score_tables import ScoreTable, read_scores
+from model_test_train.evaluation.testing import disagreement, scores_of
+from model_test_train.metrics.comparison import LEAST, SIGNIFICANT, Difference, compare
+from model_test_train.metrics.intervals import plain
 from pipeline.errors import UserError, run
 from pipeline.outputs import write_csv, write_json
 from pipeline.params import spellings

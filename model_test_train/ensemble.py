@@ -15,24 +15,24 @@ from typing import Any
 
 import numpy as np
 
-from model_test_train import testing
-from model_test_train.checkpoint import Checkpoint
-from model_test_train.figures.calibration import Calibration
-from model_test_train.figures.measures import Scores, best_threshold, measure
-from model_test_train.fusion import WAYS, Array, Fused, loss
-from model_test_train.judge import Vote, votes_of
-from model_test_train.members import SPLITS, Member, Predictions, member_of, read_predictions
+from model_test_train.ensembles.members import SPLITS, Member, Predictions, member_of, read_predictions
+from model_test_train.ensembles.weight_search import fit, folds, out_of_fold
+from model_test_train.evaluation import testing
+from model_test_train.evaluation.fusion import WAYS, Array, Fused, loss
+from model_test_train.evaluation.predictor import Vote, votes_of
+from model_test_train.evaluation.testing import protocol, rule_of
+from model_test_train.metrics.calibration import Calibration
+from model_test_train.metrics.point_metrics import Scores, best_threshold, measure
+from model_test_train.metrics.verdicts import FrameScore, Verdict, judge_videos
+from model_test_train.networks.checkpoint import Checkpoint
 from model_test_train.test_model import say, write_tests
-from model_test_train.testing import protocol, rule_of
-from model_test_train.verdicts import FrameScore, Verdict, judge_videos
-from model_test_train.weight_search import fit, folds, out_of_fold
 from pipeline.errors import UserError, run
 from pipeline.index import of_dataset, read_index
 from pipeline.ledger import content_hash, key_of
 from pipeline.outputs import write_csv, write_json
 from pipeline.params import SwitchFlag, load_params, read_command_line, setting
 from pipeline.project import from_root, relative
-from preprocessing.corpus_folders import CROPS_FLAGS, claim, index_for
+from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
 
 
 @dataclass(frozen=True)

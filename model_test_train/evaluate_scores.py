@@ -9,9 +9,9 @@ manipulation, and one for the people in it, by which intervals are drawn.
 import argparse
 from pathlib import Path
 
-from model_test_train.plots import draw_all, told
-from model_test_train.score_tables import read_scores
-from model_test_train.testing import figures_by_method, figures_of
+from model_test_train.evaluation.plots import draw_all, told
+from model_test_train.evaluation.score_tables import read_scores
+from model_test_train.evaluation.testing import figures_by_method, figures_of
 from pipeline.errors import run
 from pipeline.ledger import content_hash
 from pipeline.outputs import write_csv, write_json

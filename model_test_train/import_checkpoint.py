@@ -11,15 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from model_test_train.checkpoint import UNKNOWN_DATA, Checkpoint, save_checkpoint
+from model_test_train.metrics.verdicts import PUBLISHED_THRESHOLD
+from model_test_train.networks.checkpoint import UNKNOWN_DATA, Checkpoint, save_checkpoint
+from model_test_train.networks.mesonet_weights import load_mesonet
 from model_test_train.networks.network import Network, empty_network, read_description
 from model_test_train.networks.pretrained import Weights, read_weights
-from model_test_train.published_mesonet import load_mesonet
-from model_test_train.verdicts import PUBLISHED_THRESHOLD
 from pipeline.errors import UserError, run
 from pipeline.ledger import content_hash
 from pipeline.params import load_params, spellings
-from preprocessing import detection, extraction
+from preprocessing.crops import extraction
+from preprocessing.faces import detection
 
 PUBLISHED_CROPS = extraction.CropSettings(1 / 3, square=False, min_size=1, people="all", frames=None, format="png", quality=95)
 

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from model_test_train.checkpoint import Checkpoint, load_checkpoint
-from model_test_train.networks.network import read_description
-from model_test_train.plots import draw_all, told
-from model_test_train.testing import (
+from model_test_train.evaluation.plots import draw_all, told
+from model_test_train.evaluation.testing import (
     Params,
     calibration_figures,
     judged_videos,
@@ -22,13 +20,15 @@ from model_test_train.testing import (
     samples_of,
     score_frames,
 )
-from model_test_train.verdicts import NO_VERDICT, FrameScore, Rule, Verdict, judge_videos
+from model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Rule, Verdict, judge_videos
+from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
+from model_test_train.networks.network import read_description
 from pipeline.errors import UserError, run
 from pipeline.index import Video, of_dataset, read_index
 from pipeline.outputs import write_csv, write_json, write_text
 from pipeline.params import PathFlag, read_command_line
 from pipeline.reproducible import choose_device, seed_everything
-from preprocessing.corpus_folders import CROPS_FLAGS, claim, index_for
+from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
 
 FRAME_COLUMNS = ("video", "method", "label", "frame", "track", "path", "fake_probability")
 VIDEO_COLUMNS = (

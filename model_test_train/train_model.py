@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from model_test_train import sanity
-from model_test_train.augmentations.augmentation import FORGERIES, Augmentation, build_augmentation
-from model_test_train.augmentations.mixes import Batch
-from model_test_train.checkpoint import Checkpoint, save_checkpoint
-from model_test_train.crop_dataset import (
+from model_test_train.networks.checkpoint import Checkpoint, save_checkpoint
+from model_test_train.networks.network import build_network, read_description
+from model_test_train.networks.pretrained import begins_from
+from model_test_train.training import sanity_checks as sanity
+from model_test_train.training.augmentations.augmentation import FORGERIES, Augmentation, build_augmentation
+from model_test_train.training.augmentations.mixing import Batch
+from model_test_train.training.data import (
     Groups,
     Sample,
     Samples,
@@ -32,14 +34,21 @@ from model_test_train.crop_dataset import (
     singles,
     training_batches,
 )
-from model_test_train.networks.network import build_network, read_description
-from model_test_train.networks.pretrained import begins_from
-from model_test_train.run_folder import RunFolder
-from model_test_train.team import ALONE, STOPPED, Notice, Team, joined, start_team, team_wanted, with_synced_norms
-from model_test_train.training import PRECISIONS, Recipe, Run, Trainer, begin_run, is_stale, keep_if_best
-from model_test_train.validation import ValidationSet, validate, with_twins
-from model_test_train.video_sampling import sample_videos
-from model_test_train.watching import Watched
+from model_test_train.training.distributed import (
+    ALONE,
+    STOPPED,
+    Notice,
+    Team,
+    joined,
+    start_team,
+    team_wanted,
+    with_synced_norms,
+)
+from model_test_train.training.loggers import Watched
+from model_test_train.training.run_folder import RunFolder
+from model_test_train.training.trainer import PRECISIONS, Recipe, Run, Trainer, begin_run, is_stale, keep_if_best
+from model_test_train.training.validation import ValidationSet, validate, with_twins
+from model_test_train.training.video_sampling import sample_videos
 from pipeline.errors import UserError, run
 from pipeline.index import FAKE, REAL, Video, of_dataset, read_index
 from pipeline.ledger import content_hash, key_of
@@ -50,9 +59,10 @@ from pipeline.progress import track
 from pipeline.project import from_root, relative
 from pipeline.provenance import code_revision
 from pipeline.reproducible import seed_everything
-from preprocessing import detection, extraction
-from preprocessing.corpus_folders import CROPS_FLAGS, claim, index_for
-from preprocessing.crops import ledgers_in, read_crops
+from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
+from preprocessing.crops import extraction
+from preprocessing.crops.crops import ledgers_in, read_crops
+from preprocessing.faces import detection
 
 FORGE = " or ".join(f"augmentation.{name}" for name in FORGERIES)
 CHANGE_NOTHING = ("workers", "save_seconds", "tensorboard")  # settings under which it is the same run

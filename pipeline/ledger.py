@@ -18,10 +18,10 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.buckets import is_in_bucket, version_of
+from pipeline.disk_dict import Texts
 from pipeline.errors import UserError
 from pipeline.outputs import aside, write_csv
 from pipeline.project import from_root
-from pipeline.texts import Texts
 
 FAILURE_COLUMNS = ("file", "reason", "remedy")
 JOURNALS = "data/journals"

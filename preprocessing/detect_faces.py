@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import run
+from pipeline.incremental import SCOPE_FLAGS, Job, Outcome, Part, failure, keep_up, scope_of
 from pipeline.index import Video
 from pipeline.ledger import key_of
 from pipeline.params import PlaceFlag, Section, read_command_line
 from pipeline.project import from_root
-from preprocessing.boxes import write_boxes
-from preprocessing.corpus_folders import CorpusFolders
-from preprocessing.detection import Params, find_boxes
-from preprocessing.distant_detector import detectors_of
-from preprocessing.source import FLAGS, videos_of
-from preprocessing.upkeep import SCOPE_FLAGS, Job, Outcome, Part, failure, keep_up, scope_of
-from preprocessing.video import OpenVideo, Reading, UnreadableVideo, open_video
+from preprocessing.corpus.folders import CorpusFolders
+from preprocessing.corpus.source import FLAGS, videos_of
+from preprocessing.faces.boxes import write_boxes
+from preprocessing.faces.detection import Params, find_boxes
+from preprocessing.faces.ray_detector import detectors_of
+from preprocessing.video.video import OpenVideo, Reading, UnreadableVideo, open_video
 
 
 def detect_in_video(job: Job, output: Path, params: Params, reading: Reading, opened: OpenVideo | None = None) -> Outcome:

@@ -17,17 +17,17 @@ from typing import Any
 
 from pipeline.buckets import within
 from pipeline.errors import UserError, run
+from pipeline.incremental import SCOPE_FLAGS, Chosen, Job, Outcome, Part, failure, keep_up, scope_of
 from pipeline.index import ORIGINAL, SPLITS, Video
 from pipeline.ledger import content_hash, key_of
 from pipeline.params import PlaceFlag, Section, read_command_line
 from pipeline.project import from_root, relative
-from preprocessing.boxes import BadBoxes, read_boxes
-from preprocessing.corpus_folders import CorpusFolders
-from preprocessing.crop_stores import fill, in_store
-from preprocessing.extraction import Params, chosen_faces, write_crops, write_masks
-from preprocessing.source import FLAGS, videos_of
-from preprocessing.upkeep import SCOPE_FLAGS, Chosen, Job, Outcome, Part, failure, keep_up, scope_of
-from preprocessing.video import OpenVideo, Reading, UnreadableVideo, open_video
+from preprocessing.corpus.folders import CorpusFolders
+from preprocessing.corpus.source import FLAGS, videos_of
+from preprocessing.crops.extraction import Params, chosen_faces, write_crops, write_masks
+from preprocessing.crops.stores import fill, in_store
+from preprocessing.faces.boxes import BadBoxes, read_boxes
+from preprocessing.video.video import OpenVideo, Reading, UnreadableVideo, open_video
 
 DETECT_AGAIN = "run detect_faces, and see its failures.csv"
 PUBLISHED_ORIGINALS = ("youtube", "actors")  # folders that the published script files the boxes of originals in

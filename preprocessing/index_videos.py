@@ -12,9 +12,9 @@ from pathlib import Path
 from pipeline.errors import UserError, run
 from pipeline.index import read_index, write_index
 from pipeline.params import PathFlag, SwitchFlag, read_command_line
-from preprocessing.corpus import Corpus, Source, read_corpus
-from preprocessing.corpus_folders import CorpusFolders
-from preprocessing.doctor import READY, report_on
+from preprocessing.corpus.corpus import Corpus, Source, read_corpus
+from preprocessing.corpus.folders import CorpusFolders
+from preprocessing.corpus.report import READY, report_on
 
 PROBLEMS = 2  # exit status
 

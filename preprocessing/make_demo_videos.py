@@ -30,11 +30,11 @@ from pipeline.outputs import aside, sweep, write_json_if_changed
 from pipeline.params import PathFlag, read_command_line, setting
 from pipeline.progress import track
 from pipeline.workers import map_unordered
+from preprocessing.corpus.generated_files import MadeFiles
 from preprocessing.demo_corpus.manipulations import METHODS, Forgery, Shot, part_for, wearing_face_of
 from preprocessing.demo_corpus.people import Performance, Person, Pose, act, draw_person
 from preprocessing.demo_corpus.portraits import draw_backdrop, draw_take, place_figure
 from preprocessing.demo_corpus.scenery import Recorder, Scene, pick_scene, shake_path
-from preprocessing.made_files import MadeFiles
 
 CODE_VERSION = 1  # of everything that decides a pixel: a new number has the corpus drawn anew
 SPLITS = ("train", "val", "test")

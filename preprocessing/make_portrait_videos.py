@@ -25,7 +25,7 @@ from pipeline.outputs import sweep, write_csv, write_json_if_changed
 from pipeline.params import PathFlag, read_command_line
 from pipeline.progress import track
 from pipeline.workers import map_unordered
-from preprocessing.made_files import MadeFiles
+from preprocessing.corpus.generated_files import MadeFiles
 from preprocessing.portrait_corpus.plan import SPLITS, Params, Person, Recipe, make_plan, pairs_of, people_with_faces
 from preprocessing.portrait_corpus.portraits import Failure, Portrait, detect_task, list_portraits
 from preprocessing.portrait_corpus.rendering import render

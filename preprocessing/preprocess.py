@@ -9,16 +9,18 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline.errors import run
+from pipeline.incremental import SCOPE_FLAGS, Due, Outcome, Part, keep_all_up, scope_of
 from pipeline.outputs import remove
 from pipeline.params import PlaceFlag, Section, load_params, read_command_line
 from pipeline.project import from_root
-from preprocessing import detect_faces, detection, extract_crops, extraction
-from preprocessing.corpus_folders import CorpusFolders
-from preprocessing.distant_detector import detectors_of
+from preprocessing import detect_faces, extract_crops
+from preprocessing.corpus.folders import CorpusFolders
+from preprocessing.corpus.source import FLAGS, videos_of
+from preprocessing.crops import extraction
 from preprocessing.extract_crops import Places
-from preprocessing.source import FLAGS, videos_of
-from preprocessing.upkeep import SCOPE_FLAGS, Due, Outcome, Part, keep_all_up, scope_of
-from preprocessing.video import OpenVideo, Reading, UnreadableVideo, open_video
+from preprocessing.faces import detection
+from preprocessing.faces.ray_detector import detectors_of
+from preprocessing.video.video import OpenVideo, Reading, UnreadableVideo, open_video
 
 
 def preprocess_video(

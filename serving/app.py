@@ -29,12 +29,13 @@ from pydantic import BaseModel, Field
 from pipeline.errors import UserError, run
 from pipeline.params import DEVICES, PathFlag, Section, SwitchFlag, read_command_line, setting
 from pipeline.provenance import all_code
-from preprocessing.video import Reading
-from serving import uploads
-from serving.default_model import default_model
-from serving.jobs import ANNOTATED, DONE, HEAT, PLAYED, Job, Store
-from serving.problems import RESPONSES, Problem, answer, tell_problems
-from serving.workers import BACKENDS, Orders, Workers
+from preprocessing.video.video import Reading
+from serving.http import uploads
+from serving.http.jobs import ANNOTATED, DONE, HEAT, PLAYED, Job, Store
+from serving.http.problems import RESPONSES, Problem, answer, tell_problems
+from serving.http.workers import Orders, Workers
+from serving.models.backends import BACKENDS
+from serving.models.default_model import default_model
 
 PAGE = Path(__file__).parent / "page"
 HOST_HEADER = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<name>[^:]*))(?::\d*)?")

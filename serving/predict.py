@@ -14,15 +14,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from model_test_train.plots import told
-from model_test_train.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
+from model_test_train.evaluation.plots import told
+from model_test_train.metrics.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from pipeline.errors import UserError, run
 from pipeline.outputs import shortened
 from pipeline.params import DEVICES, spellings
-from preprocessing.video import UnreadableVideo
-from serving.default_model import default_model
-from serving.evidence import Facts, facts_of, facts_of_crop, write_evidence
-from serving.examining import Examiner, Finding, Say
+from preprocessing.video.video import UnreadableVideo
+from serving.examination.evidence import Facts, facts_of, facts_of_crop, write_evidence
+from serving.examination.examiner import Examiner, Finding, Say
+from serving.models.default_model import default_model
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
 COLOURS = {FAKE_VERDICT: "bold red", REAL_VERDICT: "bold green", NO_VERDICT: "bold yellow"}

@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from model_test_train.checkpoint import read_card
 from model_test_train.compare_models import compared, in_words, read_side, refuse_unlike
+from model_test_train.networks.checkpoint import read_card
 from pipeline.errors import UserError, run
 from pipeline.ledger import content_hash
 from pipeline.outputs import aside, write_text
 from pipeline.project import from_root
-from serving.deployment import Deployment
+from serving.models.deployment import Deployment
 
 CANDIDATE, PRODUCTION, ARCHIVED = "candidate", "production", "archived"
 PROMOTE = "promote"  # as the history has it

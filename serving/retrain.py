@@ -32,7 +32,7 @@ import yaml
 from pipeline.errors import UserError, run
 from pipeline.ledger import content_hash
 from pipeline.project import from_root, root
-from serving.deployment import Deployment
+from serving.models.deployment import Deployment
 from serving.registry import Registry, deploy
 
 STAGE = "test"  # and all that it needs

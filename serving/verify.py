@@ -16,11 +16,11 @@ from typing import Any
 from pipeline.errors import UserError, run
 from pipeline.ledger import content_hash
 from pipeline.params import build, spellings
-from preprocessing.video import UnreadableVideo
-from serving.default_model import default_model
-from serving.evidence import FORMAT, Facts, facts_of
-from serving.examining import Examiner
-from serving.segments import SegmentSettings
+from preprocessing.video.video import UnreadableVideo
+from serving.examination.evidence import FORMAT, Facts, facts_of
+from serving.examination.examiner import Examiner
+from serving.examination.segments import SegmentSettings
+from serving.models.default_model import default_model
 
 TOLERANCE = 1e-4  # of probabilities: other processors sum in another order
 FINDINGS = ("verdict", "uncertain", "fake_probability")

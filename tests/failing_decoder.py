@@ -7,7 +7,7 @@ from mmap import mmap
 from multiprocessing.connection import Connection
 from typing import Any
 
-from preprocessing.child import receive, receive_handle, send
+from preprocessing.video.fork_server import receive, receive_handle, send
 
 FACTS = {"width": 4, "height": 2, "frame_rate": 25.0, "frames_promised": 5, "frames_present": 5}
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from little_videos import face_video, fake, numbered, original, write_video
 
-from preprocessing.file_facts import Facts, look_at
+from preprocessing.corpus.file_facts import Facts, look_at
 
 FF_METHODS = ("Deepfakes", "FaceSwap")
 FF_PAIRS = {"train": [["000", "003"]], "val": [["010", "011"]], "test": [["020", "021"]]}

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serving.examining import Say
+from serving.examination.examiner import Say
 
 
 def dies_once(examiner: Any, upload: Path, name: str, annotated: bool, say: Say) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from conftest import Project
 
-from model_test_train.checkpoint import load_checkpoint, save_checkpoint
+from model_test_train.networks.checkpoint import load_checkpoint, save_checkpoint
 
 
 def changed(finished: Project, folder: Path, noise: float) -> Path:

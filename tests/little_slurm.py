@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from model_test_train.team import DIE_WITH_PARENT
+from model_test_train.training.distributed import DIE_WITH_PARENT
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
 os.environ["PATH"] += ":/usr/sbin"  # where Debian has the daemons, and not every user looks

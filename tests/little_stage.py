@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import run
+from pipeline.incremental import Job, Outcome, Part, Scope, Shard, failure, keep_up
 from pipeline.index import Video
 from pipeline.ledger import key_of
 from pipeline.outputs import aside, write_text
-from preprocessing.upkeep import Job, Outcome, Part, Scope, Shard, failure, keep_up
 
 NAMES = tuple(f"{method}/{number:03d}" for method in ("Deepfakes", "Original") for number in range(6))
 ALL = Scope()

@@ -12,7 +12,7 @@ from warm_commands import run_warm
 
 from pipeline.params import load_params
 from pipeline.project import CODE
-from preprocessing.video import Reading
+from preprocessing.video.video import Reading
 
 WIDTH, HEIGHT = 160, 120
 SKIN, DARK, LIPS = (205, 165, 140), (60, 40, 35), (170, 80, 85)

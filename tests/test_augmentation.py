@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_test_train.augmentations.augmentation import FORGERIES, KINDS, Augmentation, build_augmentation
-from model_test_train.augmentations.forgery import Forged, Picture
-from model_test_train.augmentations.looks import LOOKS
-from model_test_train.augmentations.sheet import SHOWN
-from model_test_train.augmentations.video_codecs import CODECS, Encoding, encoded
-from model_test_train.crop_dataset import chance_of_forgery
+from model_test_train.preview_augmentations import SHOWN
+from model_test_train.training.augmentations.augmentation import FORGERIES, KINDS, Augmentation, build_augmentation
+from model_test_train.training.augmentations.forgery import Forged, Picture
+from model_test_train.training.augmentations.photometric import LOOKS
+from model_test_train.training.augmentations.video_codecs import CODECS, Encoding, encoded
+from model_test_train.training.data import chance_of_forgery
 from pipeline.errors import UserError
 
 SIZE = 64

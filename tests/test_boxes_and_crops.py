@@ -6,12 +6,12 @@ from array import array
 import numpy as np
 import pytest
 
-from preprocessing.boxes import BadBoxes, Boxes, read_boxes, write_boxes
-from preprocessing.crops import crop_image, is_within_reason, window_of
-from preprocessing.extraction import CropSettings, chosen_faces
-from preprocessing.face_detector import Face
-from preprocessing.tracks import TrackedFace
-from preprocessing.video import VideoFacts
+from preprocessing.crops.crops import crop_image, is_within_reason, window_of
+from preprocessing.crops.extraction import CropSettings, chosen_faces
+from preprocessing.faces.boxes import BadBoxes, Boxes, read_boxes, write_boxes
+from preprocessing.faces.face import Face
+from preprocessing.faces.tracks import TrackedFace
+from preprocessing.video.video import VideoFacts
 
 FACE = Face((10.13, 20.0, 60.0, 90.5), 0.9988, array("d", [20.11, 30.0] * 5))
 OURS = {"video": "v", "width": 9, "height": 9, "frame_rate": 9, "frames_promised": 9, "frames_present": 9, "looked_at": [0]}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from model_test_train.breakdown import read_table, rows_of
-from model_test_train.score_tables import read_scores
+from model_test_train.evaluation.score_tables import read_scores
 from pipeline.errors import UserError
 
 

@@ -21,8 +21,8 @@ from little_crops import project_of_crops
 from little_dag import TINY, dag, repro
 from little_slurm import asked, is_installed, little_slurm, until
 
-from BWCluster.cluster import Job, read_cluster, submit
 from BWCluster.jobs import jobs_of
+from BWCluster.slurm.cluster import Job, read_cluster, submit
 from pipeline.project import CODE
 
 SCRIPTS = CODE / "BWCluster"

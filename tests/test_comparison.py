@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from warm_commands import run_warm
 
 from model_test_train import compare_models, evaluate_scores
-from model_test_train.score_tables import read_scores
+from model_test_train.evaluation.score_tables import read_scores
 from pipeline.errors import UserError
 from pipeline.project import CODE
 

@@ -18,12 +18,12 @@ from layout_trees import (
 )
 from little_videos import project
 
-from explain_model.samples import ExplainedSample, originals_beside
-from model_test_train.crop_dataset import Groups, counts_of, pairs, samples_by_video
+from explain_model.inputs.samples import ExplainedSample, originals_beside
+from model_test_train.training.data import Groups, counts_of, pairs, samples_by_video
 from pipeline.errors import UserError
 from pipeline.index import DRAWN_BY_US, Index, Video, read_index, write_index
-from preprocessing.corpus import Source, read_corpus
-from preprocessing.crops import Crop
+from preprocessing.corpus.corpus import Source, read_corpus
+from preprocessing.crops.crops import Crop
 from preprocessing.demo_corpus.manipulations import METHODS
 from preprocessing.make_demo_videos import Params, plan
 
@@ -33,7 +33,7 @@ TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(project(tmp_path / "project"))
-    monkeypatch.setattr("preprocessing.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items))
+    monkeypatch.setattr("preprocessing.corpus.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items))
     return tmp_path / "data"
 
 

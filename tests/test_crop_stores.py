@@ -17,12 +17,13 @@ from little_videos import draw_face, fake, files_of, original, plain, project, r
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from model_test_train.augmentations.augmentation import build_augmentation
-from model_test_train.crop_dataset import Groups, Pictures, TrainingGroups, pairs, samples_by_video, training_batches
-from model_test_train.inputs import InputContract
+from model_test_train.networks.input_contract import InputContract
+from model_test_train.training.augmentations.augmentation import build_augmentation
+from model_test_train.training.data import Groups, Pictures, TrainingGroups, pairs, samples_by_video, training_batches
 from pipeline.errors import UserError
 from pipeline.index import Video, read_index, write_index
-from preprocessing.crop_stores import (
+from preprocessing.crops.crops import Crop, ledgers_in, read_crops
+from preprocessing.crops.stores import (
     ARCHIVES,
     FOLDERS,
     STORES,
@@ -34,7 +35,6 @@ from preprocessing.crop_stores import (
     read_crop,
     read_mask,
 )
-from preprocessing.crops import Crop, ledgers_in, read_crops
 
 EVERY_FRAME = json.dumps({str(index): [[25, 10, 55, 50]] for index in range(6)})  # as published: at half size
 FLAGS = ("--data_path", "data/videos", "--boxes_path", "boxes", "--workers", "1")

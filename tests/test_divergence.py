@@ -10,7 +10,7 @@ import yaml
 from little_crops import project_of_crops
 from safetensors.torch import load_file, save_file
 
-from model_test_train.checkpoint import are_finite, load_checkpoint, read_card, save_checkpoint
+from model_test_train.networks.checkpoint import are_finite, load_checkpoint, read_card, save_checkpoint
 from pipeline.errors import UserError
 from pipeline.project import CODE
 

@@ -15,11 +15,11 @@ from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
 from model_test_train.ensemble import Params, fit_ensemble, told
-from model_test_train.fusion import WAYS, Array, Faces, Fused, loss
-from model_test_train.judge import votes_of
-from model_test_train.members import Predictions
-from model_test_train.verdicts import FrameScore
-from model_test_train.weight_search import fit, folds, out_of_fold, scaled, searched
+from model_test_train.ensembles.members import Predictions
+from model_test_train.ensembles.weight_search import fit, folds, out_of_fold, scaled, searched
+from model_test_train.evaluation.fusion import WAYS, Array, Faces, Fused, loss
+from model_test_train.evaluation.predictor import votes_of
+from model_test_train.metrics.verdicts import FrameScore
 from pipeline.index import Video, read_index
 
 FRAMES, TRIALS = 4, 200
@@ -140,7 +140,7 @@ def judged_together(finished: Project, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("ensemble") / "project"
     shutil.copytree(finished.folder, folder, symlinks=True)
     project = Project(folder, SMALL)
-    project.stage("explain_model/all_networks.py", "--names", "meso4", "--num_epochs", 1)
+    project.stage("benchmarks/all_networks/all_networks.py", "--names", "meso4", "--num_epochs", 1)
     (folder / "data/networks/places").mkdir(parents=True)
     shutil.copy(folder / "data/models/best.safetensors", folder / "data/networks/places/best.safetensors")
     return project, project.stage("model_test_train/ensemble.py", "--members", "places,meso4")
@@ -164,7 +164,7 @@ def test_another_network_goes_through_all_rooms_into_the_table(judged_together: 
 
 def test_the_page_shows_networks_and_their_ensemble_side_by_side(judged_together: tuple[Project, str]) -> None:
     project, _ = judged_together
-    project.stage("explain_model/all_networks.py", "--names", "meso4", "--table")
+    project.stage("benchmarks/all_networks/all_networks.py", "--names", "meso4", "--table")
     page = (project.folder / "results/networks_table/index.html").read_text()
     assert "trained on drawings only" in page
     assert "average of places, meso4" in page

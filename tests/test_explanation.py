@@ -16,23 +16,33 @@ from torch import Tensor, nn
 from explain_model import explain_videos
 from explain_model.evaluate_explanations import contrast
 from explain_model.explain_model import Params, examples_here, explain_model
-from explain_model.heatmaps import heatmaps, heats_for_and_against_fake
-from explain_model.localisation import border_of, located
-from explain_model.over_time import BOX_COLOURS, Moment, Person, at, deciding, draw_sheet, lay_heat, pooled, write_annotated
-from explain_model.removal import SHARES, curves, order_of, road, under
-from explain_model.samples import read_examples
-from explain_model.tested import rule_tested
-from model_test_train.checkpoint import load_checkpoint
-from model_test_train.inputs import InputContract
+from explain_model.faithfulness.localisation import border_of, located
+from explain_model.faithfulness.removal import SHARES, curves, order_of, road, under
+from explain_model.figures.over_time import (
+    BOX_COLOURS,
+    Moment,
+    Person,
+    at,
+    deciding,
+    draw_sheet,
+    lay_heat,
+    pooled,
+    write_annotated,
+)
+from explain_model.inputs.samples import read_examples
+from explain_model.inputs.test_results import rule_tested
+from explain_model.maps.heatmaps import heatmaps, heats_for_and_against_fake
+from model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, REAL_VERDICT, Rule
+from model_test_train.networks.checkpoint import load_checkpoint
+from model_test_train.networks.input_contract import InputContract
 from model_test_train.networks.network import Network
-from model_test_train.verdicts import AGGREGATIONS, FAKE_VERDICT, REAL_VERDICT, Rule
 from pipeline.errors import UserError
 from pipeline.index import read_index
 from pipeline.params import load_params
 from pipeline.project import relative
-from preprocessing.crop_stores import read_crop
-from preprocessing.crops import read_crops
-from preprocessing.video import Reading, open_video
+from preprocessing.crops.crops import read_crops
+from preprocessing.crops.stores import read_crop
+from preprocessing.video.video import Reading, open_video
 
 EXPLANATION, EVALUATION, OVER_TIME = "results/explanation", "results/explanation_evaluation", "results/explained_videos"
 COLUMNS = ("video_name", "label", "video_prob", "high_low_prob", "example_file_name")

@@ -6,8 +6,9 @@ from facenet_pytorch import MTCNN
 from little_videos import draw_face
 from PIL import Image
 
-from preprocessing.face_detector import DETECTORS, Box, DetectorSettings, Face, FaceDetector, overlap
-from preprocessing.video import Picture
+from preprocessing.faces.face import Box, Face, overlap
+from preprocessing.faces.face_detector import DETECTORS, DetectorSettings, FaceDetector
+from preprocessing.video.video import Picture
 
 THRESHOLDS = (0.85, 0.95, 0.95)
 SIZE = (240, 320, 3)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from preprocessing.face_detector import Box, Face, overlap
-from preprocessing.following import FollowSettings, follow
-from preprocessing.video import Picture
+from preprocessing.faces.face import Box, Face, overlap
+from preprocessing.faces.following import FollowSettings, follow
+from preprocessing.video.video import Picture
 
 SIDE = 100.0
 EVERY = 16

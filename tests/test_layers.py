@@ -48,13 +48,13 @@ def test_a_change_of_any_code_that_a_stage_runs_makes_it_run_again() -> None:
 
 def test_the_code_of_a_stage_is_found_through_imports_and_through_names_of_modules() -> None:
     code = code_of_script("preprocessing/detect_faces.py")
-    assert {"preprocessing/detect_faces.py", "preprocessing/tracks.py", "preprocessing/pyav_reader.py"} <= code
+    assert {"preprocessing/detect_faces.py", "preprocessing/faces/tracks.py", "preprocessing/video/pyav_reader.py"} <= code
     assert "pipeline/index.py" in code
     assert not any(file.startswith(("model_test_train/", "pipeline/progress")) for file in code)
 
 
 def test_the_code_revision_is_that_of_the_code_which_makes_the_stage_run_again() -> None:
     files = {path.relative_to(ROOT).as_posix() for path in code_of("train")}
-    assert {"model_test_train/train_model.py", "model_test_train/networks/detectors.py"} <= files
+    assert {"model_test_train/train_model.py", "model_test_train/networks/heads.py"} <= files
     assert not any(file.startswith(("data/", "explain_model/", "tests/")) for file in files)
     assert code_revision("train") == code_revision("train") != code_revision("explain")

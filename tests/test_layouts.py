@@ -25,13 +25,13 @@ from layout_trees import (
 from little_videos import fake, files_of, original, project, run_script
 
 from pipeline.errors import UserError
+from pipeline.incremental import LEDGER
 from pipeline.index import Video, read_index
-from preprocessing.corpus import CACHE, Corpus, Source, read_corpus
-from preprocessing.doctor import report_on
-from preprocessing.file_facts import facts_of
-from preprocessing.layouts.class_names import class_label
-from preprocessing.splits import Leak, find_leaks
-from preprocessing.upkeep import LEDGER
+from preprocessing.corpus.corpus import CACHE, Corpus, Source, read_corpus
+from preprocessing.corpus.file_facts import facts_of
+from preprocessing.corpus.layouts.class_names import class_label
+from preprocessing.corpus.report import report_on
+from preprocessing.corpus.splits import Leak, find_leaks
 
 TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
 
@@ -41,7 +41,7 @@ def data(tmp_path, monkeypatch):
     """An empty place for a tree, in a project of its own."""
     monkeypatch.chdir(project(tmp_path / "project"))
     # Fresh processes for each tree would take most of the time; the commands at the end of this file start them.
-    monkeypatch.setattr("preprocessing.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items))
+    monkeypatch.setattr("preprocessing.corpus.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items))
     place = tmp_path / "data"
     place.mkdir()
     return place
@@ -537,7 +537,7 @@ def test_a_file_that_may_not_be_read_takes_nothing_with_it(data, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return path.name
 
-    monkeypatch.setattr("preprocessing.file_facts.content_hash", hash_if_allowed)
+    monkeypatch.setattr("preprocessing.corpus.file_facts.content_hash", hash_if_allowed)
     corpus = corpus_of(faceforensics(data))
     assert "000.mp4: it cannot be read (Permission denied)" in said_of(corpus)
     assert len(corpus.videos) == 12
@@ -746,14 +746,14 @@ def test_a_file_is_looked_at_once_and_again_when_it_changed(data, monkeypatch):
     cut = cache.read_text()
     cache.write_text(cut + cut[:20])
     with monkeypatch.context() as patch:
-        patch.setattr("preprocessing.file_facts.map_unordered", None)
+        patch.setattr("preprocessing.corpus.file_facts.map_unordered", None)
         assert facts_of([path], cache, 1) == first
     put_video(path, "other bytes, of another length")
     assert facts_of([path], cache, 1)[path].content != first[path].content
 
 
 def test_a_file_that_crashes_or_stops_the_library_takes_nothing_with_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("preprocessing.file_facts.look_at", stumble_over)
+    monkeypatch.setattr("preprocessing.corpus.file_facts.look_at", stumble_over)
     paths = [put_video(tmp_path / f"{name}.mp4") for name in ("crash", "good", "hang")]
     crash, good, hang = facts_of(paths, tmp_path / "cache.jsonl", 2).values()
     assert (good.problem, good.seconds) == ("", pytest.approx(0.2))

@@ -13,8 +13,8 @@ import pytest
 import torch
 from published_mesonet import PublishedMesoNet
 
+from model_test_train.networks.mesonet_weights import load_mesonet
 from model_test_train.networks.network import Network, empty_network, read_description
-from model_test_train.published_mesonet import load_mesonet
 from pipeline.errors import UserError
 from pipeline.project import CODE
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from explain_model.heatmaps import heatmaps
-from model_test_train.augmentations.augmentation import build_augmentation
-from model_test_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from model_test_train.inputs import InputContract
+from explain_model.maps.heatmaps import heatmaps
+from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from model_test_train.networks.input_contract import InputContract
 from model_test_train.networks.network import Network, build_network, read_description
-from model_test_train.training import Recipe, Run, Trainer, begin_run
+from model_test_train.training.augmentations.augmentation import build_augmentation
+from model_test_train.training.trainer import Recipe, Run, Trainer, begin_run
 from pipeline.errors import UserError
 from pipeline.memory import keep_memory
 from pipeline.params import build

@@ -10,12 +10,12 @@ import torch
 from conftest import Project
 from little_server import serving
 
-from model_test_train.judge import load_judge
+from model_test_train.evaluation.predictor import load_judge
 from model_test_train.networks.network import build_network, read_description
 from pipeline.errors import UserError
 from pipeline.project import CODE
-from serving import onnx_export
-from serving.onnx_export import TOLERANCE, as_onnx, runner
+from serving.models import onnx_backend
+from serving.models.onnx_backend import TOLERANCE, as_onnx, runner
 
 SHELF = sorted((CODE / "model_test_train/configs/demo").glob("*.yaml"))
 
@@ -47,7 +47,7 @@ def test_a_program_without_pytorch_gets_the_same_from_the_file(finished: Project
 
 def test_what_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     network = build_network(read_description(CODE / "model_test_train/configs/demo/meso4.yaml")).eval()
-    monkeypatch.setattr(onnx_export, "TOLERANCE", -1.0)
+    monkeypatch.setattr(onnx_backend, "TOLERANCE", -1.0)
     with pytest.raises(UserError, match="meso4 as ONNX says something else than it"):
         as_onnx("meso4", network, {})
 

@@ -20,7 +20,7 @@ from layout_trees import (
 from model_test_train.networks.network import read_description
 from pipeline.index import FAKE, Video, original_of, read_index
 from pipeline.project import CODE
-from preprocessing.crops import read_crops
+from preprocessing.crops.crops import read_crops
 
 TREES: dict[str, Callable[[Path, Iterable[Pair]], Path]] = {
     "CELEBDF": make_celebdf_tree,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.disk_dict import Texts
 from pipeline.errors import UserError
 from pipeline.ledger import Ledger, report_failures
 from pipeline.outputs import aside, remove_empty_folders, sweep, write_text
-from pipeline.texts import Texts
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

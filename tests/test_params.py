@@ -11,8 +11,8 @@ import yaml
 from pipeline.errors import UserError
 from pipeline.params import build, read_command_line, setting
 from pipeline.project import CODE
-from preprocessing.detection import DetectionSettings
-from preprocessing.extraction import CropSettings
+from preprocessing.crops.extraction import CropSettings
+from preprocessing.faces.detection import DetectionSettings
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.index import SPLITS, Video, read_index, write_index
-from preprocessing.crop_stores import read_crop
-from preprocessing.crops import read_crops
+from preprocessing.crops.crops import read_crops
+from preprocessing.crops.stores import read_crop
 
 TESTS = Path("results/tests")
 

@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.index import FAKE, ORIGINAL, REAL
 from pipeline.ledger import Ledger
 from pipeline.params import load_params
-from preprocessing.corpus import Corpus, Source, read_corpus
+from preprocessing.corpus.corpus import Corpus, Source, read_corpus
 from preprocessing.make_portrait_videos import FACES, make_portrait_videos
 from preprocessing.portrait_corpus.landmarks import LANDMARKS, FaceFrame
 from preprocessing.portrait_corpus.manipulations import METHODS
@@ -231,7 +231,7 @@ def test_no_face_is_enlarged_much_or_too_small(corpus: Path, portraits: Path) ->
 
 
 def test_the_face_is_found_in_the_videos_where_the_mask_is(corpus: Path) -> None:
-    from preprocessing.mtcnn import MtcnnDetector
+    from preprocessing.faces.mtcnn import MtcnnDetector
 
     detector = MtcnnDetector((0.6, 0.7, 0.7), "cpu")
     for mask_path in sorted(corpus.glob("manipulated_sequences/AlphaSwap/masks/videos/*.mp4"))[:3]:

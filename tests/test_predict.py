@@ -14,8 +14,8 @@ from little_videos import numbered, write_video
 from rich.console import Console
 
 from pipeline.errors import UserError
-from preprocessing.crops import read_crops
-from serving.evidence import Facts
+from preprocessing.crops.crops import read_crops
+from serving.examination.evidence import Facts
 from serving.predict import print_verdict
 from serving.verify import differences, read_facts
 

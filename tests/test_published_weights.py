@@ -16,7 +16,7 @@ import torch
 from published_network import PublishedNetwork
 from torch import Tensor, nn
 
-from explain_model.relevancy import Carried, InsteadOfAttention
+from explain_model.maps.relevancy import Carried, InsteadOfAttention
 from model_test_train.import_checkpoint import load_published
 from model_test_train.networks.network import build_network, read_description
 from model_test_train.networks.pretrained import read_weights

@@ -19,9 +19,9 @@ from little_videos import face_video, files_of, original, project, run_script
 from test_workers import double, double_or_die, fail_on_three, wait_until
 
 from pipeline.errors import UserError
+from pipeline.incremental import Job, Outcome, Part, Scope, keep_up
 from pipeline.project import CODE
 from pipeline.ray_workers import map_unordered
-from preprocessing.upkeep import Job, Outcome, Part, Scope, keep_up
 
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 

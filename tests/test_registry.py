@@ -11,9 +11,9 @@ from conftest import Project
 from little_judges import changed
 from little_server import Server, serving
 
-from model_test_train.checkpoint import load_checkpoint, save_checkpoint
+from model_test_train.networks.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.errors import UserError
-from serving.deployment import Deployment
+from serving.models.deployment import Deployment
 from serving.registry import ARCHIVED, CANDIDATE, MODEL, PRODUCTION, Registry
 
 BEST = "data/models/best.safetensors"
@@ -155,7 +155,7 @@ def test_a_broken_one_gives_way_to_the_one_before_and_no_request_fails(
                 monkeypatch.context() as patched,
                 pytest.raises(UserError, match=r"refuses it: .*good.safetensors answers again"),
             ):
-                patched.setattr("serving.deployment.prove", lambda *_: None)  # as where it works here and not there
+                patched.setattr("serving.models.deployment.prove", lambda *_: None)  # as where it works here and not there
                 place.put(broken, bad.sha256, "broken.safetensors", address)
             assert server.get("/version").json()["sha256"] == good.sha256
 

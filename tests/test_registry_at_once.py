@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from model_test_train.checkpoint import Checkpoint
+from model_test_train.networks.checkpoint import Checkpoint
 from serving.registry import PROMOTE, Registry
 
 COUNT = 6

@@ -13,13 +13,13 @@ from published_network import PublishedNetwork, published_relevancy
 from torch import Tensor, nn
 
 from explain_model.evaluate_explanations import contrast
-from explain_model.heatmaps import confidence, heat_against, heat_of, heatmaps, peak, shares_of
-from explain_model.maps import METHODS, method_for
-from explain_model.randomised import randomised
-from explain_model.relevancy import Relevancy, attention_weights, token_relevancy
+from explain_model.faithfulness.randomised import randomised
+from explain_model.maps.heatmaps import confidence, heat_against, heat_of, heatmaps, peak, shares_of
+from explain_model.maps.methods import METHODS, method_for
+from explain_model.maps.relevancy import Relevancy, attention_weights, token_relevancy
 from model_test_train.import_checkpoint import load_published
-from model_test_train.inputs import InputContract
-from model_test_train.networks.detectors import ChannelTransformer
+from model_test_train.networks.heads import ChannelTransformer
+from model_test_train.networks.input_contract import InputContract
 from model_test_train.networks.network import Network, build_network, read_description
 from model_test_train.networks.transformer import Attention
 from pipeline.errors import UserError

@@ -12,15 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model_test_train import cross_test, robustness_test
-from model_test_train.attacks import ATTACKS
-from model_test_train.corruptions import CORRUPTIONS
-from model_test_train.inputs import InputContract
-from model_test_train.robustness_test import BUDGETS, CLEAN, KINDS, write_table
+from model_test_train import evaluate_robustness as robustness_test
+from model_test_train import evaluate_transfer as cross_test
+from model_test_train.evaluate_robustness import BUDGETS, CLEAN, KINDS, write_table
+from model_test_train.evaluation.attacks import ATTACKS
+from model_test_train.evaluation.corruptions import CORRUPTIONS
+from model_test_train.networks.input_contract import InputContract
 from pipeline.errors import UserError
 from pipeline.params import load_params
-from preprocessing.reencoding import WAYS, Way, reencode
-from preprocessing.video import Reading, read_frames, scan
+from preprocessing.video.reencoding import WAYS, Way, reencode
+from preprocessing.video.video import Reading, read_frames, scan
 
 READING = load_params("read_video", Reading)
 CONTRACT = InputContract(16, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from little_videos import HEIGHT, WIDTH, draw_face, plain, write_video
 
-from model_test_train import testing
-from model_test_train.inputs import Image
-from model_test_train.verdicts import Rule
+from model_test_train.evaluation import testing
+from model_test_train.metrics.verdicts import Rule
+from model_test_train.networks.input_contract import Image
 from pipeline.params import load_params
-from preprocessing import detection, extraction
-from preprocessing.video import Reading, VideoFacts
-from serving.evidence import facts_of
-from serving.examining import Examiner
-from serving.segments import SegmentSettings, plan_segments
+from preprocessing.crops import extraction
+from preprocessing.faces import detection
+from preprocessing.video.video import Reading, VideoFacts
+from serving.examination.evidence import facts_of
+from serving.examination.examiner import Examiner
+from serving.examination.segments import SegmentSettings, plan_segments
 
 RATE = 25
 SECONDS = 40

@@ -7,9 +7,9 @@ import pytest
 from conftest import Project
 from little_server import serving
 
-from model_test_train.checkpoint import PORTRAITS_WARNING, read_card
+from model_test_train.networks.checkpoint import PORTRAITS_WARNING, read_card
 from pipeline.ledger import content_hash
-from serving.default_model import SHIPPED
+from serving.models.default_model import SHIPPED
 
 MOST_BYTES = 12_000_000
 TESTS = SHIPPED.parent / "tests"

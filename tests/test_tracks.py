@@ -2,8 +2,8 @@
 
 import pytest
 
-from preprocessing.face_detector import Face
-from preprocessing.tracks import TrackSettings, track_faces
+from preprocessing.faces.face import Face
+from preprocessing.faces.tracks import TrackSettings, track_faces
 
 SETTINGS = TrackSettings(min_track_share=0.15, max_track_gap=4)
 LOOKED_AT = list(range(5, 165, 10))

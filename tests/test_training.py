@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from model_test_train.augmentations.augmentation import build_augmentation
-from model_test_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from model_test_train.crop_dataset import (
+from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from model_test_train.networks.input_contract import InputContract
+from model_test_train.networks.network import build_network
+from model_test_train.training.augmentations.augmentation import build_augmentation
+from model_test_train.training.data import (
     Groups,
     Sample,
     Samples,
@@ -24,15 +26,13 @@ from model_test_train.crop_dataset import (
     singles,
     training_batches,
 )
-from model_test_train.inputs import InputContract
-from model_test_train.lesson import Lesson, counted
-from model_test_train.networks.network import build_network
-from model_test_train.team import Team
-from model_test_train.training import Recipe, Run, Trainer, begin_run, is_stale, keep_if_best, learning_rate_factor
+from model_test_train.training.distributed import Team
+from model_test_train.training.losses import Lesson, counted
+from model_test_train.training.trainer import Recipe, Run, Trainer, begin_run, is_stale, keep_if_best, learning_rate_factor
 from pipeline.errors import UserError
 from pipeline.index import Video
 from pipeline.params import build, read_yaml
-from preprocessing.crops import Crop
+from preprocessing.crops.crops import Crop
 
 AUGMENTED = {"flip": {"p": 0.5}, "part": {"p": 1.0, "most": 0.1}, "noise": {"p": 1.0, "most": 5.0}}
 CONFIG = Path(__file__).parents[1] / "model_test_train/configs/places.yaml"

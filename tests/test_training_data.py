@@ -12,17 +12,17 @@ import yaml
 from little_crops import project_of_crops
 from warm_commands import run_warm
 
-from model_test_train.augmentations.augmentation import NO_AUGMENTATION, Augmentation, build_augmentation
-from model_test_train.checkpoint import load_checkpoint
-from model_test_train.team import Team
+from model_test_train.networks.checkpoint import load_checkpoint
 from model_test_train.train_model import Params, TrainingData, load_data
-from model_test_train.training import Recipe
-from model_test_train.video_sampling import sample_videos
+from model_test_train.training.augmentations.augmentation import NO_AUGMENTATION, Augmentation, build_augmentation
+from model_test_train.training.distributed import Team
+from model_test_train.training.trainer import Recipe
+from model_test_train.training.video_sampling import sample_videos
 from pipeline.errors import UserError
 from pipeline.index import REAL, Video, read_index, write_index
 from pipeline.params import build, load_params, read_yaml
 from pipeline.project import CODE
-from preprocessing.crop_stores import read_crop
+from preprocessing.crops.stores import read_crop
 
 
 def video(method: str, stem: str, made_from: tuple[str, ...] = ()) -> Video:

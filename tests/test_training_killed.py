@@ -17,8 +17,8 @@ import psutil
 import pytest
 from little_crops import project_of_crops
 
-from model_test_train.crop_dataset import Reading
-from model_test_train.team import STOPPED
+from model_test_train.training.data import Reading
+from model_test_train.training.distributed import STOPPED
 from pipeline.project import CODE
 
 KILLS = int(os.environ.get("KILLS", 2))
@@ -27,7 +27,7 @@ TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
 
 KILLED_AS_IT_BEGINS_TO_READ = """
 import os, signal, time
-from model_test_train.crop_dataset import Reading
+from model_test_train.training.data import Reading
 
 def become_orphan():
     os.kill(parent, signal.SIGKILL)

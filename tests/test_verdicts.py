@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model_test_train.figures.intervals import identity_groups
-from model_test_train.testing import Params, judged_videos, measure_tests
-from model_test_train.verdicts import AGGREGATIONS, NO_VERDICT, FrameScore, Rule, judge_video, judge_videos
+from model_test_train.evaluation.testing import Params, judged_videos, measure_tests
+from model_test_train.metrics.intervals import identity_groups
+from model_test_train.metrics.verdicts import AGGREGATIONS, NO_VERDICT, FrameScore, Rule, judge_video, judge_videos
 from pipeline.index import Video
 from pipeline.params import load_params
 

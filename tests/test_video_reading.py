@@ -16,10 +16,10 @@ from little_videos import HEIGHT, WIDTH, numbered, plain, reading, write_video
 from PIL import Image
 from strange_videos import encode, face
 
-from preprocessing import video
-from preprocessing.child import Child
-from preprocessing.sampling import evenly_spaced
-from preprocessing.video import READERS, Account, UnreadableVideo, VideoFacts, open_video, read_frames, scan, shrunk_size
+from preprocessing.video import video
+from preprocessing.video.fork_server import Child
+from preprocessing.video.sampling import evenly_spaced
+from preprocessing.video.video import READERS, Account, UnreadableVideo, VideoFacts, open_video, read_frames, scan, shrunk_size
 
 UPRIGHT = bytes.fromhex("00010000" + "00000000" * 3 + "00010000" + "00000000" * 3 + "40000000")
 MIRRORED = bytes.fromhex("ffff0000" + "00000000" * 3 + "00010000" + "00000000" * 3 + "40000000")
@@ -409,7 +409,7 @@ def test_the_decoder_has_no_torch_and_ends_with_a_parent_that_is_killed(ten_fram
         sys.path.insert(0, sys.argv[2])
         from pathlib import Path
         from little_videos import reading
-        from preprocessing.video import open_video
+        from preprocessing.video.video import open_video
         with open_video(Path(sys.argv[1]), reading()) as video:
             frames = video.frames()
             next(frames)

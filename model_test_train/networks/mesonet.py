@@ -6,7 +6,7 @@ The names of their parts are not those of the published Keras files; import_chec
 import torch
 from torch import Tensor, nn
 
-from model_test_train.networks.grain import channels, with_grain
+from model_test_train.networks.noise_residual import channels, with_grain
 from model_test_train.networks.registry import backbone, detector
 
 KERAS_EPSILON = 1e-3  # of its batch norms

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_test_train.inputs import InputContract
+from model_test_train.networks.input_contract import InputContract
 from model_test_train.networks.registry import BACKBONES, DETECTORS, build_part
 from pipeline.errors import UserError
 from pipeline.params import build, read_yaml

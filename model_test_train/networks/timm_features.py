@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model_test_train.networks.grain import channels, with_grain
+from model_test_train.networks.noise_residual import channels, with_grain
 from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained, read_weights
 from model_test_train.networks.registry import backbone
 from model_test_train.networks.transformer import Tokens

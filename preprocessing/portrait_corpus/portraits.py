@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.ledger import content_hash
-from preprocessing.layouts.tree import IMAGE_SUFFIXES, files_below
+from preprocessing.corpus.layouts.tree import IMAGE_SUFFIXES, files_below
 from preprocessing.portrait_corpus.landmarks import FACE_BOTTOM, FACE_TOP, FaceFrame
 
 PROVENANCE = "provenance.csv"
@@ -102,7 +102,7 @@ class PortraitDetector:
     """Of each portrait what the plan needs to know: the landmarks, the size and the colour of the skin."""
 
     def __init__(self, folder: Path, min_face_px: int) -> None:
-        from preprocessing.mtcnn import MtcnnDetector  # PyTorch takes seconds to import, and rendering needs none
+        from preprocessing.faces.mtcnn import MtcnnDetector  # PyTorch takes seconds to import, and rendering needs none
 
         self.folder, self.min_face_px = folder, min_face_px
         self.detector = MtcnnDetector(THRESHOLDS, "cpu")

@@ -1,0 +1,1 @@
+"""SLURM: the cluster configuration and job scripts."""

@@ -1,0 +1,1 @@
+"""Trains, tests and explains every network of a folder of YAMLs, and compares them in a table."""

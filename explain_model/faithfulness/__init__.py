@@ -1,0 +1,1 @@
+"""Heatmaps -> how far they can be trusted."""

@@ -1,0 +1,1 @@
+"""Heatmaps and scores -> figures and annotated videos."""

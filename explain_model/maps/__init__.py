@@ -1,0 +1,1 @@
+"""A network and face crops -> heatmaps: relevancy, CAM methods and concepts."""

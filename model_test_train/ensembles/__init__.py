@@ -1,0 +1,1 @@
+"""Several trained networks -> weights with which they score together."""

@@ -1,0 +1,1 @@
+"""A checkpoint and crops -> scores, test results and plots."""

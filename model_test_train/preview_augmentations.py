@@ -1,0 +1,99 @@
+"""What each augmentation does to a crop, as one picture: a row each, from left to right what it makes of the same crop.
+
+    python -m model_test_train.preview_augmentations [--crop IMAGE] [--output docs/images/augmentations.jpg]
+
+The strengths are those of `SHOWN`, stronger than one would train with, so that they can be seen.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from model_test_train.networks.input_contract import Image, resized
+from model_test_train.training.augmentations.augmentation import KINDS, build_augmentation
+from model_test_train.training.augmentations.geometric import MOVES
+from model_test_train.training.augmentations.photometric import LOOKS
+from pipeline.errors import UserError, run
+from pipeline.project import from_root
+from preprocessing.crops.crops import read_crops
+from preprocessing.crops.stores import read_picture
+
+SIDE, COLUMNS = 128, 6
+SHOWN: dict[str, dict[str, Any]] = {
+    "flip": {},
+    "part": {"most": 0.3},
+    "rotate": {"degrees": 25},
+    "brightness": {"most": 0.5},
+    "contrast": {"most": 0.6},
+    "hue": {"most": 0.3},
+    "grey": {},
+    "pca_colour": {"most": 0.8},
+    "gamma": {"most": 0.7},
+    "white_balance": {"most": 0.2},
+    "noise": {"most": 30},
+    "dct_noise": {"most": 0.9},
+    "blur": {"most": 3},
+    "sharpen": {"most": 3.0},
+    "jpeg": {"least": 5},
+    "downscale": {"least": 0.15},
+    "resize": {"least": 0.2},
+    "codec": {"best": 35, "worst": 45, "least": 0.5, "twice": 0.5},
+    "grid_mask": {"share": 0.3},
+    "mixup": {"alpha": 1.0},
+    "cutmix": {"alpha": 1.0},
+    "self_blend": {"shift": 0.04, "colour": 0.2},
+    "rerender": {"warp": 0.02, "resolution": 0.85},
+}
+
+
+def augmented(name: str, crop: Image, other: Image, number: int) -> Image:
+    """The crop after this one augmentation, drawn anew for each number."""
+    augmentation, key = build_augmentation({name: {"p": 1.0, **SHOWN[name]}}), (0, 0, number)
+    if name in MOVES:
+        return resized(augmentation.move(key)(crop), SIDE, SIDE)
+    if name in LOOKS:
+        return augmentation.look(torch.from_numpy(crop).permute(2, 0, 1)[None], key)[0].permute(1, 2, 0).numpy()
+    if forge := augmentation.forgery(key):
+        return forge(crop).fake
+    pair = torch.from_numpy(np.stack([crop, other]))
+    for again in range(number, number + 1000, COLUMNS):  # until the two change places, and do not stay where they are
+        mixed = augmentation.mix((pair, torch.tensor([0.0, 1.0]), torch.zeros(2, 16, 16)), (0, 0, again))[0][0]
+        if not torch.equal(mixed, pair[0]):
+            return mixed.numpy()
+    return crop
+
+
+def draw(crop: Image, other: Image, output: Path) -> None:
+    figure, rows = plt.subplots(len(KINDS), COLUMNS + 1, figsize=(1.2 * (COLUMNS + 1) + 0.9, 1.22 * len(KINDS)))
+    for name, row in zip(KINDS, rows, strict=True):
+        shown = [crop, *(augmented(name, crop, other, number) for number in range(COLUMNS))]
+        for axes, picture in zip(row, shown, strict=True):
+            axes.imshow(picture)
+            axes.set(xticks=[], yticks=[])
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    rows[0][0].set_title("the crop", fontsize=9)
+    figure.tight_layout(pad=0.3)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=90)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--crop", type=Path, help="a picture of a face (default: one of the demo's)")
+    parser.add_argument("--output", type=Path, default=Path("augmentations.jpg"))
+    given = parser.parse_args()
+    crops = [crop.path for crop in read_crops(from_root("data/crops")) if crop.video.startswith("Original/") and not crop.track]
+    if not crops:
+        raise UserError("there are no crops of originals in data/crops; `dvc repro extract_crops` makes the demo's")
+    crop, other = (resized(read_picture(path), SIDE, SIDE) for path in (given.crop or crops[0], crops[-1]))
+    draw(crop, other, given.output)
+    print(given.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Frames and face boxes -> face crops on disk, and reading them back."""

@@ -1,0 +1,1 @@
+"""Frames -> the faces in them, and which faces belong to one person."""

@@ -1,0 +1,1 @@
+"""One file -> faces, scores and the evidence for the verdict."""

@@ -1,0 +1,1 @@
+"""The HTTP API: uploads, jobs, worker processes, results and errors."""

@@ -1,0 +1,1 @@
+"""Checkpoints as the server finds them: the default one, and deployed versions."""

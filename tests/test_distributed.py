@@ -1,0 +1,139 @@
+"""Two processes learn what one learns, of the same batches; and if one of them ends, so does the other, and nothing is lost."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from little_crops import project_of_crops
+from torch import multiprocessing
+
+from model_test_train.networks.network import build_network, read_description
+from model_test_train.training.data import EpochBatches
+from model_test_train.training.distributed import Team, joined, with_synced_norms
+from model_test_train.training.trainer import Recipe, Trainer, begin_run
+from pipeline.params import build
+from pipeline.project import CODE
+
+TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("first", [0, 2])
+def test_every_group_is_seen_once_an_epoch_by_one_of_the_team(size: int, first: int) -> None:
+    members = [list(EpochBatches(47, 8, 3, 5, first, Team(rank, size))) for rank in range(size)]
+    alone = list(EpochBatches(47, 8, 3, 5, first, Team()))
+    for together, shares in zip(alone, zip(*members, strict=True), strict=True):
+        assert sorted(together) == sorted(key for share in shares for key in share)
+    if not first:
+        assert sorted(place for batch in alone for _, place in batch) == list(range(47))
+    assert {len(batch) for batch in alone} <= {7, 8}
+
+
+def test_what_is_shared_out_comes_back_in_order() -> None:
+    shares = [Team(rank, 3).share(range(8)) for rank in range(3)]
+    assert [list(share) for share in shares] == [[0, 3, 6], [1, 4, 7], [2, 5]]
+
+
+def learn(rank: int, size: int, port: int, folder: Path) -> None:
+    """The gradients, and the statistics of the norms, after one batch; of a team, each member has a part, of another size."""
+    torch.set_num_threads(1)
+    if size > 1:
+        told = {"NTASKS": size, "PROCID": rank, "LOCALID": rank, "LAUNCH_NODE_IPADDR": "localhost", "JOB_ID": port}
+        os.environ.update({f"SLURM_{name}": str(value) for name, value in told.items()}, MASTER_PORT=str(port))  # as by srun
+    with joined("cpu") as (team, _):
+        torch.manual_seed(0)
+        description = read_description(CODE / "model_test_train/configs/places.yaml")
+        description["detector"]["dropout"] = 0.0
+        description["input"]["size"] = 64
+        network = with_synced_norms(build_network(description), team)
+        recipe = build(Recipe, {**description["training"], "clip_gradient": 0.0}, "training")
+        generator = torch.Generator().manual_seed(1)
+        pictures = torch.randint(0, 256, (9, 64, 64, 3), generator=generator, dtype=torch.uint8)
+        masks = torch.rand(9, 8, 8, generator=generator)
+        masks[2], masks[5] = torch.nan, 0.0
+        batch = pictures, (torch.arange(9) % 2).float(), masks
+        mine = slice(None) if size == 1 else (slice(0, 5), slice(5, 9))[rank]
+        network.train()
+        run = begin_run(network, recipe, 10, 1)  # type: ignore[arg-type]
+        trainer = Trainer(run, recipe, 0, team)
+        loss = trainer._learn(run.network.input.normalise(batch[0][mine]), batch[1][mine], batch[2][mine])
+        found = {f"of {name}": weight.grad for name, weight in network.named_parameters()}
+        found |= {f"norm {name}": buffer for name, buffer in network.named_buffers() if buffer.is_floating_point()}
+        torch.save({**found, "loss": torch.tensor(loss)}, folder / f"{size}-{rank}.pt")
+
+
+def test_two_processes_and_one_with_the_whole_batch_have_the_same_gradients(tmp_path: Path) -> None:
+    learn(0, 1, 0, tmp_path)
+    multiprocessing.spawn(learn, (2, free_port(), tmp_path), nprocs=2)
+    alone, *members = (torch.load(tmp_path / name, weights_only=True) for name in ("1-0.pt", "2-0.pt", "2-1.pt"))
+    assert len(alone) > 50
+    for name, expected in alone.items():
+        for member in members:
+            assert (member[name] - expected).abs().max() < (1e-5 if name.startswith("norm ") else 1e-6), name
+    assert max(value.abs().max() for name, value in alone.items() if name.startswith("of ")) > 0.1
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        return one.getsockname()[1]
+
+
+def figures(folder: Path) -> list[dict[str, float]]:
+    """Of each epoch."""
+    tables = sorted((folder / "data/models/plots/metrics").glob("*.tsv"))
+    columns = {table.stem: [float(line.split("\t")[1]) for line in table.read_text().splitlines()[1:]] for table in tables}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    training = {"warmup_epochs": 0.0, "lr": 0.0005}
+    return project_of_crops(tmp_path / "project", 3, 6, training, {"num_epochs": 2, "save_seconds": 0})
+
+
+def test_the_command_starts_two_processes_of_which_one_writes_and_validation_is_that_of_one(project: Path) -> None:
+    told, found = [], []
+    for devices in ("1", "2"):
+        done = subprocess.run([*TRAIN, "--devices", devices], cwd=project, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        told.append(done.stdout)
+        found.append(figures(project))
+    for words in told:
+        assert len(re.findall(r"^epoch \d  train_loss", words, re.MULTILINE)) == 2
+        assert words.count("validation AUC") == 1
+    for alone, together in zip(*found, strict=True):
+        assert together == pytest.approx(alone, abs=0.02)  # after steps of the optimiser, which makes much of little
+
+
+def test_if_one_of_two_is_killed_the_other_ends_it_is_said_and_the_run_goes_on(project: Path) -> None:
+    command = [*TRAIN, "--devices", "2", "--num_epochs", "4", "--patience", "4"]
+    running = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list((project / "data/runs").glob("*/state.pt")):
+        time.sleep(0.05)
+    members = members_of(running.pid)
+    assert len(members) == 2
+    members[1].send_signal(signal.SIGKILL)
+    _, told = running.communicate(timeout=60)
+    print(told)
+    assert running.returncode == 2
+    assert "of the 2 that train together was ended by SIGKILL, and the others were ended too" in told
+    assert not any(member.is_running() for member in members)
+    again = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "goes on after epoch" in again.stdout
+    assert len(figures(project)) == 4
+
+
+def members_of(pid: int) -> list[psutil.Process]:
+    children = psutil.Process(pid).children(recursive=True)
+    return [child for child in children if child.cmdline()[1:2] == [TRAIN[1]]]
