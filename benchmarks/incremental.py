@@ -22,9 +22,9 @@ from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
-from pipeline.incremental import Job, Outcome, Part, keep_up
+from pipeline.incremental import Job, Outcome, Part, update_outputs
 from pipeline.index import Video
-from pipeline.outputs import aside, write_bytes
+from pipeline.outputs import atomic_write, write_bytes
 from pipeline.project import CODE
 
 OUTPUTS = {"index_videos": "index", "detect_faces": "boxes", "extract_crops": "crops"}
@@ -58,7 +58,7 @@ def pretend(job: Job, folder: Path, found: Path, facts: dict) -> Outcome:
     """The job's output is a copy of what was found in the drawn video."""
     for output in job.outputs:
         if found.is_dir():
-            with aside(folder / output) as unfinished:
+            with atomic_write(folder / output) as unfinished:
                 shutil.copytree(found, unfinished)
         else:
             write_bytes(folder / output, found.read_bytes())
@@ -70,7 +70,7 @@ def seconds_of_upkeep(command: str, folder: Path, found: Path, facts: dict) -> f
     stage = import_module(f"preprocessing.{command}")
 
     def keep_up_alone(videos: Iterable[Video], part: Part, work: object, *others: object) -> None:
-        keep_up(videos, part, partial(pretend, folder=part.folder, found=found, facts=facts), *others)  # type: ignore[arg-type]
+        update_outputs(videos, part, partial(pretend, folder=part.folder, found=found, facts=facts), *others)  # type: ignore[arg-type]
 
     chdir(folder)
     with patch.object(stage, "keep_up", keep_up_alone), patch.object(sys, "argv", [command]):

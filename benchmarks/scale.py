@@ -30,7 +30,7 @@ from unittest.mock import patch
 import numpy as np
 
 from pipeline import incremental as upkeep
-from pipeline.incremental import Due, Job, Outcome, Part, Scope, keep_up
+from pipeline.incremental import Job, Outcome, Part, Scope, StaleItem, update_outputs
 from pipeline.index import Index, Video, write_index
 from pipeline.ledger import content_hash, key_of
 from pipeline.memory import peak_memory
@@ -69,7 +69,7 @@ def done_at_once(job: Job) -> Outcome:
     return Outcome(job, (), {"crops": [[f"{frame}_0.png", frame, 0, 612, 208, 974, 570] for frame in range(0, 300, 15)]})
 
 
-def in_this_process(work: Callable, items: Iterable[Due], workers: int, **_: Any) -> Generator:
+def in_this_process(work: Callable, items: Iterable[StaleItem], workers: int, **_: Any) -> Generator:
     yield from map(work, items)
 
 
@@ -83,8 +83,8 @@ def rows(count: int) -> None:
         arguments = (videos, Part(folder, job_of), done_at_once, "scale", 1, 0.0, Scope())
         with patch.object(upkeep, "map_unordered", in_this_process):
             with patch("os.fsync", lambda handle: None):
-                timed("claims and results of a first run", count, lambda: keep_up(*arguments))
-            timed("a run with nothing to do", count, lambda: keep_up(*arguments))
+                timed("claims and results of a first run", count, lambda: update_outputs(*arguments))
+            timed("a run with nothing to do", count, lambda: update_outputs(*arguments))
         sizes = index.stat().st_size >> 20, (folder / "ledger.jsonl").stat().st_size >> 20
         print(f"| {count} | on disk | index {sizes[0]} MB | ledger {sizes[1]} MB |", flush=True)
 

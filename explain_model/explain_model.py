@@ -14,17 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explain_model.figures.sample_figure import PairFigure, PartsFigure, SampleFigure
+from explain_model.figures.sample_figure import ConceptsFigure, PairFigure, SampleFigure
 from explain_model.inputs.samples import EXAMPLES, ExplainedSample, originals_beside, read_examples, true_mask
 from explain_model.inputs.test_results import SAMPLES, TESTED, Running, open_network, samples_tested
-from explain_model.maps.heatmaps import Heat, Row, confidence, explained, heats_of_parts, peak
+from explain_model.maps.heatmaps import Heat, Row, concept_heatmaps, confidence, explained, peak
 from explain_model.maps.methods import METHODS, method_for
 from model_test_train.evaluation import testing
 from model_test_train.evaluation.testing import rule_of
 from model_test_train.networks.network import Network
 from pipeline.errors import run
 from pipeline.index import read_index
-from pipeline.outputs import aside, write_csv
+from pipeline.outputs import atomic_write, write_csv
 from pipeline.params import PathFlag, SwitchFlag, load_params, read_command_line, setting
 from pipeline.progress import track
 from pipeline.project import from_root, root
@@ -79,7 +79,7 @@ def explain_model(
     part_rows: list[Row] = []
     drawn = params.opacity, warning, method_for(network, params.method)
     figure, pair_figure = SampleFigure(*drawn), PairFigure(*drawn)
-    parts_figure = PartsFigure(params.opacity, warning)
+    concepts_figure = ConceptsFigure(params.opacity, warning)
     how = params.method, params.batch_size, failures
     faces = explained(network, [(s.crop, s.called_fake) for s in samples], *how)
     beside = explained(network, [(originals[s.name], True) if s.name in originals else None for s in samples], *how)
@@ -92,14 +92,14 @@ def explain_model(
         arrays = {MAPS: heat.spoke_for, AGAINST: heat.spoke_against, AS_MADE: heat.as_made if save_maps else None}
         for folder, array in arrays.items():
             if array is not None:
-                with aside(output / folder / f"{sample.name}.npy") as unfinished:
+                with atomic_write(output / folder / f"{sample.name}.npy") as unfinished:
                     np.save(unfinished, array)
         figure.draw(output / _figure_of(sample), sample, crop, heat, mask)
         if original:
             pair = (original[0], crop), (original[1].for_fake, heat.for_fake)
             pair_figure.draw(output / _pair_of(sample), sample, *pair, mask)
-        if parts := heats_of_parts(network, crop):
-            parts_figure.draw(output / "parts" / f"{sample.name}.png", sample, crop, parts)
+        if parts := concept_heatmaps(network, crop):
+            concepts_figure.draw(output / "parts" / f"{sample.name}.png", sample, crop, parts)
             part_rows += [{"video": sample.video.video, "crop": sample.crop.name, "part": p, "weight": w} for p, w, _ in parts]
         rows.append(_row(sample, heat, mask, has_pair=original is not None))
     write_csv(output / "explanations.csv", COLUMNS, rows)

@@ -14,12 +14,12 @@ from explain_model.inputs.samples import read_table
 from explain_model.inputs.test_results import TESTED, Running, open_network, rule_tested
 from explain_model.maps.heatmaps import Row, explained
 from explain_model.maps.methods import METHODS, method_for
-from model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Rule, judge_people
+from model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Rule, person_scores
 from model_test_train.networks.checkpoint import Checkpoint
 from model_test_train.networks.network import Network
 from pipeline.errors import UserError, run
 from pipeline.index import Video, read_index
-from pipeline.outputs import aside, write_csv
+from pipeline.outputs import atomic_write, write_csv
 from pipeline.params import PathFlag, Section, TextFlag, read_command_line, setting
 from pipeline.progress import track
 from pipeline.project import from_root, relative
@@ -43,7 +43,7 @@ def people_of(network: Network, crops: Sequence[Crop], scores: dict[str, float],
     frames = [FrameScore(crop.video, crop.frame, crop.track, "", scores[relative(crop.path)]) for crop in judged]
     people = {
         number: Person(rule.verdict(raw), rule.is_uncertain(raw), [])
-        for number, raw in judge_people(frames, rule.aggregation).items()
+        for number, raw in person_scores(frames, rule.aggregation).items()
     }
     failures: list[Row] = []
     asked = [(crop, people[crop.track].called_fake) for crop in judged]
@@ -69,7 +69,7 @@ def explain_video(
     """One folder a video: annotated.mp4, timeline.png, contact_sheet.png, frames.csv and each person's heat over all frames."""
     title = f"{video.video}: judged {verdict}, is {'fake' if video.label else 'real'}"
     for number, person in people.items():
-        with aside(output / f"heat_person_{number}.npy") as unfinished, unfinished.open("wb") as file:
+        with atomic_write(output / f"heat_person_{number}.npy") as unfinished, unfinished.open("wb") as file:
             np.save(file, pooled(person.moments, network.input.size))
     rows = [
         {

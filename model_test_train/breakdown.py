@@ -16,7 +16,7 @@ from pandas.api.types import is_numeric_dtype
 
 from model_test_train.evaluation.plots import told
 from model_test_train.evaluation.score_tables import read_scores
-from model_test_train.evaluation.testing import Judged, by_method, figures_of
+from model_test_train.evaluation.testing import LabelledScore, by_method, metrics_of
 from pipeline.errors import UserError, run
 from pipeline.outputs import write_csv
 from pipeline.params import spellings
@@ -40,12 +40,12 @@ def read_table(path: Path) -> pd.DataFrame:
     return table.drop_duplicates("id").set_index("id")
 
 
-def id_of(judged: Judged) -> str:
+def id_of(judged: LabelledScore) -> str:
     """Method/target_source -> target."""
     return judged.name.rpartition("/")[2].partition("_")[0]
 
 
-def parts_of(column: str, judged: Sequence[Judged], table: pd.DataFrame) -> dict[str, list[Judged]]:
+def parts_of(column: str, judged: Sequence[LabelledScore], table: pd.DataFrame) -> dict[str, list[LabelledScore]]:
     """The videos of each value of the column, or of each range of its numbers."""
     if column not in table:
         raise UserError(f"the table has no column '{column}'; there are: {', '.join(table.columns)}")
@@ -63,17 +63,17 @@ def _name_of(part: object) -> str:
 
 
 def rows_of(
-    judged: Sequence[Judged], table: pd.DataFrame, columns: Sequence[str], draws: int, seed: int
+    judged: Sequence[LabelledScore], table: pd.DataFrame, columns: Sequence[str], draws: int, seed: int
 ) -> Iterator[dict[str, Any]]:
     """All videos, each manipulation beside the real videos, and the parts by each column."""
-    parts: Mapping[str, Mapping[str, Sequence[Judged]]] = {
+    parts: Mapping[str, Mapping[str, Sequence[LabelledScore]]] = {
         "all": {"all": judged},
         "manipulation": by_method(judged),
         **{column: parts_of(column, judged, table) for column in columns},
     }
     for by, of_column in parts.items():
         for part, videos in of_column.items():
-            figures = figures_of(videos, draws, seed)
+            figures = metrics_of(videos, draws, seed)
             counts = {"videos": figures["count"], "fakes": figures["fakes"]}
             yield {"by": by, "part": part, **counts, **{name: told(figures[name]) for name in FIGURES}}
 

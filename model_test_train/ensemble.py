@@ -18,12 +18,12 @@ import numpy as np
 from model_test_train.ensembles.members import SPLITS, Member, Predictions, member_of, read_predictions
 from model_test_train.ensembles.weight_search import fit, folds, out_of_fold
 from model_test_train.evaluation import testing
-from model_test_train.evaluation.fusion import WAYS, Array, Fused, loss
+from model_test_train.evaluation.fusion import ENCODING_CHAINS, Array, Fused, loss
 from model_test_train.evaluation.predictor import Vote, votes_of
 from model_test_train.evaluation.testing import protocol, rule_of
 from model_test_train.metrics.calibration import Calibration
 from model_test_train.metrics.point_metrics import Scores, best_threshold, measure
-from model_test_train.metrics.verdicts import FrameScore, Verdict, judge_videos
+from model_test_train.metrics.verdicts import FrameScore, Verdict, video_verdicts
 from model_test_train.networks.checkpoint import Checkpoint
 from model_test_train.test_model import say, write_tests
 from pipeline.errors import UserError, run
@@ -38,7 +38,7 @@ from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
 @dataclass(frozen=True)
 class Params:
     members: str = setting("names in data/networks, or checkpoints, with commas")
-    way: str = setting("how scores are put together", choices=tuple(WAYS))
+    way: str = setting("how scores are put together", choices=tuple(ENCODING_CHAINS))
     ways: tuple[str, ...] = setting("those that `dvc repro` fits and tests")
     trials: int = setting("of the search for weights", low=1)
     folds: int = setting("of validation videos, nobody in two of them, to tell what the ensemble is worth", low=2)
@@ -71,7 +71,7 @@ def fit_ensemble(names: Sequence[str], validation: Predictions, params: Params, 
     alone = zip(names, validation.probabilities.T, strict=True)
     promised = {name: promise(faces.labels, faces.judged(probabilities)) for name, probabilities in alone}
     apart = folds(faces, params.folds, params.seed)
-    judged = {way: out_of_fold(way, faces, apart, params.trials, params.seed) for way in WAYS}
+    judged = {way: out_of_fold(way, faces, apart, params.trials, params.seed) for way in ENCODING_CHAINS}
     promised |= {f"ensemble, {way}": promise(faces.labels, found) for way, found in judged.items()}
     fused = fit(params.way, faces, params.trials, params.seed, journal)
     chosen = judged[params.way]  # the threshold, too, is chosen by videos that the weights did not see
@@ -136,7 +136,7 @@ def test(
     rule = rule_of(card, test_params)
     thresholds = [member.card.threshold for member in members]
     verdicts, votes = [], {}
-    for verdict in judge_videos(videos, fitted.judge(read_predictions(members, "test_set", videos)), rule):
+    for verdict in video_verdicts(videos, fitted.judge(read_predictions(members, "test_set", videos)), rule):
         if verdict.frames:
             vote = votes[verdict.video.video] = votes_of(thresholds, verdict.frames, test_params.aggregation)
             unsure = vote.agreement(verdict.verdict == "fake") < params.agreement

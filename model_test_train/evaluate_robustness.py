@@ -26,15 +26,15 @@ from model_test_train.evaluation.corruptions import CORRUPTIONS
 from model_test_train.evaluation.testing import (
     Params,
     disagreement,
-    figures_of,
-    judged_videos,
+    labelled_videos,
+    metrics_of,
     protocol,
     rule_of,
     samples_of,
     score_frames,
 )
 from model_test_train.metrics.drawing import plt, save_figure
-from model_test_train.metrics.verdicts import NO_VERDICT, Rule, judge_videos
+from model_test_train.metrics.verdicts import NO_VERDICT, Rule, video_verdicts
 from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.networks.network import Network
 from model_test_train.networks.scoring import fake_probabilities, side_by_side
@@ -50,13 +50,13 @@ from pipeline.project import from_root, relative
 from pipeline.reproducible import choose_device, seed_everything
 from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
 from preprocessing.crops.stores import read_crop
-from preprocessing.video.reencoding import WAYS, Way, reencode
+from preprocessing.video.reencoding import ENCODING_CHAINS, EncodingChain, reencode
 from preprocessing.video.video import Reading, UnreadableVideo
 
 COLUMNS = ("kind", "severity", "setting", "videos", "lost", "auc", "low", "high", "balanced_accuracy", "attack_success")
 BUDGETS = (1, 2, 4, 8, 16)  # grey levels of 255
 CLEAN = "clean"
-KINDS = (CLEAN, *CORRUPTIONS, *WAYS, *ATTACKS)
+KINDS = (CLEAN, *CORRUPTIONS, *ENCODING_CHAINS, *ATTACKS)
 SIDE_BY_SIDE = 2  # videos that are encoded side by side
 Row = dict[str, Any]
 
@@ -81,8 +81,8 @@ def rows_of(kind: str, subject: Subject, data: Path) -> Iterator[Row]:
         for severity, step in enumerate(corruption.steps, 1):
             change = partial(_corrupted, kind, step, subject.params.seed)
             yield row_of(subject, kind, severity, f"{step:g} {corruption.words}", subject.samples, change)
-    elif kind in WAYS:
-        for severity, way in enumerate(WAYS[kind], 1):
+    elif kind in ENCODING_CHAINS:
+        for severity, way in enumerate(ENCODING_CHAINS[kind], 1):
             folder = data / f"{kind}_{severity}"
             yield row_of(subject, kind, severity, way.words(), crops_after(way, subject, folder))
             remove(folder)
@@ -104,8 +104,8 @@ def row_of(
     change: Callable[[np.ndarray, int], np.ndarray] | None = None,
 ) -> Row:
     frames = score_frames(subject.network, samples, subject.params, change, f"{kind} {severity}")
-    verdicts = judge_videos(subject.videos, frames, subject.rule)
-    found = figures_of(judged_videos(verdicts), subject.params.bootstrap, subject.params.seed)
+    verdicts = video_verdicts(subject.videos, frames, subject.rule)
+    found = metrics_of(labelled_videos(verdicts), subject.params.bootstrap, subject.params.seed)
     return {
         "kind": kind,
         "severity": severity,
@@ -120,7 +120,7 @@ def row_of(
     }
 
 
-def crops_after(way: Way, subject: Subject, folder: Path) -> Samples:
+def crops_after(way: EncodingChain, subject: Subject, folder: Path) -> Samples:
     """The videos go that way; their faces are then looked for and cut out as params.yaml says."""
     reading = load_params("read_video", Reading)
     moved = [replace(video, path=relative(folder / f"videos/{video.video}.mp4"), mask="") for video in subject.videos]
@@ -134,7 +134,7 @@ def crops_after(way: Way, subject: Subject, folder: Path) -> Samples:
     return samples_of(arrived, folder / "crops", subject.params)
 
 
-def _send(video: Video, moved: Video, way: Way, reading: Reading) -> Video:
+def _send(video: Video, moved: Video, way: EncodingChain, reading: Reading) -> Video:
     try:
         reencode(from_root(video.path), from_root(moved.path), way, reading)
     except UnreadableVideo:  # so was the one that it is made from
@@ -205,7 +205,7 @@ def draw_curves(path: Path, rows: list[dict[str, str]]) -> None:
         by_kind.setdefault(row["kind"], []).append(row)
     clean = by_kind.pop(CLEAN, [])
     figure, panels = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
-    groups: dict[str, Sequence[str]] = {"on crops": [*CORRUPTIONS], "on videos": [*WAYS], "on purpose": [*ATTACKS]}
+    groups: dict[str, Sequence[str]] = {"on crops": [*CORRUPTIONS], "on videos": [*ENCODING_CHAINS], "on purpose": [*ATTACKS]}
     for axes, (title, kinds) in zip(panels, groups.items(), strict=True):
         of_attacks = title == "on purpose"
         tried = [kind for kind in kinds if kind in by_kind]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from model_test_train.evaluation.plots import draw_all, told
 from model_test_train.evaluation.score_tables import read_scores
-from model_test_train.evaluation.testing import figures_by_method, figures_of
+from model_test_train.evaluation.testing import metrics_by_method, metrics_of
 from pipeline.errors import run
 from pipeline.ledger import content_hash
 from pipeline.outputs import write_csv, write_json
@@ -31,8 +31,8 @@ def main() -> None:
     given = parser.parse_args()
     table = read_scores(given.scores, given.threshold)
     measured = {
-        "video": figures_of(table.judged, given.bootstrap, given.seed),
-        "video_by_method": figures_by_method(table.judged, given.bootstrap, given.seed),
+        "video": metrics_of(table.judged, given.bootstrap, given.seed),
+        "video_by_method": metrics_by_method(table.judged, given.bootstrap, given.seed),
     }
     drawn = "groups of identities" if table.has_people else "videos, as if no two shared a person"
     protocol = {

@@ -28,8 +28,7 @@ PUBLISHED_CROPS = extraction.CropSettings(1 / 3, square=False, min_size=1, peopl
 def load_published(network: Network, weights: Weights) -> None:
     """Strictly: a weight that is missing, or that nobody asked for, is an error."""
     ours = {
-        f"backbone.{name}" if name.startswith("efficient_net.") else f"detector.{name}": value
-        for name, value in weights.items()
+        f"backbone.{name}" if name.startswith("efficient_net.") else f"head.{name}": value for name, value in weights.items()
     }
     try:
         network.load_state_dict(ours)

@@ -15,8 +15,8 @@ import torch
 
 from model_test_train.networks.input_contract import Image, resized
 from model_test_train.training.augmentations.augmentation import KINDS, build_augmentation
-from model_test_train.training.augmentations.geometric import MOVES
-from model_test_train.training.augmentations.photometric import LOOKS
+from model_test_train.training.augmentations.geometric import GEOMETRIC
+from model_test_train.training.augmentations.photometric import PHOTOMETRIC
 from pipeline.errors import UserError, run
 from pipeline.project import from_root
 from preprocessing.crops.crops import read_crops
@@ -53,9 +53,9 @@ SHOWN: dict[str, dict[str, Any]] = {
 def augmented(name: str, crop: Image, other: Image, number: int) -> Image:
     """The crop after this one augmentation, drawn anew for each number."""
     augmentation, key = build_augmentation({name: {"p": 1.0, **SHOWN[name]}}), (0, 0, number)
-    if name in MOVES:
+    if name in GEOMETRIC:
         return resized(augmentation.move(key)(crop), SIDE, SIDE)
-    if name in LOOKS:
+    if name in PHOTOMETRIC:
         return augmentation.look(torch.from_numpy(crop).permute(2, 0, 1)[None], key)[0].permute(1, 2, 0).numpy()
     if forge := augmentation.forgery(key):
         return forge(crop).fake

@@ -12,15 +12,15 @@ import numpy as np
 from model_test_train.evaluation.plots import draw_all, told
 from model_test_train.evaluation.testing import (
     Params,
-    calibration_figures,
-    judged_videos,
+    calibration_metrics,
+    labelled_videos,
     measure_tests,
     protocol,
     rule_of,
     samples_of,
     score_frames,
 )
-from model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Rule, Verdict, judge_videos
+from model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Rule, Verdict, video_verdicts
 from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.networks.network import read_description
 from pipeline.errors import UserError, run
@@ -137,7 +137,7 @@ def main() -> None:
         raise UserError(f"no crops of {params.split} videos in {paths.crops}; `dvc repro extract_crops` makes them")
     claim(paths.output_path, index, paths.replace)
     rule = rule_of(checkpoint, params)
-    verdicts = judge_videos(videos, score_frames(network, samples, params), rule)
+    verdicts = video_verdicts(videos, score_frames(network, samples, params), rule)
     facts = protocol(checkpoint, paths.model_path, index, params, rule)
     say(write_tests(paths.output_path, checkpoint, facts, verdicts, rule, params, network.told), checkpoint)
 
@@ -156,11 +156,11 @@ def write_tests(
     no_verdict = [verdict.video.video for verdict in verdicts if verdict.verdict == NO_VERDICT]
     write_json(folder / "protocol.json", {**facts, "no_verdict": no_verdict})
     measured = measure_tests(verdicts, rule, params)
-    measured["calibration"] = calibration_figures(checkpoint, verdicts, params.calibration)
+    measured["calibration"] = calibration_metrics(checkpoint, verdicts, params.calibration)
     write_json(folder / "metrics.json", measured)
     write_json(folder / "test_metrics.json", summary(measured))
     raw = np.array([v.raw_probability for v in verdicts if v.raw_probability is not None]) if checkpoint.calibration else None
-    draw_all(folder, judged_videos(verdicts), measured, facts, raw)
+    draw_all(folder, labelled_videos(verdicts), measured, facts, raw)
     return measured
 
 

@@ -37,11 +37,11 @@ from model_test_train.training.data import (
 from model_test_train.training.distributed import (
     ALONE,
     STOPPED,
-    Notice,
-    Team,
+    ProcessGroup,
+    SigtermFlag,
     joined,
-    start_team,
-    team_wanted,
+    process_count,
+    start_processes,
     with_synced_norms,
 )
 from model_test_train.training.loggers import Watched
@@ -101,16 +101,16 @@ def train_model(
     folder: RunFolder,
     output: Path,
     checkpoint_of: Callable[[Run, int], Checkpoint],
-    team: Team,
+    team: ProcessGroup,
     device: torch.device,
 ) -> Run:
     """Trains to the end (or until validation no longer improves), from the state in the run's folder if there is one."""
-    notice = Notice(team, device)
+    notice = SigtermFlag(team, device)
     recipe, dataset, training = prepared(data, description, params, team, device)
     folder.restore(training)
     trainer = Trainer(training, recipe, params.seed, team, params.precision, dataset.augmentation, params.compile)
     folder.say(trainer.learning_share())
-    watched = Watched(output, folder.path, training, params.tensorboard) if team.leads else None
+    watched = Watched(output, folder.path, training, params.tensorboard) if team.is_main else None
     save = partial(folder.save, training)
     while training.epoch < params.num_epochs and not is_stale(training, recipe, params.patience):
         if trainer.enter_phase():
@@ -133,7 +133,7 @@ def train_model(
 
 
 def prepared(
-    data: TrainingData, description: dict[str, Any], params: Params, team: Team, device: torch.device
+    data: TrainingData, description: dict[str, Any], params: Params, team: ProcessGroup, device: torch.device
 ) -> tuple[Recipe, TrainingGroups, Run]:
     """What a run is made of, at its first step."""
     seed_everything(params.seed, params.threads)
@@ -143,23 +143,23 @@ def prepared(
     with_synced_norms(network, team)
     augmentation = build_augmentation(description["augmentation"])
     if recipe.mask_weight and not network.places:
-        raise UserError("training.mask_weight must be 0, or detector.of_places true: this detector's tokens are no places")
-    if recipe.gaze_weight and not hasattr(network.detector, "places"):
-        raise UserError("training.gaze_weight must be 0: this detector has no class token that looks at places")
+        raise UserError("training.mask_weight must be 0, or detector.patch_head true: this detector's tokens are no places")
+    if recipe.attention_loss_weight and not hasattr(network.head, "places"):
+        raise UserError("training.attention_loss_weight must be 0: this detector has no class token that looks at places")
     dataset = TrainingGroups(data.groups, network.input, network.places or (1, 1), augmentation, params.seed)
     steps = len(training_batches(dataset, recipe.batch_size, 0, params.seed, 0))
     return recipe, dataset, begin_run(network, recipe, steps, params.num_epochs, params.precision)
 
 
-def shown(batches: DataLoader, training: Run, params: Params, team: Team) -> Iterable[Batch]:
+def shown(batches: DataLoader, training: Run, params: Params, team: ProcessGroup) -> Iterable[Batch]:
     """The batches, with a bar for who looks."""
-    if not team.leads:
+    if not team.is_main:
         return batches
     doing, pictures = f"epoch {training.epoch + 1} of {params.num_epochs}", team.size * pictures_in(batches)
     return track(batches, pictures, doing, "pictures", size=lambda batch: team.size * len(batch[1]))
 
 
-def until_told(batches: Iterable[Batch], notice: Notice, training: Run, folder: RunFolder) -> Iterator[Batch]:
+def until_told(batches: Iterable[Batch], notice: SigtermFlag, training: Run, folder: RunFolder) -> Iterator[Batch]:
     """The batches; whoever is told to end finishes the step, saves, and ends."""
     for batch in batches:
         yield batch
@@ -270,29 +270,29 @@ def main() -> None:
         output_path=PathFlag("data/models", "where the checkpoint goes"),
     )
     paths.index = index_for(paths.crops, paths.index)
-    size = 0 if paths.sanity else team_wanted(params.devices, params.device)
+    size = 0 if paths.sanity else process_count(params.devices, params.device)
     if size:
-        start_team(size, sys.argv)
+        start_processes(size, sys.argv)
         return
     with joined(params.device) as (team, device):
         train(params, paths, team, device)
 
 
-def train(params: Params, paths: argparse.Namespace, team: Team, device: torch.device) -> None:
+def train(params: Params, paths: argparse.Namespace, team: ProcessGroup, device: torch.device) -> None:
     description = read_description(config_path(params.config))
     index = read_index(paths.index)
     recipe = build(Recipe, description["training"], f"{params.config}: training")
     data = load_data(index, paths.crops, params, recipe, build_augmentation(description["augmentation"]))
-    folder = RunFolder(run_path(params, description, paths), team.leads)
+    folder = RunFolder(run_path(params, description, paths), team.is_main)
     folder.write_config({"train": asdict(params), **description})
     forged = ", the fake ones forged of the real ones by augmentation" if data.validation.twins else ""
     folder.say(f"{counts_of(data.groups)}; {len(data.validation.samples)} validation crops{forged}")
     if paths.sanity:
         check_sanity(data, description, params, folder, device)
         return
-    if team.leads:
+    if team.is_main:
         claim(paths.output_path, paths.index, paths.replace)
-    if paths.resume and team.leads:
+    if paths.resume and team.is_main:
         write_bytes(folder.state, paths.resume.read_bytes())
     team.wait()
     card = partial(
@@ -304,7 +304,7 @@ def train(params: Params, paths: argparse.Namespace, team: Team, device: torch.d
         forged_validation=bool(data.validation.twins),
     )
     training = train_model(data, description, params, folder, paths.output_path, card, team, device)
-    if team.leads:
+    if team.is_main:
         checkpoint = card(training, training.best_epoch)
         save_checkpoint(paths.output_path / "best.safetensors", training.network, checkpoint)
         best = training.history[training.best_epoch - 1]

@@ -63,7 +63,7 @@ def within(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def at_hand(path: Path) -> Iterator[Path]:
+def local_copy(path: Path) -> Iterator[Path]:
     """The file on a disk: itself, or a copy for as long as the block lasts."""
     if not is_in_bucket(path):
         yield path
@@ -76,7 +76,7 @@ def at_hand(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def put_whole(path: Path) -> Iterator[Path]:
+def atomic_upload(path: Path) -> Iterator[Path]:
     """Yields a path on a disk to write a file or fill a folder at; it goes into the bucket only if the block ends well."""
     with TemporaryDirectory() as scratch:
         made = Path(scratch) / path.name

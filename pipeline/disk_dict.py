@@ -8,7 +8,7 @@ from contextlib import contextmanager
 PUT = "INSERT OR REPLACE INTO texts VALUES (?, ?)"
 
 
-class Texts(MutableMapping[str, str]):
+class DiskDict(MutableMapping[str, str]):
     """In the order of their names. SQLite keeps them in a file without a name, in the folder for such that TMPDIR tells."""
 
     def __init__(self, texts: Iterable[tuple[str, str]] = ()) -> None:

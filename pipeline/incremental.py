@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.buckets import is_in_bucket, within
-from pipeline.disk_dict import Texts
+from pipeline.disk_dict import DiskDict
 from pipeline.errors import UserError
 from pipeline.index import Video
 from pipeline.ledger import Entries, Entry, Ledger, report_failures
@@ -90,7 +90,7 @@ class Job:
     outputs: tuple[str, ...]  # what may be written: files and folders, relative to the stage's folder
 
 
-Due = tuple[Job | None, ...]  # a video's jobs, one for each folder that is kept up; None where there is nothing to do
+StaleItem = tuple[Job | None, ...]  # a video's jobs, one for each folder that is kept up; None where there is nothing to do
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Chosen:
         return filter(self.holds, self.videos)
 
 
-def keep_up(
+def update_outputs(
     videos: Iterable[Video],
     part: Part,
     work: Callable[[Job], Outcome],
@@ -135,13 +135,13 @@ def keep_up(
     scope: Scope,
 ) -> None:
     """Does the jobs that are due. `work` writes a job's output before it returns, and runs in other processes."""
-    keep_all_up(videos, [part], partial(_alone, work), what, workers, max_failed_fraction, scope)
+    update_all_outputs(videos, [part], partial(_alone, work), what, workers, max_failed_fraction, scope)
 
 
-def keep_all_up(
+def update_all_outputs(
     videos: Iterable[Video],
     parts: Sequence[Part],
-    work: Callable[[Due], Sequence[Outcome | None]],
+    work: Callable[[StaleItem], Sequence[Outcome | None]],
     what: str,
     workers: int,
     max_failed_fraction: float,
@@ -156,7 +156,7 @@ def keep_all_up(
         for upkeep in upkeeps:
             upkeep.refuse_other_corpus(videos)
     videos = Chosen(videos, scope.holds)
-    to_do = Texts((_video_of(due).video, "") for due in _due(videos, upkeeps, scope.retry_failed))
+    to_do = DiskDict((_video_of(due).video, "") for due in _due(videos, upkeeps, scope.retry_failed))
     count = len(to_do)
     still_to_do = Chosen(videos, lambda video: video.video in to_do) if count else ()
     map_work = partial(map_on_ray, address=scope.ray) if scope.ray else map_unordered
@@ -177,11 +177,11 @@ def keep_all_up(
         report_failures(entries, upkeep.folder / _named(FAILURES, scope.shard), max_failed_fraction)
 
 
-def _alone(work: Callable[[Job], Outcome], due: Due) -> Sequence[Outcome]:
+def _alone(work: Callable[[Job], Outcome], due: StaleItem) -> Sequence[Outcome]:
     return [work(job) for job in due if job]
 
 
-def _due(videos: Iterable[Video], upkeeps: Sequence["_Upkeep"], retry_failed: bool) -> Iterator[Due]:
+def _due(videos: Iterable[Video], upkeeps: Sequence["_Upkeep"], retry_failed: bool) -> Iterator[StaleItem]:
     """A video's jobs from the first that is not done; None in the place of those before."""
     for video in videos:
         jobs = [upkeep.job_of(video) for upkeep in upkeeps]
@@ -190,11 +190,11 @@ def _due(videos: Iterable[Video], upkeeps: Sequence["_Upkeep"], retry_failed: bo
             yield tuple(None if all(done[: place + 1]) else job for place, job in enumerate(jobs))
 
 
-def _video_of(due: Due) -> Video:
+def _video_of(due: StaleItem) -> Video:
     return next(job for job in due if job).video
 
 
-def _claimed(due: Iterable[Due], upkeeps: Sequence["_Upkeep"]) -> Iterator[Due]:
+def _claimed(due: Iterable[StaleItem], upkeeps: Sequence["_Upkeep"]) -> Iterator[StaleItem]:
     for jobs in due:
         for job, upkeep in zip(jobs, upkeeps, strict=True):
             if job:
@@ -212,7 +212,7 @@ class _Upkeep:
 
     def __init__(self, part: Part, shard: Shard | None) -> None:
         self.folder, self.job_of, self.shard = part.folder, part.job_of, shard
-        self.claimed = Texts()  # outputs, of all videos that were begun
+        self.claimed = DiskDict()  # outputs, of all videos that were begun
         self.emptied: set[str] = set()  # folders that outputs were removed from
         self.ledger = Ledger(self.folder / _named(LEDGER, shard), known=Ledger(self.folder / LEDGER).entries if shard else {})
         self._sweep()
@@ -280,7 +280,7 @@ class _Upkeep:
         if self.shard:
             self.ledger.settle(self.ledger.entries)
             return
-        names = Texts((name, "") for name in videos)
+        names = DiskDict((name, "") for name in videos)
         for name in self.ledger.entries:
             if name not in names:
                 self._remove_others(name, ())
@@ -335,7 +335,7 @@ def _begun(name: str, file: str, outputs: Iterable[str]) -> Entry:
     return {"name": name, "key": BEGUN, "file": file, "outputs": sorted(set(outputs))}
 
 
-def _lost(due: Due, how: str) -> Sequence[Outcome | None]:
+def _lost(due: StaleItem, how: str) -> Sequence[Outcome | None]:
     reason = f"the process that worked on it ended each time it was tried ({how})"
     remedy = "if memory ran short, lower workers and add --retry-failed; else take the video out of the data"
     return [failure(job, reason, remedy) if job else None for job in due]

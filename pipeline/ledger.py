@@ -18,9 +18,9 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.buckets import is_in_bucket, version_of
-from pipeline.disk_dict import Texts
+from pipeline.disk_dict import DiskDict
 from pipeline.errors import UserError
-from pipeline.outputs import aside, write_csv
+from pipeline.outputs import atomic_write, write_csv
 from pipeline.project import from_root
 
 FAILURE_COLUMNS = ("file", "reason", "remedy")
@@ -50,7 +50,7 @@ class Entries(MutableMapping[str, Entry]):
     """By name, in its order; each kept as its line of JSON, on disk."""
 
     def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
-        self.lines = Texts(lines)
+        self.lines = DiskDict(lines)
 
     def __getitem__(self, name: str) -> Entry:
         entry: Entry = json.loads(self.lines[name])
@@ -99,7 +99,7 @@ class Ledger:
         before = self.entries.lines
         self.entries = Entries((name, line) for name in names if (line := before.get(name)))
         if not self._is_settled():
-            with aside(self.path) as unfinished, unfinished.open("w") as file:
+            with atomic_write(self.path) as unfinished, unfinished.open("w") as file:
                 file.writelines(self._lines())
         if self.journal != self.path:
             self.journal.unlink(missing_ok=True)

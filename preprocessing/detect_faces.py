@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import run
-from pipeline.incremental import SCOPE_FLAGS, Job, Outcome, Part, failure, keep_up, scope_of
+from pipeline.incremental import SCOPE_FLAGS, Job, Outcome, Part, failure, scope_of, update_outputs
 from pipeline.index import Video
 from pipeline.ledger import key_of
 from pipeline.params import PlaceFlag, Section, read_command_line
@@ -60,7 +60,7 @@ def main() -> None:
     videos, part = videos_of(given), Part(output, partial(job_of, params=params, reading=given.reading))
     with detectors_of(scope.ray, params.detector_settings(), params.device, params.workers) as device:
         work = partial(detect_in_video, output=output, params=replace(params, device=device), reading=given.reading)
-        keep_up(videos, part, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
+        update_outputs(videos, part, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
 
 
 if __name__ == "__main__":

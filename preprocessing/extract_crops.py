@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.buckets import within
 from pipeline.errors import UserError, run
-from pipeline.incremental import SCOPE_FLAGS, Chosen, Job, Outcome, Part, failure, keep_up, scope_of
+from pipeline.incremental import SCOPE_FLAGS, Chosen, Job, Outcome, Part, failure, scope_of, update_outputs
 from pipeline.index import ORIGINAL, SPLITS, Video
 from pipeline.ledger import content_hash, key_of
 from pipeline.params import PlaceFlag, Section, read_command_line
@@ -148,7 +148,7 @@ def main() -> None:
         videos = Chosen(videos, lambda video: video.split == crops.name)
     part = Part(places.crops, partial(job_of, places=places, params=params, reading=given.reading))
     work = partial(extract_video, places=places, params=params, reading=given.reading)
-    keep_up(videos, part, work, "extract_crops", params.workers, params.max_failed_fraction, scope)
+    update_outputs(videos, part, work, "extract_crops", params.workers, params.max_failed_fraction, scope)
     places.masks.mkdir(exist_ok=True)  # an output of the stage also where no video has a mask
 
 

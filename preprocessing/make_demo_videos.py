@@ -26,11 +26,11 @@ from pipeline import errors
 from pipeline.errors import UserError
 from pipeline.index import DRAWN_BY_US as LEDGER
 from pipeline.ledger import Ledger, key_of
-from pipeline.outputs import aside, sweep, write_json_if_changed
+from pipeline.outputs import atomic_write, sweep, write_json_if_changed
 from pipeline.params import PathFlag, read_command_line, setting
 from pipeline.progress import track
 from pipeline.workers import map_unordered
-from preprocessing.corpus.generated_files import MadeFiles
+from preprocessing.corpus.generated_files import GeneratedFiles
 from preprocessing.demo_corpus.manipulations import METHODS, Forgery, Shot, part_for, wearing_face_of
 from preprocessing.demo_corpus.people import Performance, Person, Pose, act, draw_person
 from preprocessing.demo_corpus.portraits import draw_backdrop, draw_take, place_figure
@@ -192,7 +192,7 @@ def make_sequence(sequence: Sequence, wanted: list[str], out: Path, params: Para
     others = [cast_bystander(sequence.identity, cast, params)] if sequence.case == "bystander" else []
     takes = film(cast, others, sequence.case == "empty", params.frames)
     with ExitStack() as stack:
-        paths = {name: stack.enter_context(aside(out / name)) for name in wanted}
+        paths = {name: stack.enter_context(atomic_write(out / name)) for name in wanted}
         encoders = {name: Encoder(path, params, stack) for name, path in paths.items()}
         for pictures in paint_all(sequence, cast, takes, params):
             for name, encoder in encoders.items():
@@ -234,7 +234,7 @@ def make_demo_videos(out: Path, params: Params) -> None:
     sequences, splits = plan(params)
     sweep(out / name for name in (LEDGER, *(f"splits/{split}.json" for split in SPLITS)))
     keys = {sequence.name: sequence_key(sequence, params) for sequence in sequences}
-    made = MadeFiles(out, Ledger(out / LEDGER), keys, {sequence.name: sequence.files for sequence in sequences})
+    made = GeneratedFiles(out, Ledger(out / LEDGER), keys, {sequence.name: sequence.files for sequence in sequences})
     made.sweep()
     wanted = {sequence.name: unfinished for sequence in sequences if (unfinished := made.unfinished(sequence.name))}
     made.claim(wanted)

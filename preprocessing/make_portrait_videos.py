@@ -25,7 +25,7 @@ from pipeline.outputs import sweep, write_csv, write_json_if_changed
 from pipeline.params import PathFlag, read_command_line
 from pipeline.progress import track
 from pipeline.workers import map_unordered
-from preprocessing.corpus.generated_files import MadeFiles
+from preprocessing.corpus.generated_files import GeneratedFiles
 from preprocessing.portrait_corpus.plan import SPLITS, Params, Person, Recipe, make_plan, pairs_of, people_with_faces
 from preprocessing.portrait_corpus.portraits import Failure, Portrait, detect_task, list_portraits
 from preprocessing.portrait_corpus.rendering import render
@@ -96,7 +96,7 @@ def make_videos(recipes: Sequence[Recipe], out: Path, params: Params) -> None:
     files = {video: files for recipe in recipes for video, files in recipe.videos.items()}
     basis = CODE_VERSION, params.seed, params.frames
     keys = {video: key_of(*basis, *recipe.basis_of(video)) for recipe in recipes for video in recipe.videos}
-    made = MadeFiles(out, Ledger(out / VIDEOS), keys, files)
+    made = GeneratedFiles(out, Ledger(out / VIDEOS), keys, files)
     made.sweep()
     wanted = {video: unfinished for video in files if (unfinished := made.unfinished(video))}
     made.claim(wanted)

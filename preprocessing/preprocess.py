@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline.errors import run
-from pipeline.incremental import SCOPE_FLAGS, Due, Outcome, Part, keep_all_up, scope_of
+from pipeline.incremental import SCOPE_FLAGS, Outcome, Part, StaleItem, scope_of, update_all_outputs
 from pipeline.outputs import remove
 from pipeline.params import PlaceFlag, Section, load_params, read_command_line
 from pipeline.project import from_root
@@ -24,7 +24,7 @@ from preprocessing.video.video import OpenVideo, Reading, UnreadableVideo, open_
 
 
 def preprocess_video(
-    due: Due, places: Places, finding: detection.Params, cutting: extraction.Params, reading: Reading
+    due: StaleItem, places: Places, finding: detection.Params, cutting: extraction.Params, reading: Reading
 ) -> Sequence[Outcome | None]:
     video = next(job.video for job in due if job)
     work = partial(detect_and_extract, due, places, finding, cutting, reading)
@@ -36,7 +36,12 @@ def preprocess_video(
 
 
 def detect_and_extract(
-    due: Due, places: Places, finding: detection.Params, cutting: extraction.Params, reading: Reading, opened: OpenVideo | None
+    due: StaleItem,
+    places: Places,
+    finding: detection.Params,
+    cutting: extraction.Params,
+    reading: Reading,
+    opened: OpenVideo | None,
 ) -> Sequence[Outcome | None]:
     to_detect, to_extract = due
     found = cut = None
@@ -71,7 +76,7 @@ def main() -> None:
     with detectors_of(scope.ray, finding.detector_settings(), finding.device, finding.workers) as device:
         placed = replace(finding, device=device)
         work = partial(preprocess_video, places=places, finding=placed, cutting=cutting, reading=given.reading)
-        keep_all_up(videos, [boxes, crops], work, "preprocess", finding.workers, finding.max_failed_fraction, scope)
+        update_all_outputs(videos, [boxes, crops], work, "preprocess", finding.workers, finding.max_failed_fraction, scope)
     places.masks.mkdir(exist_ok=True)
 
 

@@ -33,7 +33,7 @@ from preprocessing.video.video import Reading
 from serving.http import uploads
 from serving.http.jobs import ANNOTATED, DONE, HEAT, PLAYED, Job, Store
 from serving.http.problems import RESPONSES, Problem, answer, tell_problems
-from serving.http.workers import Orders, Workers
+from serving.http.workers import WorkerConfig, Workers
 from serving.models.backends import BACKENDS
 from serving.models.default_model import default_model
 
@@ -72,7 +72,7 @@ class Params:
 
 
 @dataclass
-class House:
+class AppState:
     """What the routes share."""
 
     params: Params
@@ -119,8 +119,8 @@ def busy() -> Problem:
     return Problem(429, f"all places are taken; send it again in {RETRY_AFTER} seconds", Retry_After=RETRY_AFTER)
 
 
-def house_of(request: Request) -> House:
-    house: House = request.app.state.house
+def app_state(request: Request) -> AppState:
+    house: AppState = request.app.state.house
     return house
 
 
@@ -128,16 +128,16 @@ def allowed(request: Request) -> None:
     """No page of another site may ask. Where tokens are set, one must come as a header, or as the cookie that our page sets."""
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         raise Problem(403, "a page of another site may not ask here")
-    tokens = house_of(request).tokens
+    tokens = app_state(request).tokens
     given = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.cookies.get(COOKIE, "")
     if tokens and not any(hmac.compare_digest(given.encode(), token.encode()) for token in tokens):
         raise Problem(401, "a token is needed: send the header Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
 
 
-InHouse = Annotated[House, Depends(house_of)]
+State = Annotated[AppState, Depends(app_state)]
 
 
-def job_of(house: InHouse, id: Annotated[str, InPath(pattern=r"^[\w-]{16}$", examples=["Zk3vPq0aXw1LmN2b"])]) -> Job:
+def job_of(house: State, id: Annotated[str, InPath(pattern=r"^[\w-]{16}$", examples=["Zk3vPq0aXw1LmN2b"])]) -> Job:
     if not (job := house.store.get(id)):
         raise Problem(404, "there is no such job; it may have been removed, for jobs are kept for a while only")
     return job
@@ -192,7 +192,7 @@ api = APIRouter(prefix="/api", dependencies=[Depends(allowed)], responses=RESPON
     summary="Send a video or a picture; it is examined in the background",
 )
 async def begin(
-    request: Request, house: InHouse, response: Response, name: Name = "upload", batch: Batch = "", annotated: Annotate = False
+    request: Request, house: State, response: Response, name: Name = "upload", batch: Batch = "", annotated: Annotate = False
 ) -> JobSeen:
     job = await house.take(request, name, batch, annotated)
     response.headers["Location"] = f"/api/jobs/{job.id}"
@@ -200,7 +200,7 @@ async def begin(
 
 
 @api.post("/images", openapi_extra=BODY, summary="Send a picture, and wait for what is found in it")
-async def image(request: Request, house: InHouse, name: Name = "upload") -> dict[str, Any]:
+async def image(request: Request, house: State, name: Name = "upload") -> dict[str, Any]:
     job = await house.take(request, name)
     try:
         await house.over(job)
@@ -217,14 +217,14 @@ def look(job: ThatJob) -> JobSeen:
 
 
 @api.delete("/jobs/{id}", status_code=204, summary="Give a job up, and remove its files")
-async def give_up(job: ThatJob, house: InHouse) -> None:
+async def give_up(job: ThatJob, house: State) -> None:
     await house.give_up(job)
 
 
 @api.get(
     "/jobs/{id}/events", summary="The same, again whenever it changes (server-sent events)", response_class=EventSourceResponse
 )
-async def events(job: ThatJob, house: InHouse) -> AsyncIterator[JobSeen]:
+async def events(job: ThatJob, house: State) -> AsyncIterator[JobSeen]:
     last = -1
     while True:
         changes, is_over = job.changes, job.is_over or house.store.get(job.id) is None
@@ -278,7 +278,7 @@ def heat(job: ThatJob, track: int, frame: int) -> FileResponse:
 
 
 @api.get("/batches/{batch}", summary="All jobs that were sent under one label")
-def of_batch(batch: Annotated[str, InPath(pattern=r"^[\w-]{1,60}$")], house: InHouse) -> BatchSeen:
+def of_batch(batch: Annotated[str, InPath(pattern=r"^[\w-]{1,60}$")], house: State) -> BatchSeen:
     jobs = [job for job in house.store.all() if job.batch == batch]
     if not jobs:
         raise Problem(404, "no job has that label")
@@ -291,20 +291,20 @@ def health() -> dict[str, str]:
 
 
 @open_to_all.get("/ready", summary="Whether a file would be examined")
-def ready(house: InHouse) -> dict[str, Any]:
+def ready(house: State) -> dict[str, Any]:
     if not house.workers.able or house.workers.closing.is_set():
         raise Problem(503, house.workers.unable or "no worker is ready yet", Retry_After=RETRY_AFTER)
     return {"status": "ready", "workers": len(house.workers.able)}
 
 
 @open_to_all.get("/version", summary="Which judge and which code answer")
-def version(house: InHouse) -> dict[str, Any]:
+def version(house: State) -> dict[str, Any]:
     workers = house.workers
     return {**workers.judge, "code": all_code(), "refused": workers.refuses()}
 
 
 @open_to_all.get("/metrics", summary="For Prometheus", response_class=Response)
-def metrics(house: InHouse) -> Response:
+def metrics(house: State) -> Response:
     registry = CollectorRegistry()
     registry.register(Figures(house))
     return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
@@ -341,7 +341,7 @@ def file_of(job: Job, path: Path, kind: str, name: str | None = None) -> FileRes
 class Figures:
     """What Prometheus is told, as it is now."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: AppState) -> None:
         self.house = house
 
     def collect(self) -> Any:
@@ -368,9 +368,9 @@ def app_of(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = Store(folder, params.keep_minutes)
-        orders = Orders(model_path.absolute(), params.device, params.threads, params.frames or None, params.backend, demo)
+        orders = WorkerConfig(model_path.absolute(), params.device, params.threads, params.frames or None, params.backend, demo)
         workers = Workers(orders, params.workers, params.most_waiting, params.deadline, store.recover())
-        app.state.house = House(params, reading, store, workers, tokens)
+        app.state.house = AppState(params, reading, store, workers, tokens)
         sweeping = asyncio.create_task(sweep(store))
         yield
         sweeping.cancel()

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from model_test_train.evaluation.predictor import load_judge
+from model_test_train.evaluation.predictor import load_predictor
 from pipeline.errors import UserError, run
 from pipeline.ledger import content_hash
 from pipeline.outputs import write_bytes
@@ -30,7 +30,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, help="default: beside the checkpoint")
     given = parser.parse_args()
-    judge = load_judge(given.model_path, torch.device("cpu"))
+    judge = load_predictor(given.model_path, torch.device("cpu"))
     if judge.together:
         raise UserError(f"{given.model_path} is an ensemble; export its members, each by itself")
     ((name, network),) = judge.networks.items()

@@ -27,7 +27,7 @@ from model_test_train.compare_models import compared, in_words, read_side, refus
 from model_test_train.networks.checkpoint import read_card
 from pipeline.errors import UserError, run
 from pipeline.ledger import content_hash
-from pipeline.outputs import aside, write_text
+from pipeline.outputs import atomic_write, write_text
 from pipeline.project import from_root
 from serving.models.deployment import Deployment
 
@@ -118,7 +118,7 @@ class Registry:
         return version
 
     def _store(self, version: Version, model: Path, tests: Path | None) -> None:
-        with aside(self.path(version)) as unfinished:
+        with atomic_write(self.path(version)) as unfinished:
             (unfinished / "tests").mkdir(parents=True)
             shutil.copy(model, unfinished / MODEL)
             if tests:

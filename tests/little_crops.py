@@ -70,7 +70,7 @@ def _draw(rng: np.random.Generator, place: Path, masks: Path | None, frames: int
 
 
 def _write_settings(folder: Path, training: dict[str, Any], train: dict[str, Any]) -> None:
-    description = read_description(CODE / "model_test_train/configs/places.yaml")
+    description = read_description(CODE / "model_test_train/configs/patch_transformer.yaml")
     description["input"]["size"] = 32
     description["training"] |= {"frames_per_video": 100, "batch_size": 8, **training}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(description))

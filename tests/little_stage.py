@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import run
-from pipeline.incremental import Job, Outcome, Part, Scope, Shard, failure, keep_up
+from pipeline.incremental import Job, Outcome, Part, Scope, Shard, failure, update_outputs
 from pipeline.index import Video
 from pipeline.ledger import key_of
-from pipeline.outputs import aside, write_text
+from pipeline.outputs import atomic_write, write_text
 
 NAMES = tuple(f"{method}/{number:03d}" for method in ("Deepfakes", "Original") for number in range(6))
 ALL = Scope()
@@ -37,7 +37,7 @@ def make(job: Job, folder: Path, setting: str, log: Path, slowly: float = 0, fai
     if kill and name == KILLING:
         os.kill(os.getpid(), signal.SIGKILL)
     pictures, beside = job.outputs
-    with aside(folder / pictures) as unfinished:
+    with atomic_write(folder / pictures) as unfinished:
         unfinished.mkdir()
         for picture in ("0_0.png", "1_0.png"):
             (unfinished / picture).write_text(f"{name} {setting} {picture}")
@@ -53,7 +53,7 @@ def keep(place: Path, names=NAMES, setting="a", split="test_set", scope=ALL, all
     folder = place / "stage"
     part = Part(folder, partial(job_of, setting=setting))
     work = partial(make, folder=folder, setting=setting, log=log, **how)
-    keep_up([video(name, split) for name in names], part, work, "testing", workers, allowed, scope)
+    update_outputs([video(name, split) for name in names], part, work, "testing", workers, allowed, scope)
     return sorted(log.read_text().split())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from model_test_train.preview_augmentations import SHOWN
 from model_test_train.training.augmentations.augmentation import FORGERIES, KINDS, Augmentation, build_augmentation
 from model_test_train.training.augmentations.forgery import Forged, Picture
-from model_test_train.training.augmentations.photometric import LOOKS
+from model_test_train.training.augmentations.photometric import PHOTOMETRIC
 from model_test_train.training.augmentations.video_codecs import CODECS, Encoding, encoded
 from model_test_train.training.data import chance_of_forgery
 from pipeline.errors import UserError
@@ -51,7 +51,7 @@ def test_every_augmentation_is_spoken_of_here() -> None:
     assert set(SHOWN) == set(KINDS)
 
 
-@pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.parametrize("name", PHOTOMETRIC)
 def test_a_look_changes_the_picture_the_same_way_each_time_and_not_at_all_at_probability_zero(name: str) -> None:
     picture = as_tensor(portrait())
     changed, again = (only(name).look(picture, (1, 2, 3)) for _ in range(2))
@@ -62,7 +62,7 @@ def test_a_look_changes_the_picture_the_same_way_each_time_and_not_at_all_at_pro
     assert torch.equal(only(name, p=0.0).look(picture, (1, 2, 3)), picture)
 
 
-@pytest.mark.parametrize("name", sorted(set(LOOKS) - {"grid_mask"}))
+@pytest.mark.parametrize("name", sorted(set(PHOTOMETRIC) - {"grid_mask"}))
 def test_a_look_takes_pictures_of_any_size(name: str) -> None:
     for height, width in [(37, 51), (64, 33), (9, 9)]:
         picture = cv2.resize(portrait(), (width, height))

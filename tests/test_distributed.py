@@ -17,7 +17,7 @@ from torch import multiprocessing
 
 from model_test_train.networks.network import build_network, read_description
 from model_test_train.training.data import EpochBatches
-from model_test_train.training.distributed import Team, joined, with_synced_norms
+from model_test_train.training.distributed import ProcessGroup, joined, with_synced_norms
 from model_test_train.training.trainer import Recipe, Trainer, begin_run
 from pipeline.params import build
 from pipeline.project import CODE
@@ -28,8 +28,8 @@ TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("first", [0, 2])
 def test_every_group_is_seen_once_an_epoch_by_one_of_the_team(size: int, first: int) -> None:
-    members = [list(EpochBatches(47, 8, 3, 5, first, Team(rank, size))) for rank in range(size)]
-    alone = list(EpochBatches(47, 8, 3, 5, first, Team()))
+    members = [list(EpochBatches(47, 8, 3, 5, first, ProcessGroup(rank, size))) for rank in range(size)]
+    alone = list(EpochBatches(47, 8, 3, 5, first, ProcessGroup()))
     for together, shares in zip(alone, zip(*members, strict=True), strict=True):
         assert sorted(together) == sorted(key for share in shares for key in share)
     if not first:
@@ -38,7 +38,7 @@ def test_every_group_is_seen_once_an_epoch_by_one_of_the_team(size: int, first: 
 
 
 def test_what_is_shared_out_comes_back_in_order() -> None:
-    shares = [Team(rank, 3).share(range(8)) for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).share(range(8)) for rank in range(3)]
     assert [list(share) for share in shares] == [[0, 3, 6], [1, 4, 7], [2, 5]]
 
 
@@ -50,7 +50,7 @@ def learn(rank: int, size: int, port: int, folder: Path) -> None:
         os.environ.update({f"SLURM_{name}": str(value) for name, value in told.items()}, MASTER_PORT=str(port))  # as by srun
     with joined("cpu") as (team, _):
         torch.manual_seed(0)
-        description = read_description(CODE / "model_test_train/configs/places.yaml")
+        description = read_description(CODE / "model_test_train/configs/patch_transformer.yaml")
         description["detector"]["dropout"] = 0.0
         description["input"]["size"] = 64
         network = with_synced_norms(build_network(description), team)

@@ -17,7 +17,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from model_test_train.ensemble import Params, fit_ensemble, told
 from model_test_train.ensembles.members import Predictions
 from model_test_train.ensembles.weight_search import fit, folds, out_of_fold, scaled, searched
-from model_test_train.evaluation.fusion import WAYS, Array, Faces, Fused, loss
+from model_test_train.evaluation.fusion import ENCODING_CHAINS, Array, Faces, Fused, loss
 from model_test_train.evaluation.predictor import votes_of
 from model_test_train.metrics.verdicts import FrameScore
 from pipeline.index import Video, read_index
@@ -54,7 +54,7 @@ def test_the_search_finds_the_best_weights(qualities: list[float]) -> None:
     assert np.abs(np.array(found) - np.abs(best) / np.abs(best).sum()).max() < 0.05
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ENCODING_CHAINS)
 def test_together_they_beat_the_best_member_where_errors_are_independent_and_not_where_they_are_copies(way: str) -> None:
     known, unseen = np.arange(400) < 200, np.arange(400) >= 200
     for copies in (False, True):

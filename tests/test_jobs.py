@@ -15,7 +15,7 @@ from conftest import Project
 
 from serving.http import workers
 from serving.http.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, Store
-from serving.http.workers import Orders, Workers
+from serving.http.workers import WorkerConfig, Workers
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> Store:
 
 @contextmanager
 def working(project: Project, examine: str, deadline: float = 60, waiting: int = 8) -> Iterator[Workers]:
-    orders = Orders(project.folder / "data/models/best.safetensors", "cpu", 1, examine=examine)
+    orders = WorkerConfig(project.folder / "data/models/best.safetensors", "cpu", 1, examine=examine)
     one = Workers(orders, 1, waiting, deadline)
     try:
         yield one
@@ -155,7 +155,7 @@ def test_where_no_process_can_be_started_it_is_tried_until_one_can(
 ) -> None:
     start, failed = workers.Worker.started, list[int]()
 
-    def too_many_files(orders: Orders, file: workers.File) -> workers.Worker:
+    def too_many_files(orders: WorkerConfig, file: workers.File) -> workers.Worker:
         if len(failed) < 2:
             failed.append(1)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -180,7 +180,7 @@ def test_more_than_may_wait_are_not_taken(finished: Project, store: Store) -> No
 
 
 def test_a_network_that_cannot_be_loaded_is_said(store: Store, tmp_path: Path) -> None:
-    one = Workers(Orders(tmp_path / "none.safetensors", "cpu", 1), 1, 1, 1.0)
+    one = Workers(WorkerConfig(tmp_path / "none.safetensors", "cpu", 1), 1, 1, 1.0)
     ends = time.monotonic() + 60
     while not one.unable and time.monotonic() < ends:
         time.sleep(0.05)

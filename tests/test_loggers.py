@@ -64,7 +64,7 @@ def test_dvclives_figures_are_those_of_the_best_epoch_and_a_table_for_each(train
     losses = [float(line.split("\t")[1]) for line in (models / "plots/metrics/val_loss.tsv").read_text().splitlines()[1:]]
     assert len(losses) == metrics["epochs"] == 3
     assert metrics["val_loss"] == min(losses) == losses[metrics["best_epoch"] - 1]
-    assert {"train_loss", "verdict_loss", "place_loss", "gaze_loss", "val_auc", "threshold"} < set(metrics)
+    assert {"train_loss", "verdict_loss", "patch_loss", "attention_loss", "val_auc", "threshold"} < set(metrics)
 
 
 def test_tensorboard_has_losses_rate_histograms_verdicts_and_load(trained: tuple[Path, str]) -> None:

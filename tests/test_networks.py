@@ -163,11 +163,11 @@ def test_a_verdict_can_be_explained(name: str) -> None:
 def test_the_published_network_has_the_published_shape() -> None:
     network = build_network(published("explained_architecture"))
     shapes = {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
-    assert shapes["detector.patch_to_embedding.weight"] == (1024, 1, 1280)
-    assert shapes["detector.pos_embedding"] == (1, 1025, 49)
-    assert shapes["detector.transformer.blocks.5.attn.to_qkv.weight"] == (3 * 8 * 64, 49)
-    assert shapes["detector.transformer.blocks.0.mlp.net.0.weight"] == (2048, 49)
-    assert shapes["detector.mlp_head.2.weight"] == (1, 2048)
+    assert shapes["head.patch_to_embedding.weight"] == (1024, 1, 1280)
+    assert shapes["head.pos_embedding"] == (1, 1025, 49)
+    assert shapes["head.transformer.blocks.5.attn.to_qkv.weight"] == (3 * 8 * 64, 49)
+    assert shapes["head.transformer.blocks.0.mlp.net.0.weight"] == (2048, 49)
+    assert shapes["head.mlp_head.2.weight"] == (1, 2048)
     frozen = {name.split(".")[3] for name, w in network.named_parameters() if "_blocks" in name and not w.requires_grad}
     assert frozen == {str(block) for block in range(13)}
 

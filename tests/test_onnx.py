@@ -10,7 +10,7 @@ import torch
 from conftest import Project
 from little_server import serving
 
-from model_test_train.evaluation.predictor import load_judge
+from model_test_train.evaluation.predictor import load_predictor
 from model_test_train.networks.network import build_network, read_description
 from pipeline.errors import UserError
 from pipeline.project import CODE
@@ -38,7 +38,7 @@ def test_a_program_without_pytorch_gets_the_same_from_the_file(finished: Project
     session = onnxruntime.InferenceSession(tmp_path / "best.onnx")
     card = json.loads(session.get_modelmeta().custom_metadata_map["card"])
     assert "drawings only" in card["warning"]
-    judge = load_judge(finished.folder / "data/models/best.safetensors", torch.device("cpu"))
+    judge = load_predictor(finished.folder / "data/models/best.safetensors", torch.device("cpu"))
     crop = np.random.default_rng(0).integers(0, 256, (97, 97, 3), np.uint8)
     (network,) = judge.networks.values()
     (found,) = session.run(None, {"pictures": network.input.fit(crop)[None]})

@@ -35,7 +35,7 @@ def project_with_small_network(folder: Path) -> Project:
     one = {"threads": 1, "device": "cpu"}
     train = {"config": "tiny.yaml", "num_epochs": 1, "workers": 0, "tensorboard": False, **one}
     project = Project(folder, {"train": train, "test": {"bootstrap": 20, **one}, "explain": one})
-    description = read_description(CODE / "model_test_train/configs/places.yaml")
+    description = read_description(CODE / "model_test_train/configs/patch_transformer.yaml")
     description["input"]["size"] = 32
     description["training"] |= {"frames_per_video": 2, "batch_size": 16}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(description))

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.disk_dict import Texts
+from pipeline.disk_dict import DiskDict
 from pipeline.errors import UserError
 from pipeline.ledger import Ledger, report_failures
-from pipeline.outputs import aside, remove_empty_folders, sweep, write_text
+from pipeline.outputs import atomic_write, remove_empty_folders, sweep, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     write_text(target, "old")
-    with pytest.raises(ZeroDivisionError), aside(target) as unfinished:
+    with pytest.raises(ZeroDivisionError), atomic_write(target) as unfinished:
         unfinished.write_text("half")
         raise ZeroDivisionError
     assert target.read_text() == "old"
@@ -25,7 +25,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "stale.png").touch()
-    with aside(tmp_path / "v") as unfinished:
+    with atomic_write(tmp_path / "v") as unfinished:
         unfinished.mkdir()
         (unfinished / "fresh.png").touch()
     assert [path.name for path in (tmp_path / "v").iterdir()] == ["fresh.png"]
@@ -33,7 +33,7 @@ def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
 
 def test_sweep_removes_what_a_killed_run_left_of_these_and_nothing_else(tmp_path: Path) -> None:
     for target in (tmp_path / "m/a.json", tmp_path / "m/v.1"):
-        with aside(target) as unfinished:
+        with atomic_write(target) as unfinished:
             unfinished.mkdir()
             (unfinished / "0_0.png").touch()
             shutil.copytree(unfinished, unfinished.with_name(unfinished.name.replace(str(os.getpid()), "77")))
@@ -52,7 +52,7 @@ def test_sweep_removes_what_a_killed_run_left_of_these_and_nothing_else(tmp_path
 )
 def test_a_name_as_long_as_the_disk_takes_is_written_and_swept(tmp_path: Path, name: str) -> None:
     target = tmp_path / name
-    with aside(target) as unfinished:
+    with atomic_write(target) as unfinished:
         unfinished.write_text("whole")
         assert len(target.suffix) > 5 or unfinished.name.endswith(target.suffix)  # it says in which format to write
         shutil.copy(unfinished, unfinished.with_name(unfinished.name.replace(str(os.getpid()), "77")))
@@ -111,7 +111,7 @@ def test_a_settled_ledger_has_the_same_bytes_in_whatever_order_the_work_was_done
 
 def test_texts_are_a_sorted_dict_that_lies_on_disk_and_a_full_one_is_told_in_words() -> None:
     names = ["b", "a/1", "é", "\udcff", "a", "\U0001f600"]
-    texts = Texts((name, ascii(name)) for name in names)
+    texts = DiskDict((name, ascii(name)) for name in names)
     texts["a"], texts["c"] = "anew", "more"
     del texts["b"]
     expected = {name: ascii(name) for name in names} | {"a": "anew", "c": "more"}

@@ -42,7 +42,7 @@ def index_of(project: Project) -> list[Video]:
 def test_a_run_leaves_the_published_files_and_ours(finished: Project) -> None:
     tests = finished.folder / TESTS
     names = {path.name for path in tests.iterdir()}
-    (samples,) = (name for name in names if name.startswith("samples_list_All_places_checkpoint"))
+    (samples,) = (name for name in names if name.startswith("samples_list_All_patch_transformer_checkpoint"))
     (labels,) = (name for name in names if name.endswith("_labels.txt"))
     plots = {"roc_curve.png", "precision_recall.png", "confusion.png", "calibration.png", "histogram.png"}
     assert {"frames.csv", "videos.csv", "metrics.json", "roc.csv", "test_metrics.json", "test_predictions.csv"} | plots <= names
@@ -179,12 +179,12 @@ def test_a_network_trained_on_shuffled_labels_knows_nothing_and_the_comparison_w
     project = Project(tmp_path / "shuffled", SMALL)
     (project.folder / "data").symlink_to(finished.folder / "data")
     write_index(project.folder / "shuffled.csv", shuffled(index_of(finished), seed=0))
-    config = project.folder / "model_test_train/configs/places.yaml"
+    config = project.folder / "model_test_train/configs/patch_transformer.yaml"
     unpaired = (
         config.read_text()
         .replace("paired: true", "paired: false")
         .replace("mask_weight: 1.0", "mask_weight: 0.0")
-        .replace("gaze_weight: 0.2", "gaze_weight: 0.0")
+        .replace("attention_loss_weight: 0.2", "attention_loss_weight: 0.0")
     )
     config.write_text(unpaired.replace("rebalancing_fake: 1.0", "rebalancing_fake: 0.25"))
     models = tmp_path / "models"

@@ -76,7 +76,7 @@ def test_a_checkpoint_of_several_gpus_and_other_things_is_read(tmp_path: Path) -
     torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in weights.items()}}, tmp_path / "weights")
     ours = build_network(described())
     load_published(ours, read_weights(tmp_path / "weights"))
-    assert torch.equal(ours.detector.get_parameter("cls_token"), weights["cls_token"])
+    assert torch.equal(ours.head.get_parameter("cls_token"), weights["cls_token"])
 
 
 def test_weights_that_lack_something_or_are_none_are_refused_in_words(tmp_path: Path) -> None:

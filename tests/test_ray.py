@@ -19,7 +19,7 @@ from little_videos import face_video, files_of, original, project, run_script
 from test_workers import double, double_or_die, fail_on_three, wait_until
 
 from pipeline.errors import UserError
-from pipeline.incremental import Job, Outcome, Part, Scope, keep_up
+from pipeline.incremental import Job, Outcome, Part, Scope, update_outputs
 from pipeline.project import CODE
 from pipeline.ray_workers import map_unordered
 
@@ -107,7 +107,7 @@ def test_a_machine_that_is_lost_in_mid_work_costs_nothing_but_time(
     killer.start()
     work = partial(noted, where=where, folder=place / "stage", setting="a", log=log, slowly=1.0)
     part = Part(place / "stage", partial(little_stage.job_of, setting="a"))
-    keep_up(list(map(little_stage.video, NAMES)), part, work, "testing", 3, 0.5, Scope(ray=cluster.address))
+    update_outputs(list(map(little_stage.video, NAMES)), part, work, "testing", 3, 0.5, Scope(ray=cluster.address))
     killer.join()
     assert files_of(place / "stage") == undisturbed
     begun = log.read_text().split()

@@ -50,7 +50,7 @@ def test_relevancy_of_a_batch_equals_the_published_rules_one_by_one(
     monkeypatch: pytest.MonkeyPatch, count: int, sign: float
 ) -> None:
     torch.manual_seed(0)
-    network = build_network(read_description(CONFIGS / "places.yaml")).eval()
+    network = build_network(read_description(CONFIGS / "patch_transformer.yaml")).eval()
     pixels = torch.randn(count, 3, network.input.size, network.input.size)
     found = of_sign(token_relevancy(network, pixels), sign)
     monkeypatch.setattr(Attention, "forward", attend_plainly)
@@ -74,7 +74,7 @@ def test_relevancy_of_the_published_network_is_the_published_one(sign: float) ->
 
 def test_explaining_leaves_the_network_as_it_was() -> None:
     torch.manual_seed(0)
-    network = build_network(read_description(CONFIGS / "places.yaml")).eval()
+    network = build_network(read_description(CONFIGS / "patch_transformer.yaml")).eval()
     pixels = torch.randn(1, 3, network.input.size, network.input.size)
     learning = [weight.requires_grad for weight in network.parameters()]
     with torch.inference_mode():
@@ -90,7 +90,7 @@ def test_explaining_leaves_the_network_as_it_was() -> None:
 
 
 def test_attention_is_a_share_of_each_token() -> None:
-    network = build_network(read_description(CONFIGS / "places.yaml")).eval()
+    network = build_network(read_description(CONFIGS / "patch_transformer.yaml")).eval()
     (weights,) = attention_weights(network, torch.randn(2, 3, network.input.size, network.input.size))
     assert weights.shape == (2, 1, 257)
     assert weights.sum(-1).allclose(torch.ones(()))
@@ -272,7 +272,7 @@ def test_of_tokens_that_are_no_places_the_published_picture_misses_the_place_tha
 
 
 def test_a_method_that_the_network_has_nothing_for_is_refused_by_name() -> None:
-    network = build_network(read_description(CONFIGS / "places.yaml")).eval()
+    network = build_network(read_description(CONFIGS / "patch_transformer.yaml")).eval()
     with pytest.raises(UserError, match="--method published: PlaceTransformer .* there are: best, relevancy, raw_attention"):
         method_for(network, "published")
 
@@ -289,7 +289,7 @@ def test_heat_keeps_an_absolute_scale() -> None:
 
 
 def test_shuffling_goes_from_the_verdict_down_and_leaves_the_network_itself_alone() -> None:
-    network = build_network(read_description(CONFIGS / "places.yaml"))
+    network = build_network(read_description(CONFIGS / "patch_transformer.yaml"))
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     layers, changed = [], set()
     for layer, random in randomised(network, seed=0):

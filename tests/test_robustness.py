@@ -20,7 +20,7 @@ from model_test_train.evaluation.corruptions import CORRUPTIONS
 from model_test_train.networks.input_contract import InputContract
 from pipeline.errors import UserError
 from pipeline.params import load_params
-from preprocessing.video.reencoding import WAYS, Way, reencode
+from preprocessing.video.reencoding import ENCODING_CHAINS, EncodingChain, reencode
 from preprocessing.video.video import Reading, read_frames, scan
 
 READING = load_params("read_video", Reading)
@@ -94,11 +94,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", ENCODING_CHAINS)
 def test_a_video_arrives_with_the_size_and_frames_of_its_way_and_worse_each_time(name: str, clip: Path, tmp_path: Path) -> None:
     first = next(picture for _, picture in read_frames(clip, [0], READING)).astype(float)
     differences = []
-    for number, way in enumerate(WAYS[name]):
+    for number, way in enumerate(ENCODING_CHAINS[name]):
         target = tmp_path / f"{number}.mp4"
         reencode(clip, target, way, READING)
         facts = scan(target, READING)
@@ -113,7 +113,7 @@ def test_a_video_arrives_with_the_size_and_frames_of_its_way_and_worse_each_time
 
 
 def test_a_way_is_told_in_words() -> None:
-    assert Way("libx265", 28, 0.5, 2, 2).words() == "x265 crf 28, sides x0.5, one frame of 2, 2 times"
+    assert EncodingChain("libx265", 28, 0.5, 2, 2).words() == "x265 crf 28, sides x0.5, one frame of 2, 2 times"
 
 
 def test_kinds_that_were_tried_make_one_table_and_one_picture(tmp_path: Path) -> None:

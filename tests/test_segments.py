@@ -25,7 +25,7 @@ FAKE_SECONDS = range(21, 29)
 PINK = np.array((60, -40, -10))
 
 
-class Judge:
+class Predictor:
     """Finds pink faces fake."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ def examiner(frames: int | None = None) -> Examiner:
     cutting = load_params("extract_crops", extraction.Params).crop_settings()
     tests = load_params("test", testing.Params)
     return Examiner(
-        Judge(),  # type: ignore[arg-type]
+        Predictor(),  # type: ignore[arg-type]
         Path("pink.safetensors"),
         "0" * 64,
         Rule("mean", 0.5),

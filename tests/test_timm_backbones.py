@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
-from explain_model.maps.heatmaps import heatmaps, heats_of_parts
+from explain_model.maps.heatmaps import concept_heatmaps, heatmaps
 from explain_model.maps.relevancy import CLASS_TOKEN_FIRST, InsteadOfAttention, token_relevancy
 from model_test_train import import_weights, networks
 from model_test_train.networks.f3net import Decomposition, LocalStatistics
@@ -166,8 +166,8 @@ def test_phases_let_learn_what_they_name_at_their_own_rate() -> None:
     trainer = Trainer(run, recipe, seed=0)
     network.train()
     assert {name for name, weight in network.named_parameters() if weight.requires_grad} == {
-        "detector.to_logit.weight",
-        "detector.to_logit.bias",
+        "head.to_logit.weight",
+        "head.to_logit.bias",
     }
     assert not network.backbone.training
     assert trainer.learning_share() == "513 of 11,177,025 weights learn (0.00459 %)"
@@ -278,7 +278,7 @@ def test_of_f3net_the_band_that_decides_is_named() -> None:
     nn.init.zeros_(stems[1][0].weight)  # local statistics are not looked at
     with torch.no_grad():
         stems[0][0].weight[:, :6] = 0  # nor is anything but the high frequencies
-    parts = heats_of_parts(network, np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8))
+    parts = concept_heatmaps(network, np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8))
     assert {name: round(weight, 6) for name, weight, _ in parts if weight} == {"high frequencies": 1.0}
     assert len(parts) == 9
     assert all(heat.shape == (60, 60) for _, _, heat in parts)
@@ -293,7 +293,7 @@ def small_f3net() -> dict[str, Any]:
 def test_of_clip_each_sentence_has_its_likeness_and_its_places(clip: tuple[Network, Any]) -> None:
     network, _ = clip
     picture = np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8)
-    parts = heats_of_parts(network, picture)
+    parts = concept_heatmaps(network, picture)
     told = judged(network, torch.from_numpy(network.input.fit(picture))[None])[0, 1:]
     assert tuple(name for name, _, _ in parts) == network.told
     assert [weight for _, weight, _ in parts] == pytest.approx(told.tolist(), abs=1e-5)

@@ -26,8 +26,8 @@ from model_test_train.training.data import (
     singles,
     training_batches,
 )
-from model_test_train.training.distributed import Team
-from model_test_train.training.losses import Lesson, counted
+from model_test_train.training.distributed import ProcessGroup
+from model_test_train.training.losses import DetectionLoss, counted
 from model_test_train.training.trainer import Recipe, Run, Trainer, begin_run, is_stale, keep_if_best, learning_rate_factor
 from pipeline.errors import UserError
 from pipeline.index import Video
@@ -35,7 +35,7 @@ from pipeline.params import build, read_yaml
 from preprocessing.crops.crops import Crop
 
 AUGMENTED = {"flip": {"p": 0.5}, "part": {"p": 1.0, "most": 0.1}, "noise": {"p": 1.0, "most": 5.0}}
-CONFIG = Path(__file__).parents[1] / "model_test_train/configs/places.yaml"
+CONFIG = Path(__file__).parents[1] / "model_test_train/configs/patch_transformer.yaml"
 
 
 def video(name: str, label: int, *identities: str) -> Video:
@@ -144,7 +144,7 @@ def test_batches_are_of_about_the_size_asked_for_whatever_the_sizes_of_groups(gr
     assert sum(sizes) == 24 + lone
     assert np.mean(sizes) == pytest.approx(12, rel=0.1)
     assert max(sizes) <= 16
-    members = [Team(rank, 2) for rank in range(2)]
+    members = [ProcessGroup(rank, 2) for rank in range(2)]
     shares = [[len(labels) for _, labels, _ in training_batches(mixed, 12, 0, 3, 0, team=team)] for team in members]
     assert [a + b for a, b in zip(*shares, strict=True)] == sizes
 
@@ -178,8 +178,8 @@ def test_a_mask_moves_with_its_picture(groups: TrainingGroups) -> None:
 
 
 def loss_of(network: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    lesson = Lesson(network, 0.0, (1.0, 1.0), of_places=True)  # type: ignore[arg-type]
-    return (lesson(pixels, labels, masks) / counted(labels, masks).clamp(min=1)) @ torch.tensor([1.0, 1.0, 0.2])
+    detection_loss = DetectionLoss(network, 0.0, (1.0, 1.0), patch_head=True)  # type: ignore[arg-type]
+    return (detection_loss(pixels, labels, masks) / counted(labels, masks).clamp(min=1)) @ torch.tensor([1.0, 1.0, 0.2])
 
 
 def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: TrainingGroups) -> None:
@@ -192,7 +192,7 @@ def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: Trai
     loss = loss_of(network, torch.randn(2, 3, 128, 128), labels, masks)
     loss.backward()
     assert loss.isfinite()
-    learnt = network.detector.get_parameter("to_place_logit.weight").grad
+    learnt = network.head.get_parameter("to_patch_logit.weight").grad
     assert learnt is not None
     assert learnt.isfinite().all()
 
@@ -200,12 +200,12 @@ def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: Trai
 class Gazing(nn.Module):
     """A network that decides nothing and looks where it is told."""
 
-    def __init__(self, gaze: torch.Tensor) -> None:
+    def __init__(self, class_attention: torch.Tensor) -> None:
         super().__init__()
-        self.gaze = gaze
+        self.class_attention = class_attention
 
-    def judge_places(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return torch.zeros(len(pixels)), torch.zeros_like(self.gaze), self.gaze
+    def forward_patches(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return torch.zeros(len(pixels)), torch.zeros_like(self.class_attention), self.class_attention
 
 
 def test_of_a_fake_whose_truth_is_known_training_wants_the_changed_places_looked_at() -> None:
@@ -214,8 +214,8 @@ def test_of_a_fake_whose_truth_is_known_training_wants_the_changed_places_looked
     changed, unknown = torch.zeros(2, 4, 4), torch.full((2, 4, 4), torch.nan)
     changed[0, 2, 2] = 1  # the second picture is real
 
-    def loss(gaze: torch.Tensor, masks: torch.Tensor) -> float:
-        return loss_of(Gazing(gaze), torch.zeros(2, 3, 8, 8), torch.tensor([1.0, 0.0]), masks).item()
+    def loss(class_attention: torch.Tensor, masks: torch.Tensor) -> float:
+        return loss_of(Gazing(class_attention), torch.zeros(2, 3, 8, 8), torch.tensor([1.0, 0.0]), masks).item()
 
     assert loss(middle, changed) < loss(corner, changed) - 0.2
     assert loss(middle, unknown) == loss(corner, unknown)
@@ -252,7 +252,7 @@ def begun() -> Run:
 
 
 def trainer_of(run: Run, **changes: object) -> Trainer:
-    return Trainer(run, recipe(mask_weight=0.0, gaze_weight=0.0, **changes), seed=3)
+    return Trainer(run, recipe(mask_weight=0.0, attention_loss_weight=0.0, **changes), seed=3)
 
 
 def one_epoch(run: Run, groups: TrainingGroups, stop_after: int | None = None) -> None:
@@ -370,7 +370,7 @@ def test_a_self_blended_face_joins_a_real_one_that_has_no_fake(groups: TrainingG
 
 
 def checkpoint_of(description: dict, trained_on: list[str]) -> Checkpoint:
-    return Checkpoint("places_checkpoint3_All", description, {}, 0.4, None, trained_on, {"epoch": 3})
+    return Checkpoint("patch_transformer_checkpoint3_All", description, {}, 0.4, None, trained_on, {"epoch": 3})
 
 
 def test_a_checkpoint_gives_back_the_same_network_and_the_same_bytes(tmp_path: Path) -> None:

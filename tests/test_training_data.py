@@ -15,7 +15,7 @@ from warm_commands import run_warm
 from model_test_train.networks.checkpoint import load_checkpoint
 from model_test_train.train_model import Params, TrainingData, load_data
 from model_test_train.training.augmentations.augmentation import NO_AUGMENTATION, Augmentation, build_augmentation
-from model_test_train.training.distributed import Team
+from model_test_train.training.distributed import ProcessGroup
 from model_test_train.training.trainer import Recipe
 from model_test_train.training.video_sampling import sample_videos
 from pipeline.errors import UserError
@@ -133,7 +133,7 @@ def test_real_validation_videos_get_twins_that_are_forged_of_them_the_same_way_e
 
 def test_whoever_of_a_team_looks_at_a_twin_sees_the_same(index: list[Video]) -> None:
     validation = loaded(of_one_class(index, REAL), True, FORGING).validation
-    share = replace(validation, samples=Team(1, 2).share(validation.samples))
+    share = replace(validation, samples=ProcessGroup(1, 2).share(validation.samples))
     assert all(np.array_equal(share.picture(place), validation.picture(2 * place + 1)) for place in range(len(share.samples)))
 
 

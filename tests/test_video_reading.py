@@ -17,7 +17,7 @@ from PIL import Image
 from strange_videos import encode, face
 
 from preprocessing.video import video
-from preprocessing.video.fork_server import Child
+from preprocessing.video.fork_server import ForkedProcess
 from preprocessing.video.sampling import evenly_spaced
 from preprocessing.video.video import READERS, Account, UnreadableVideo, VideoFacts, open_video, read_frames, scan, shrunk_size
 
@@ -382,10 +382,10 @@ def test_what_a_decoder_gave_before_it_died_is_used_however_late_it_is_asked_for
         time.sleep(0.3)
         return receive(child, seconds)
 
-    receive = Child.receive
+    receive = ForkedProcess.receive
     monkeypatch.setattr(video, "DECODER", "failing_decoder")
     monkeypatch.setattr(video, "_idle", [])
-    monkeypatch.setattr(Child, "receive", receive_late)
+    monkeypatch.setattr(ForkedProcess, "receive", receive_late)
     (tmp_path / "crashes").touch()
     with open_video(tmp_path / "crashes", reading()) as failing:
         given = failing.frames()

@@ -16,7 +16,7 @@ def randomised(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
     """What was shuffled last, and the network; what was shuffled before stays so."""
     generator = torch.Generator().manual_seed(seed)
     changed = copy.deepcopy(network)
-    detector = changed.detector
+    detector = changed.head
     layers = [(name, list(part.parameters())) for name, part in reversed(list(detector.named_children()))]
     embeddings = [("embeddings", list(detector.parameters(recurse=False)))]
     for name, weights in (*layers, *embeddings, ("backbone", list(changed.backbone.parameters()))):

@@ -18,7 +18,7 @@ from explain_model.inputs.samples import ExplainedSample
 from explain_model.maps.heatmaps import Heat
 from explain_model.maps.methods import MapMethod
 from model_test_train.metrics.verdicts import FAKE_VERDICT, REAL_VERDICT
-from pipeline.outputs import aside
+from pipeline.outputs import atomic_write
 from preprocessing.crops.png import encode_png
 
 COLOURS = matplotlib.colormaps["inferno"]  # perceptually even, and safe for the colour-blind
@@ -44,7 +44,7 @@ def font(size: int, weight: str = "normal") -> ImageFont.FreeTypeFont:
 
 
 def write_figure(path: Path, figure: Image.Image) -> None:
-    with aside(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(encode_png(np.asarray(figure)))
 
 
@@ -125,7 +125,7 @@ class SampleFigure:
         panels.draw(path, sample, facts, (panels.face(crop), panels.heated(crop, heat.spoke_for, mask), *against))
 
 
-class PartsFigure:
+class ConceptsFigure:
     """The crop, and of each part that the network weighs by itself where it lies; its weight is in the title."""
 
     def __init__(self, opacity: float, warning: str | None) -> None:

@@ -76,7 +76,7 @@ def _made(network: Network, crops: Sequence[Image], used: MapMethod) -> Maps:
     return for_fake.cpu(), for_real.cpu()
 
 
-def heats_of_parts(network: Network, crop: Image) -> list[tuple[str, float, np.ndarray]]:
+def concept_heatmaps(network: Network, crop: Image) -> list[tuple[str, float, np.ndarray]]:
     """Of each part that the network weighs by itself: its name, its weight, and its heat over the crop."""
     if (find := parts_of(network)) is None:
         return []

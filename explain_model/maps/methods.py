@@ -33,11 +33,11 @@ class Attentive:
     @staticmethod
     def of(network: Network, pixels: Tensor) -> "Attentive":
         """The detector, if it has attention; else the backbone, of which the detector judges the last tokens."""
-        if hasattr(network.detector, "transformer"):
+        if hasattr(network.head, "transformer"):
             with torch.no_grad():
                 features = network.backbone(pixels)
-            to_tokens = None if hasattr(network.detector, "places") else _to_tokens(network)
-            return Attentive(network.detector, features, CLASS_TOKEN_FIRST, network.grid, to_tokens)
+            to_tokens = None if hasattr(network.head, "places") else _to_tokens(network)
+            return Attentive(network.head, features, CLASS_TOKEN_FIRST, network.grid, to_tokens)
         backbone: Any = network.backbone
         return Attentive(network, pixels, backbone.tokens, backbone.token_grid, None)
 
@@ -125,7 +125,7 @@ def _any(network: Network) -> bool:
 
 
 def _has_attention(network: Network) -> bool:
-    return hasattr(network.detector, "transformer") or getattr(network.backbone, "tokens", None) is not None
+    return hasattr(network.head, "transformer") or getattr(network.backbone, "tokens", None) is not None
 
 
 def _has_a_map(network: Network) -> bool:
@@ -133,7 +133,7 @@ def _has_a_map(network: Network) -> bool:
 
 
 def _mixes_channels(network: Network) -> bool:
-    return isinstance(network.detector, ChannelTransformer)
+    return isinstance(network.head, ChannelTransformer)
 
 
 def best(network: Network, pixels: Tensor) -> Maps:
@@ -172,13 +172,13 @@ def method_for(network: Network, name: str) -> MapMethod:
     method = METHODS[named_for(network, name)]
     if not method.fits(network):
         fitting = ", ".join(name for name, one in METHODS.items() if one.fits(network))
-        raise UserError(f"--method {name}: {type(network.detector).__name__} has nothing to show by it; there are: {fitting}")
+        raise UserError(f"--method {name}: {type(network.head).__name__} has nothing to show by it; there are: {fitting}")
     return method
 
 
 def _to_tokens(network: Network) -> nn.Module:
     """What makes the published detector's tokens: each is a mixture of channels, its numbers are that mixture's map."""
-    return network.detector.get_submodule("patch_to_embedding")
+    return network.head.get_submodule("patch_to_embedding")
 
 
 def _weighed(asked: Attentive, row: Tensor) -> Maps:

@@ -64,7 +64,7 @@ class Fused:
     def __call__(self, logits: Array) -> Array:
         """(faces, members) -> (faces,) probabilities."""
         facts = {name: np.asarray(value) for name, value in self.facts.items()}
-        return WAYS[self.way](logits / np.asarray(self.temperatures), **facts)
+        return ENCODING_CHAINS[self.way](logits / np.asarray(self.temperatures), **facts)
 
 
 def average(logits: Array, weights: Array, scale: Array) -> Array:
@@ -93,7 +93,7 @@ def features(logits: Array) -> Array:
     return np.stack((np.abs(logits), np.abs(logits - logits.mean(1, keepdims=True))), -1) / 4
 
 
-WAYS: dict[str, Callable[..., Array]] = {
+ENCODING_CHAINS: dict[str, Callable[..., Array]] = {
     "average": average,
     "confidence": confidence,
     "attention": attention,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from model_test_train.evaluation.testing import Judged, by_method, scores_of
+from model_test_train.evaluation.testing import LabelledScore, by_method, scores_of
 from model_test_train.metrics.drawing import plt, save_figure
 from model_test_train.metrics.intervals import Figure
 from pipeline.outputs import write_csv
@@ -21,7 +21,7 @@ TITLES = {"fontsize": 10}
 
 def draw_all(
     folder: Path,
-    judged: Sequence[Judged],
+    judged: Sequence[LabelledScore],
     measured: Mapping[str, Any],
     protocol: Mapping[str, Any],
     raw: np.ndarray | None = None,
@@ -54,7 +54,7 @@ def _save(path: Path, draw: Callable[[Any], None], protocol: Mapping[str, Any]) 
     save_figure(path, figure)
 
 
-def write_roc(path: Path, curves: Mapping[str, Sequence[Judged]]) -> None:
+def write_roc(path: Path, curves: Mapping[str, Sequence[LabelledScore]]) -> None:
     columns = ("method", "false_positive_rate", "true_positive_rate", "threshold")
     rows = []
     for method, judged in curves.items():
@@ -63,7 +63,7 @@ def write_roc(path: Path, curves: Mapping[str, Sequence[Judged]]) -> None:
     write_csv(path, columns, rows)
 
 
-def write_precision_recall(path: Path, curves: Mapping[str, Sequence[Judged]]) -> None:
+def write_precision_recall(path: Path, curves: Mapping[str, Sequence[LabelledScore]]) -> None:
     columns = ("method", "recall", "precision", "threshold")
     rows = []
     for method, judged in curves.items():
@@ -72,12 +72,12 @@ def write_precision_recall(path: Path, curves: Mapping[str, Sequence[Judged]]) -
     write_csv(path, columns, rows)
 
 
-def write_calibration(path: Path, judged: Sequence[Judged]) -> None:
+def write_calibration(path: Path, judged: Sequence[LabelledScore]) -> None:
     columns = ("probability", "share_of_fakes", "videos")
     write_csv(path, columns, (dict(zip(columns, row, strict=True)) for row in reliability(*_truth_and_probability(judged))))
 
 
-def write_histogram(path: Path, judged: Sequence[Judged]) -> None:
+def write_histogram(path: Path, judged: Sequence[LabelledScore]) -> None:
     columns = ("label", "from", "videos")
     labels, probabilities = _truth_and_probability(judged)
     rows = []
@@ -94,7 +94,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[flo
     return [(float(probabilities[here].mean()), float(labels[here].mean()), int(here.sum())) for here in inside]
 
 
-def draw_roc(figure: Any, curves: Mapping[str, Sequence[Judged]], found: Mapping[str, Any]) -> None:
+def draw_roc(figure: Any, curves: Mapping[str, Sequence[LabelledScore]], found: Mapping[str, Any]) -> None:
     figure.set_size_inches(10.4, 5.4)
     for axes, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
         chance = np.linspace(LEAST_RATE if scale == "log" else 0, 1, 200)
@@ -110,7 +110,7 @@ def draw_roc(figure: Any, curves: Mapping[str, Sequence[Judged]], found: Mapping
     figure.axes[0].legend(loc="lower right", fontsize=8, title="AUC (95 % interval)", title_fontsize=8)
 
 
-def draw_precision_recall(figure: Any, curves: Mapping[str, Sequence[Judged]], found: Mapping[str, Any]) -> None:
+def draw_precision_recall(figure: Any, curves: Mapping[str, Sequence[LabelledScore]], found: Mapping[str, Any]) -> None:
     figure.set_size_inches(6.4, 6.0)
     axes = figure.subplots()
     for method, judged in curves.items():
@@ -123,7 +123,7 @@ def draw_precision_recall(figure: Any, curves: Mapping[str, Sequence[Judged]], f
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_confusion(figure: Any, judged: Sequence[Judged]) -> None:
+def draw_confusion(figure: Any, judged: Sequence[LabelledScore]) -> None:
     """By method: of the originals and of each manipulation, how many were called what."""
     methods = ["originals", *by_method(judged)] if by_method(judged) else ["originals"]
     rows = [[one for one in judged if (one.method if one.label else "originals") == method] for method in methods]
@@ -138,7 +138,7 @@ def draw_confusion(figure: Any, judged: Sequence[Judged]) -> None:
     axes.set_title("Verdicts by video", **TITLES)
 
 
-def draw_calibration(figure: Any, judged: Sequence[Judged], raw: np.ndarray | None) -> None:
+def draw_calibration(figure: Any, judged: Sequence[LabelledScore], raw: np.ndarray | None) -> None:
     figure.set_size_inches(6.0, 6.0)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.75", linestyle=":", linewidth=1)
@@ -155,7 +155,7 @@ def draw_calibration(figure: Any, judged: Sequence[Judged], raw: np.ndarray | No
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_histogram(figure: Any, judged: Sequence[Judged], protocol: Mapping[str, Any]) -> None:
+def draw_histogram(figure: Any, judged: Sequence[LabelledScore], protocol: Mapping[str, Any]) -> None:
     figure.set_size_inches(7.2, 4.0)
     axes = figure.subplots()
     labels, probabilities = _truth_and_probability(judged)
@@ -179,7 +179,7 @@ def _style(method: str) -> dict[str, Any]:
     return {"linewidth": 2.6, "color": "black"} if method == "All" else {"linewidth": 1.4}
 
 
-def _truth_and_probability(judged: Sequence[Judged]) -> tuple[np.ndarray, np.ndarray]:
+def _truth_and_probability(judged: Sequence[LabelledScore]) -> tuple[np.ndarray, np.ndarray]:
     scores = scores_of(judged)
     return scores.labels, scores.probabilities
 

@@ -11,7 +11,7 @@ import torch
 
 from model_test_train.evaluation.fusion import Array, Fused
 from model_test_train.metrics.calibration import logits_of
-from model_test_train.metrics.verdicts import AGGREGATIONS, FrameScore, judge_people
+from model_test_train.metrics.verdicts import AGGREGATIONS, FrameScore, person_scores
 from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.networks.input_contract import Image
 from model_test_train.networks.network import Network
@@ -43,7 +43,7 @@ def votes_of(thresholds: Sequence[float], frames: Sequence[FrameScore], aggregat
     """Of frames that tell each member's probability."""
     of_members = []
     for number in range(len(thresholds)):
-        people = judge_people([replace(frame, fake_probability=frame.told[number]) for frame in frames], aggregation)
+        people = person_scores([replace(frame, fake_probability=frame.told[number]) for frame in frames], aggregation)
         of_members.append(AGGREGATIONS[aggregation].video(list(people.values())))
     return Vote(of_members, [found > threshold for found, threshold in zip(of_members, thresholds, strict=True)])
 
@@ -58,7 +58,7 @@ class Together:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Predictor:
     """Networks, and what is said of their verdict."""
 
     card: Checkpoint
@@ -95,11 +95,11 @@ def _fitted(network: Network, crop: Image) -> torch.Tensor:
     return torch.from_numpy(network.input.fit(crop))
 
 
-def load_judge(path: Path, device: torch.device) -> Judge:
+def load_predictor(path: Path, device: torch.device) -> Predictor:
     """A checkpoint (.safetensors), or an ensemble (.json) whose members lie where its file says, and are what they were."""
     if path.suffix != ".json":
         network, card = load_checkpoint(path, device)
-        return Judge(card, {card.name: network})
+        return Predictor(card, {card.name: network})
     facts = _read(path)
     networks, thresholds = {}, []
     for name, member in facts["members"].items():
@@ -109,7 +109,7 @@ def load_judge(path: Path, device: torch.device) -> Judge:
             raise UserError(f"{file} is not what the ensemble was fitted with; model_test_train/ensemble.py fits it anew")
         thresholds.append(card.threshold)
     fused = Fused(facts["way"], facts["learnt"], tuple(facts["temperatures"]))
-    return Judge(Checkpoint(**facts["card"]), networks, Together(fused, tuple(thresholds), facts["agreement"]))
+    return Predictor(Checkpoint(**facts["card"]), networks, Together(fused, tuple(thresholds), facts["agreement"]))
 
 
 def _read(path: Path) -> dict[str, Any]:

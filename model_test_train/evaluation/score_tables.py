@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_test_train.evaluation.testing import Judged
+from model_test_train.evaluation.testing import LabelledScore
 from model_test_train.metrics.intervals import connected
 from pipeline.errors import UserError
 
@@ -39,7 +39,7 @@ METHODS = ("Original", "Fake")  # where the table names none
 
 @dataclass(frozen=True)
 class ScoreTable:
-    judged: list[Judged]
+    judged: list[LabelledScore]
     protocol: dict[str, Any] | None  # of a table that the stage test wrote
     has_people: bool  # else each video is a group by itself
 
@@ -78,7 +78,7 @@ def _columns(path: Path, present: Sequence[str]) -> dict[str, str]:
     return {ours: theirs for ours, theirs in found.items() if theirs is not None}
 
 
-def _judged(path: Path, rows: Sequence[Mapping[str, str]], group: int, threshold: float) -> Judged:
+def _judged(path: Path, rows: Sequence[Mapping[str, str]], group: int, threshold: float) -> LabelledScore:
     first = rows[0]
     labels = {LABELS.get(row["label"].lower()) for row in rows}
     if len(labels) != 1 or None in labels:
@@ -91,4 +91,4 @@ def _judged(path: Path, rows: Sequence[Mapping[str, str]], group: int, threshold
     if not 0 <= probability <= 1:
         raise UserError(f"{path}: the probability of {first['video']} is {probability:g}; it must lie from 0 to 1")
     called_fake = first["verdict"] == "fake" if first.get("verdict") and len(rows) == 1 else probability > threshold
-    return Judged(first["video"], first.get("method") or METHODS[label], label, group, probability, called_fake)
+    return LabelledScore(first["video"], first.get("method") or METHODS[label], label, group, probability, called_fake)

@@ -104,7 +104,7 @@ def score_frames(
 
 
 @dataclass(frozen=True)
-class Judged:
+class LabelledScore:
     """One that was judged, video or frame: the truth, and what was found."""
 
     name: str
@@ -115,11 +115,11 @@ class Judged:
     called_fake: bool
 
 
-def judged_videos(verdicts: Sequence[Verdict]) -> list[Judged]:
+def labelled_videos(verdicts: Sequence[Verdict]) -> list[LabelledScore]:
     """Those that got a verdict."""
     groups = identity_groups([verdict.video for verdict in verdicts])
     return [
-        Judged(
+        LabelledScore(
             v.video.video, v.video.method, v.video.label, groups[v.video.video], v.fake_probability, v.verdict == FAKE_VERDICT
         )
         for v in verdicts
@@ -127,17 +127,19 @@ def judged_videos(verdicts: Sequence[Verdict]) -> list[Judged]:
     ]
 
 
-def judged_frames(verdicts: Sequence[Verdict], threshold: float) -> list[Judged]:
+def labelled_frames(verdicts: Sequence[Verdict], threshold: float) -> list[LabelledScore]:
     """As the network scored them."""
     groups = identity_groups([verdict.video for verdict in verdicts])
     return [
-        Judged(f.path, v.video.method, v.video.label, groups[f.video], f.fake_probability, f.fake_probability > threshold)
+        LabelledScore(
+            f.path, v.video.method, v.video.label, groups[f.video], f.fake_probability, f.fake_probability > threshold
+        )
         for v in verdicts
         for f in v.frames
     ]
 
 
-def scores_of(judged: Sequence[Judged]) -> Scores:
+def scores_of(judged: Sequence[LabelledScore]) -> Scores:
     return Scores(
         np.array([one.label for one in judged], int),
         np.array([one.probability for one in judged], float),
@@ -145,28 +147,28 @@ def scores_of(judged: Sequence[Judged]) -> Scores:
     )
 
 
-def figures_of(judged: Sequence[Judged], draws: int, seed: int) -> dict[str, Any]:
+def metrics_of(judged: Sequence[LabelledScore], draws: int, seed: int) -> dict[str, Any]:
     return figures(scores_of(judged), np.array([one.group for one in judged], int), draws, seed)
 
 
-def by_method(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
+def by_method(judged: Sequence[LabelledScore]) -> dict[str, list[LabelledScore]]:
     """Each manipulation with all the originals."""
     methods = sorted({one.method for one in judged if one.label})
     return {name: [one for one in judged if one.method == name or not one.label] for name in methods}
 
 
-def figures_by_method(judged: Sequence[Judged], draws: int, seed: int) -> dict[str, Any]:
-    return {name: figures_of(chosen, draws, seed) for name, chosen in by_method(judged).items()}
+def metrics_by_method(judged: Sequence[LabelledScore], draws: int, seed: int) -> dict[str, Any]:
+    return {name: metrics_of(chosen, draws, seed) for name, chosen in by_method(judged).items()}
 
 
 def measure_tests(verdicts: Sequence[Verdict], rule: Rule, params: Params) -> dict[str, Any]:
     """Figures over the frames and over the videos, over all methods and for each against the originals."""
-    frames, videos = judged_frames(verdicts, rule.threshold), judged_videos(verdicts)
+    frames, videos = labelled_frames(verdicts, rule.threshold), labelled_videos(verdicts)
     return {
-        "frame": figures_of(frames, params.bootstrap, params.seed),
-        "video": figures_of(videos, params.bootstrap, params.seed),
-        "frame_by_method": figures_by_method(frames, params.bootstrap, params.seed),
-        "video_by_method": figures_by_method(videos, params.bootstrap, params.seed),
+        "frame": metrics_of(frames, params.bootstrap, params.seed),
+        "video": metrics_of(videos, params.bootstrap, params.seed),
+        "frame_by_method": metrics_by_method(frames, params.bootstrap, params.seed),
+        "video_by_method": metrics_by_method(videos, params.bootstrap, params.seed),
         "abstaining": abstaining(verdicts),
         "no_verdict": sum(verdict.verdict == NO_VERDICT for verdict in verdicts),
     }
@@ -187,7 +189,7 @@ def abstaining(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-def calibration_figures(checkpoint: Checkpoint, verdicts: Sequence[Verdict], method: str) -> dict[str, Any]:
+def calibration_metrics(checkpoint: Checkpoint, verdicts: Sequence[Verdict], method: str) -> dict[str, Any]:
     """How far probabilities are from what they should mean: before and after, where it was fitted and where it was tested."""
     if checkpoint.calibration is None:
         return {}

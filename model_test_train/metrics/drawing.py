@@ -8,12 +8,12 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from pipeline.outputs import aside
+from pipeline.outputs import atomic_write
 
 __all__ = ["plt", "save_figure"]
 
 
 def save_figure(path: Path, figure: Any) -> None:
-    with aside(path) as unfinished:
+    with atomic_write(path) as unfinished:
         figure.savefig(unfinished, dpi=110)
     plt.close(figure)

@@ -108,7 +108,7 @@ class Verdict:
         return max(self.frames, key=lambda frame: (sign * frame.fake_probability, -frame.frame, -frame.track))
 
 
-def judge_people(frames: Sequence[FrameScore], aggregation: str) -> dict[int, float]:
+def person_scores(frames: Sequence[FrameScore], aggregation: str) -> dict[int, float]:
     """The scores of one video's frames -> track -> that person's fake probability, before calibration."""
     person = AGGREGATIONS[aggregation].person
     return {track: person(np.array([f.fake_probability for f in of_track])) for track, of_track in by_track(frames).items()}
@@ -122,18 +122,18 @@ def by_track(frames: Sequence[FrameScore]) -> dict[int, list[FrameScore]]:
     return {track: tracks[track] for track in sorted(tracks)}
 
 
-def judge_video(video: Video, frames: Sequence[FrameScore], rule: Rule) -> Verdict:
+def video_verdict(video: Video, frames: Sequence[FrameScore], rule: Rule) -> Verdict:
     """The scores of one video's frames -> its verdict."""
-    people = judge_people(frames, rule.aggregation)
+    people = person_scores(frames, rule.aggregation)
     raw = AGGREGATIONS[rule.aggregation].video(list(people.values())) if people else None
     calibrated = {track: rule.calibrated(probability) for track, probability in people.items()}
     probability = None if raw is None else rule.calibrated(raw)
     return Verdict(video, calibrated, raw, probability, rule.verdict(raw), rule.is_uncertain(raw), list(frames))
 
 
-def judge_videos(videos: Sequence[Video], frames: Sequence[FrameScore], rule: Rule) -> list[Verdict]:
+def video_verdicts(videos: Sequence[Video], frames: Sequence[FrameScore], rule: Rule) -> list[Verdict]:
     """A verdict for each of the videos, in their order."""
     by_video: dict[str, list[FrameScore]] = {}
     for frame in frames:
         by_video.setdefault(frame.video, []).append(frame)
-    return [judge_video(video, by_video.get(video.video, []), rule) for video in videos]
+    return [video_verdict(video, by_video.get(video.video, []), rule) for video in videos]

@@ -7,6 +7,7 @@ where it came from. Nothing is unpickled, neither here nor in the unfinished sta
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from model_test_train.networks.network import Network, empty_network
+from model_test_train.networks.network import Network, empty_network, with_current_names
 from pipeline.errors import UserError
 from pipeline.memory import keep_memory
 from pipeline.outputs import write_bytes
@@ -76,9 +77,16 @@ def _read(path: Path, with_weights: bool) -> tuple[Checkpoint, dict[str, Tensor]
     try:
         with safe_open(path, "pt") as file:
             checkpoint = Checkpoint(**json.loads((file.metadata() or {})["checkpoint"]))
-            return checkpoint, {name: file.get_tensor(name) for name in (file.keys() if with_weights else ())}
+            checkpoint = dataclasses.replace(checkpoint, description=with_current_names(checkpoint.description))
+            names = file.keys() if with_weights else ()
+            return checkpoint, {_current_weight_name(name): file.get_tensor(name) for name in names}
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is not a checkpoint of this project (a safetensors file with its own card)") from error
+
+
+def _current_weight_name(name: str) -> str:
+    """Earlier checkpoints call the head 'detector', and a patch 'place'."""
+    return re.sub("^detector[.]", "head.", name).replace("to_place_logit.", "to_patch_logit.")
 
 
 def are_finite(weights: Iterable[Tensor]) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained
-from model_test_train.networks.registry import backbone, detector
+from model_test_train.networks.registry import backbone, head
 from model_test_train.networks.transformer import Tokens
 from pipeline.errors import UserError
 
@@ -68,7 +68,7 @@ def download(model: str, tag: str | None) -> Weights:
     return open_clip.create_model(model, pretrained=tag).state_dict()
 
 
-@detector("prompts")
+@head("prompts")
 class PromptDetector(nn.Module):
     """How like the sentences for real and for fake a picture is, beside what a small adapter makes of its vector."""
 

@@ -1,17 +1,17 @@
 """Detectors: a feature map (b, channels, h, w) -> one logit a picture (b,); positive means fake.
 
 A detector whose tokens are places can also be asked about each place; training does so where masks tell what was changed. With
-`of_places: true` any other's feature map is asked that too.
+`patch_head: true` any other's feature map is asked that too.
 """
 
 import torch
 from torch import Tensor, nn
 
-from model_test_train.networks.registry import detector
+from model_test_train.networks.registry import head
 from model_test_train.networks.transformer import Transformer
 
 
-@detector("linear")
+@head("linear")
 class Linear(nn.Module):
     """The mean of all places, weighed channel by channel."""
 
@@ -24,7 +24,7 @@ class Linear(nn.Module):
         return self.to_logit(self.dropout(features.mean((2, 3)))).squeeze(-1)
 
 
-@detector("mlp")
+@head("mlp")
 class Mlp(nn.Module):
     """The mean of all places, through a layer between."""
 
@@ -36,8 +36,8 @@ class Mlp(nn.Module):
         return self.layers(features.mean((2, 3))).squeeze(-1)
 
 
-@detector("place_transformer")
-class PlaceTransformer(nn.Module):
+@head("patch_transformer")
+class PatchTransformer(nn.Module):
     """A token a place: attention between them says where the network looked."""
 
     def __init__(
@@ -60,18 +60,18 @@ class PlaceTransformer(nn.Module):
         self.transformer = Transformer(dim, depth, heads, dim_head, mlp_dim, dropout)
         self.norm = nn.LayerNorm(dim)
         self.to_logit = nn.Linear(dim, 1)
-        self.to_place_logit = nn.Linear(dim, 1)
+        self.to_patch_logit = nn.Linear(dim, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         return self._verdict(self._tokens(self._places(features)))
 
-    def judge_places(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward_patches(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The picture's logit (b,), a logit for each place (b, h, w): was it changed?, and its weight in the verdict."""
         places = self._places(features)
         tokens = self._tokens(places)
-        of_each = self.to_place_logit(places).squeeze(-1), self.transformer.gaze(tokens)[:, 1:]
-        place_logits, gaze = (one.view(-1, *features.shape[2:]) for one in of_each)
-        return self._verdict(tokens), place_logits, gaze
+        of_each = self.to_patch_logit(places).squeeze(-1), self.transformer.class_attention(tokens)[:, 1:]
+        patch_logits, class_attention = (one.view(-1, *features.shape[2:]) for one in of_each)
+        return self._verdict(tokens), patch_logits, class_attention
 
     def _places(self, features: Tensor) -> Tensor:
         return self.to_tokens(features.flatten(2).mT)  # (b, h w, dim)
@@ -83,7 +83,7 @@ class PlaceTransformer(nn.Module):
         return self.to_logit(self.norm(self.transformer(tokens))).squeeze(-1)
 
 
-@detector("channel_transformer")
+@head("channel_transformer")
 class ChannelTransformer(nn.Module):
     """The published detector: each token is a learned mixture of channels, its numbers are that mixture's map (h w)."""
 

@@ -6,8 +6,8 @@ The names of their parts are not those of the published Keras files; import_chec
 import torch
 from torch import Tensor, nn
 
-from model_test_train.networks.noise_residual import channels, with_grain
-from model_test_train.networks.registry import backbone, detector
+from model_test_train.networks.noise_residual import channels, with_noise_residual
+from model_test_train.networks.registry import backbone, head
 
 KERAS_EPSILON = 1e-3  # of its batch norms
 
@@ -26,7 +26,7 @@ class Meso(nn.Sequential):
         self.residual_gain = residual_gain
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return super().forward(with_grain(pixels, self.residual_gain))
+        return super().forward(with_noise_residual(pixels, self.residual_gain))
 
 
 @backbone("meso4")
@@ -59,7 +59,7 @@ def seen(channels: int, width: int, kernel: int, apart: int = 1) -> nn.Module:
     return nn.Sequential(nn.Conv2d(channels, width, kernel, padding="same", dilation=apart), nn.ReLU())
 
 
-@detector("meso")
+@head("meso")
 class MesoDetector(nn.Sequential):
     """All places of the feature map, one after the other, into a small layer and the verdict."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 
-def with_grain(pixels: Tensor, gain: float) -> Tensor:
+def with_noise_residual(pixels: Tensor, gain: float) -> Tensor:
     """The picture (b, 3, h, w), and below it the same in grain (b, 6, h, w); without gain, the picture alone."""
     if not gain:
         return pixels

@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 
 Builder = Callable[..., nn.Module]
 BACKBONES: dict[str, Builder] = {}
-DETECTORS: dict[str, Builder] = {}
+HEADS: dict[str, Builder] = {}
 
 
 def backbone(name: str) -> Callable[[Builder], Builder]:
@@ -21,40 +21,40 @@ def backbone(name: str) -> Callable[[Builder], Builder]:
 
     A name that ends in `/` is of a family: what follows it comes first among the arguments.
     """
-    return _shelved(BACKBONES, name)
+    return _registered(BACKBONES, name)
 
 
-def detector(name: str) -> Callable[[Builder], Builder]:
+def head(name: str) -> Callable[[Builder], Builder]:
     """A feature map -> a logit each (b,); built from its channels, its (h, w) and the section's further lines."""
-    return _shelved(DETECTORS, name)
+    return _registered(HEADS, name)
 
 
-def _shelved(shelf: dict[str, Builder], name: str) -> Callable[[Builder], Builder]:
+def _registered(registry: dict[str, Builder], name: str) -> Callable[[Builder], Builder]:
     def put(builder: Builder) -> Builder:
-        shelf[name] = builder
+        registry[name] = builder
         return builder
 
     return put
 
 
-def find(shelf: dict[str, Builder], kind: str, name: str) -> tuple[Builder, tuple[str, ...]]:
+def find(registry: dict[str, Builder], kind: str, name: str) -> tuple[Builder, tuple[str, ...]]:
     """Who builds what has that name, and what of the name it is told."""
     for module in pkgutil.iter_modules(networks.__path__):
         importlib.import_module(f"{networks.__name__}.{module.name}")
     family, slash, member = name.partition("/")
     key = family + slash
-    if key not in shelf:
-        known = ", ".join(f"{one}<name>" if one.endswith("/") else one for one in sorted(shelf))
+    if key not in registry:
+        known = ", ".join(f"{one}<name>" if one.endswith("/") else one for one in sorted(registry))
         raise UserError(f"{kind} '{name}' is unknown; there are: {known}")
-    return shelf[key], (member,) if slash else ()
+    return registry[key], (member,) if slash else ()
 
 
-def build_part(shelf: dict[str, Builder], kind: str, section: dict[str, Any], *given: Any) -> nn.Module:
+def build_part(registry: dict[str, Builder], kind: str, section: dict[str, Any], *given: Any) -> nn.Module:
     """What a section of a network's YAML describes."""
     options = dict(section)
     if not isinstance(name := options.pop("name", None), str):
         raise UserError(f"{kind}.name is missing")
-    builder, member = find(shelf, kind, name)
+    builder, member = find(registry, kind, name)
     try:  # to match the options before the call: a TypeError inside the part is a mistake of ours
         inspect.signature(builder).bind(*member, *given, **options)
     except TypeError as error:  # an option that the part does not take, or one it lacks

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model_test_train.networks.noise_residual import channels, with_grain
+from model_test_train.networks.noise_residual import channels, with_noise_residual
 from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained, read_weights
 from model_test_train.networks.registry import backbone
 from model_test_train.networks.transformer import Tokens
@@ -55,7 +55,7 @@ class TimmFeatures(nn.Module):
             self.token_grid = self.net.patch_embed.grid_size
 
     def forward(self, pixels: Tensor) -> Tensor:
-        pixels = with_grain(pixels, self.residual_gain)
+        pixels = with_noise_residual(pixels, self.residual_gain)
         return self.net.forward_intermediates(
             pixels, indices=[self.level], stop_early=True, intermediates_only=True, output_fmt="NCHW"
         )[0]

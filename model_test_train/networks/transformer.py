@@ -97,7 +97,7 @@ class Transformer(nn.Module):
             x = block(x)
         return last(x, asking=1)[:, 0]
 
-    def gaze(self, x: Tensor) -> Tensor:
+    def class_attention(self, x: Tensor) -> Tensor:
         """How the class token weighs all tokens in the last block, where the verdict is drawn from them (b, n)."""
         *others, last = self._blocks()
         for block in others:

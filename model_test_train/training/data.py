@@ -25,7 +25,7 @@ from model_test_train.networks.input_contract import InputContract, resized
 from model_test_train.training.augmentations.augmentation import Augmentation
 from model_test_train.training.augmentations.forgery import Forged
 from model_test_train.training.augmentations.mixing import Batch
-from model_test_train.training.distributed import ALONE, Team
+from model_test_train.training.distributed import ALONE, ProcessGroup
 from pipeline.index import FAKE, REAL, Video, original_of
 from preprocessing.crops.crops import Crop
 from preprocessing.crops.stores import read_crop, read_mask
@@ -164,7 +164,7 @@ class EpochBatches(Sampler):
     Of a team, each member has its share of every batch. `first` leaves out the steps that are done.
     """
 
-    def __init__(self, groups: int, per_batch: int, seed: int, epoch: int, first: int, team: Team) -> None:
+    def __init__(self, groups: int, per_batch: int, seed: int, epoch: int, first: int, team: ProcessGroup) -> None:
         order = np.random.default_rng([seed, epoch]).permutation(groups)
         count = min(max(1, round(groups / per_batch)), max(1, groups // team.size))
         batches = np.array_split(order, count)[first:]
@@ -272,7 +272,7 @@ def chance_of_forgery(augmentation: Augmentation) -> float:
 
 
 def training_batches(
-    dataset: TrainingGroups, batch_size: int, workers: int, seed: int, epoch: int, first: int = 0, team: Team = ALONE
+    dataset: TrainingGroups, batch_size: int, workers: int, seed: int, epoch: int, first: int = 0, team: ProcessGroup = ALONE
 ) -> DataLoader:
     """Batches of about `batch_size` pictures, or this member's share of them."""
     per_batch = max(1, round(batch_size / dataset.pictures_a_group()))

@@ -34,12 +34,12 @@ STOPPED = 75  # exit status of training that was told to end (SIGTERM), and save
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whoever does it alone writes files and speaks."""
         return self.rank == 0
 
@@ -67,13 +67,13 @@ class Team:
         return together
 
 
-ALONE = Team()
+ALONE = ProcessGroup()
 
 
-class Notice:
+class SigtermFlag:
     """Whether a member of the team was told to end (SIGTERM). All of them hear of it between the same two steps."""
 
-    def __init__(self, team: Team, device: torch.device) -> None:
+    def __init__(self, team: ProcessGroup, device: torch.device) -> None:
         self.team, self.device, self.heard = team, device, False
         signal.signal(signal.SIGTERM, self._hear)
 
@@ -84,7 +84,7 @@ class Notice:
         return bool(self.team.sum(torch.tensor(float(self.heard), device=self.device)))
 
 
-def team_wanted(devices: int, device: str) -> int:
+def process_count(devices: int, device: str) -> int:
     """How many processes are to train together and are to be started yet: none if they are, or if one does it alone."""
     nodes = _nodes()
     if "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > nodes:
@@ -103,7 +103,7 @@ def _nodes() -> int:
     return int(os.environ.get("SLURM_STEP_NUM_NODES") or os.environ.get("SLURM_JOB_NUM_NODES") or 1)
 
 
-def start_team(size: int, command: Sequence[str]) -> None:
+def start_processes(size: int, command: Sequence[str]) -> None:
     """The same command in each of the processes. If one of them ends badly, so do the others, and it is said."""
     if _nodes() > 1 and "SLURM_STEP_ID" not in os.environ:
         _start_on_nodes(command)
@@ -163,7 +163,7 @@ def _port() -> int:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[tuple[Team, torch.device]]:
+def joined(device: str) -> Iterator[tuple[ProcessGroup, torch.device]]:
     """The team that this process was started for, or itself alone; and the device that it is to use."""
     _read_slurm()
     place = choose_device(device)
@@ -177,7 +177,7 @@ def joined(device: str) -> Iterator[tuple[Team, torch.device]]:
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
-        yield Team(dist.get_rank(), dist.get_world_size()), place
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size()), place
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "Connection" in str(error):
             raise UserError("another process that trains the same network is gone") from error
@@ -196,7 +196,7 @@ def _read_slurm() -> None:
         os.environ[ours] = os.environ[f"SLURM_{theirs}"]
 
 
-def with_synced_norms(network: nn.Module, team: Team) -> nn.Module:
+def with_synced_norms(network: nn.Module, team: ProcessGroup) -> nn.Module:
     """Batch norms count the pictures of the whole team. The names of the weights stay."""
     if team.size > 1:
         for parent in list(network.modules()):
@@ -209,7 +209,7 @@ def with_synced_norms(network: nn.Module, team: Team) -> nn.Module:
 class SyncedNorm(nn.Module):
     """A batch norm over all members' pictures. (torch's own does so on GPUs only.)"""
 
-    def __init__(self, norm: nn.BatchNorm2d, team: Team) -> None:
+    def __init__(self, norm: nn.BatchNorm2d, team: ProcessGroup) -> None:
         super().__init__()
         self.team, self.eps, self.momentum = team, norm.eps, norm.momentum or 0.0
         self.weight, self.bias = norm.weight, norm.bias

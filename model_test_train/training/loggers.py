@@ -25,8 +25,8 @@ NAMES = ["real", "fake"]
 
 class Watched:
     def __init__(self, output: Path, folder: Path, run: Run, tensorboard: bool) -> None:
-        self.figures = EpochFigures(output, run)
-        self.board = Board(folder, run) if tensorboard else None
+        self.figures = EpochMetrics(output, run)
+        self.board = TensorBoardLogger(folder, run) if tensorboard else None
 
     def note(self, run: Run, validation: Validation, pictures_a_second: float) -> None:
         """The epoch that has just ended."""
@@ -40,7 +40,7 @@ class Watched:
             self.board.close()
 
 
-class EpochFigures:
+class EpochMetrics:
     """DVCLive: what a run's history says, as DVC's metrics and plots."""
 
     def __init__(self, folder: Path, run: Run) -> None:
@@ -67,7 +67,7 @@ def _figures(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name != "epoch"}
 
 
-class Board:
+class TensorBoardLogger:
     """TensorBoard: `tensorboard --logdir data/runs` shows it."""
 
     def __init__(self, folder: Path, run: Run) -> None:

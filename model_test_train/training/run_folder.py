@@ -26,19 +26,19 @@ from pipeline.outputs import write_bytes, write_text
 class RunFolder:
     """Of a team, only the one that leads writes and speaks."""
 
-    def __init__(self, path: Path, leads: bool = True) -> None:
-        self.path, self.leads = path, leads
+    def __init__(self, path: Path, is_main: bool = True) -> None:
+        self.path, self.is_main = path, is_main
         self.state = path / "state.pt"
 
     def say(self, words: str) -> None:
-        if self.leads:
+        if self.is_main:
             print(words, flush=True)
             self.path.mkdir(parents=True, exist_ok=True)
             with (self.path / "run.log").open("a") as log:
                 log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {words}\n")
 
     def write_config(self, config: dict[str, Any]) -> None:
-        if self.leads:
+        if self.is_main:
             write_text(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
     def restore(self, run: Run) -> None:
@@ -51,14 +51,14 @@ class RunFolder:
 
     def save(self, run: Run) -> None:
         """Weights that are no numbers any more are not: the loss of the step to come will tell."""
-        if self.leads and run.is_finite():
+        if self.is_main and run.is_finite():
             state = io.BytesIO()
             torch.save(run.state(), state)
             write_bytes(self.state, state.getvalue())
 
     def keep(self, run: Run, checkpoint_of: Callable[[Run, int], Checkpoint]) -> None:
         """The network of the epoch that has just ended: it is the last, and maybe the best."""
-        if not self.leads:
+        if not self.is_main:
             return
         checkpoint = checkpoint_of(run, run.epoch)
         file = self.path / f"{checkpoint.name}.safetensors"
@@ -72,11 +72,11 @@ class RunFolder:
 
     def close(self) -> None:
         """It has ended well."""
-        if self.leads:
+        if self.is_main:
             self.state.unlink(missing_ok=True)
 
     @staticmethod
     def _point(link: Path, file: Path) -> None:
-        aside = link.with_name(f".{link.name}.{os.getpid()}.part")
-        aside.symlink_to(file.name)
-        os.replace(aside, link)
+        atomic_write = link.with_name(f".{link.name}.{os.getpid()}.part")
+        atomic_write.symlink_to(file.name)
+        os.replace(atomic_write, link)

@@ -23,13 +23,13 @@ from model_test_train.networks.checkpoint import are_finite
 from model_test_train.networks.network import Network
 from model_test_train.training.augmentations.augmentation import NO_AUGMENTATION, Augmentation
 from model_test_train.training.augmentations.mixing import Batch
-from model_test_train.training.distributed import ALONE, Team
-from model_test_train.training.losses import Lesson, counted
+from model_test_train.training.distributed import ALONE, ProcessGroup
+from model_test_train.training.losses import DetectionLoss, counted
 from pipeline.errors import UserError
 from pipeline.params import setting
 
 # The whole, and what it is put together from: was it changed, was each place, did the class token look there?
-LOSSES = ("train_loss", "verdict_loss", "place_loss", "gaze_loss")
+LOSSES = ("train_loss", "verdict_loss", "patch_loss", "attention_loss")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -60,7 +60,9 @@ class Recipe:
     rebalancing_real: float = setting("share of a real video's frames, where it has no pair", low=0, high=1)
     rebalancing_fake: float = setting("share of a fake video's frames, where it has no pair", low=0, high=1)
     mask_weight: float = setting("of the loss that asks each place whether it was changed; 0: not asked", low=0)
-    gaze_weight: float = setting("of the loss that asks the class token to look at what was changed; 0: not asked", low=0)
+    attention_loss_weight: float = setting(
+        "of the loss that asks the class token to look at what was changed; 0: not asked", low=0
+    )
     label_smoothing: float = setting("", low=0, high=0.5)
     class_weights: tuple[float, ...] = setting("of the loss of real and of fake pictures, as [real,fake]", low=0)
     clip_gradient: float = setting("norm; 0 doesn't clip", low=0)
@@ -205,7 +207,7 @@ class Trainer:
         run: Run,
         recipe: Recipe,
         seed: int,
-        team: Team = ALONE,
+        team: ProcessGroup = ALONE,
         precision: str = "float32",
         augmentation: Augmentation = NO_AUGMENTATION,
         compiles: bool = False,
@@ -215,7 +217,7 @@ class Trainer:
         self.device = next(run.network.parameters()).device
         self.precision = PRECISIONS[precision]
         self.parts, self.pictures_a_second = recipe.accumulation, 0.0
-        self.weights = torch.tensor([1.0, recipe.mask_weight, recipe.gaze_weight], device=self.device)
+        self.weights = torch.tensor([1.0, recipe.mask_weight, recipe.attention_loss_weight], device=self.device)
         self.phase: Phase | None = None
         self.enter(recipe.phase(run.epoch))
 
@@ -234,13 +236,13 @@ class Trainer:
         if phase:
             for name, weight in run.network.named_parameters():
                 weight.requires_grad_(name not in run.fixed and fits(name, phase.learns))
-        of_places = bool(recipe.mask_weight or recipe.gaze_weight)
-        self.lesson: nn.Module = Lesson(run.network, recipe.label_smoothing, recipe.class_weights, of_places)
+        patch_head = bool(recipe.mask_weight or recipe.attention_loss_weight)
+        self.detection_loss: nn.Module = DetectionLoss(run.network, recipe.label_smoothing, recipe.class_weights, patch_head)
         if self.team.size > 1:
-            unused = run.network.places is not None and not of_places
-            self.lesson = DistributedDataParallel(self.lesson, find_unused_parameters=unused)
+            unused = run.network.places is not None and not patch_head
+            self.detection_loss = DistributedDataParallel(self.detection_loss, find_unused_parameters=unused)
         if self.compiles:
-            self.lesson.compile()
+            self.detection_loss.compile()
 
     def learning_share(self) -> str:
         """What of the network learns now, in words."""
@@ -306,9 +308,9 @@ class Trainer:
         shares = [part.tensor_split(self.parts) for part in (pixels, labels, masks)]
         for number, share in enumerate(zip(*shares, strict=True)):
             is_last = number == self.parts - 1
-            waits = nullcontext() if is_last or self.team.size == 1 else cast(Any, self.lesson).no_sync()
+            waits = nullcontext() if is_last or self.team.size == 1 else cast(Any, self.detection_loss).no_sync()
             with waits, torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-                losses = self.lesson(*share) / counts
+                losses = self.detection_loss(*share) / counts
                 loss = losses @ self.weights
                 # The members' gradients are averaged, where the sum is meant.
                 self.run.scaler.scale(self.team.size * loss).backward()

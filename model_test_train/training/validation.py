@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from model_test_train.metrics.calibration import Calibration
 from model_test_train.metrics.point_metrics import Scores, best_threshold, measure
-from model_test_train.metrics.verdicts import FrameScore, Rule, judge_videos
+from model_test_train.metrics.verdicts import FrameScore, Rule, video_verdicts
 from model_test_train.networks.network import Network
 from model_test_train.networks.scoring import fake_probabilities
 from model_test_train.training.augmentations.forgery import Forgery
 from model_test_train.training.augmentations.video_codecs import Encoding, encoded
 from model_test_train.training.data import Sample, Samples, picture_batches
-from model_test_train.training.distributed import Team
+from model_test_train.training.distributed import ProcessGroup
 from pipeline.index import FAKE, Video
 from preprocessing.crops.stores import read_crop
 
@@ -101,7 +101,7 @@ class Validation:
         return Calibration.fit(self.video_labels, self.video_probabilities)
 
 
-def validate(network: Network, data: ValidationSet, workers: int, team: Team) -> Validation:
+def validate(network: Network, data: ValidationSet, workers: int, team: ProcessGroup) -> Validation:
     """Each of the team judges its share; all of them have the result."""
     share = replace(data, samples=team.share(data.samples))
     batches = picture_batches(share.samples, network.input, BATCH, workers, share.changed)
@@ -110,7 +110,7 @@ def validate(network: Network, data: ValidationSet, workers: int, team: Team) ->
         FrameScore(sample.video.video, sample.crop.frame, sample.crop.track, str(sample.crop.path), float(probability))
         for sample, probability in zip(data.samples, probabilities, strict=True)
     ]
-    verdicts = judge_videos(data.videos, frames, Rule("mean", threshold=0.5))
+    verdicts = video_verdicts(data.videos, frames, Rule("mean", threshold=0.5))
     judged = [(v.video.label, v.raw_probability) for v in verdicts if v.raw_probability is not None]
     of_videos = np.array(judged, float).reshape(-1, 2)
     labels = np.array([sample.video.label for sample in data.samples])

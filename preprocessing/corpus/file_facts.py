@@ -14,7 +14,7 @@ from pathlib import Path
 
 import av
 
-from pipeline.buckets import at_hand
+from pipeline.buckets import local_copy
 from pipeline.ledger import content_hash
 from pipeline.outputs import write_text
 from pipeline.progress import track
@@ -69,7 +69,7 @@ def _limit_memory() -> None:
 
 def look_at(path: Path) -> tuple[Path, Facts]:
     try:
-        with at_hand(path) as file:
+        with local_copy(path) as file:
             return path, _facts_of(file)
     except OSError as error:
         return path, Facts("", problem=f"it cannot be read ({error.strerror})", has_pictures=False)

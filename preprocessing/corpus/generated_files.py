@@ -12,7 +12,7 @@ BEGUN = "begun"  # in place of a key: files of the item may be half made
 
 
 @dataclass(frozen=True)
-class MadeFiles:
+class GeneratedFiles:
     """Items by name, each with a key of all that its files depend on, and the files it consists of, relative to `out`."""
 
     out: Path

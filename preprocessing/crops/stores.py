@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.outputs import aside
+from pipeline.outputs import atomic_write
 from preprocessing.crops.png import encode_png
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def mask_name(name: str) -> str:
 @contextmanager
 def fill(output: Path, store: str) -> Iterator[Put]:
     """Yields what stores a picture in a video's output; that is there, whole, only if the block ends well."""
-    with aside(output) as unfinished:
+    with atomic_write(output) as unfinished:
         if store == FOLDERS:
             unfinished.mkdir()
             yield lambda name, content: (unfinished / name).write_bytes(content)

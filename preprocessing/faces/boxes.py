@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.outputs import aside
+from pipeline.outputs import atomic_write
 from pipeline.project import relative
 from preprocessing.faces.face import Box, Face
 from preprocessing.faces.tracks import TrackedFace, TrackSettings, track_faces
@@ -56,7 +56,7 @@ def write_boxes(path: Path, boxes: Boxes) -> None:
         "looked_at": boxes.looked_at,
     }
     # Piece by piece: of an hour, the whole text and what it is made of would take more memory than detection does.
-    with aside(path) as unfinished, unfinished.open("w") as file:
+    with atomic_write(path) as unfinished, unfinished.open("w") as file:
         file.write(_json(head)[:-1] + ', "frames": {')
         comma = ""
         for index in sorted(boxes.frames):

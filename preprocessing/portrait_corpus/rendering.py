@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.outputs import aside
+from pipeline.outputs import atomic_write
 from preprocessing.portrait_corpus.animation import animate
 from preprocessing.portrait_corpus.encoding import VideoWriter, mask_encoding
 from preprocessing.portrait_corpus.manipulations import METHODS, Face, Manipulation, Setting, resized
@@ -26,7 +26,7 @@ def render(recipe: Recipe, wanted: Sequence[str], portraits: Path, out: Path, se
         for name in wanted:
             is_mask = "/masks/" in name
             chain = (mask_encoding(last.width, last.height),) if is_mask else recipe.encodings
-            writers[name] = VideoWriter(stack.enter_context(aside(out / name)), chain, recipe.framing.frame_rate)
+            writers[name] = VideoWriter(stack.enter_context(atomic_write(out / name)), chain, recipe.framing.frame_rate)
         for pictures in render_frames(recipe, wanted, portraits, seed, frames):
             for name, picture in pictures.items():
                 writers[name].write(picture)

@@ -26,7 +26,7 @@ START = (
 )
 
 
-class ChildEnded(Exception):
+class ProcessEnded(Exception):
     """The child is no more. `signal_number` is what ended it, if anything did; `stuck` says that it had fallen silent."""
 
     def __init__(self, signal_number: int | None, stuck: bool) -> None:
@@ -34,7 +34,7 @@ class ChildEnded(Exception):
         self.signal_number, self.stuck = signal_number, stuck
 
 
-class Child:
+class ForkedProcess:
     """A process that runs `work` of a module with a connection to this one."""
 
     def __init__(self, module: str) -> None:
@@ -45,7 +45,7 @@ class Child:
             try:
                 self.pid = self.server.begin(theirs.fileno())
             except (OSError, EOFError) as error:
-                raise ChildEnded(None, stuck=False) from error
+                raise ProcessEnded(None, stuck=False) from error
 
     def send(self, message: Any, handle: int | None = None) -> None:
         """The handle, of an open file, is passed on: the child takes it with `receive_handle`."""
@@ -54,7 +54,7 @@ class Child:
             if handle is not None:
                 send_handle(self.connection, handle, self.pid)
         except OSError as error:
-            raise ChildEnded(self._wait(), stuck=False) from error
+            raise ProcessEnded(self._wait(), stuck=False) from error
 
     def give_back(self, message: Any) -> None:
         """As `send`, to a child that may have ended meanwhile: `receive` says so, after all that it had said before."""
@@ -67,9 +67,9 @@ class Child:
             if self.connection.poll(seconds):
                 return receive(self.connection)
         except (OSError, EOFError) as error:
-            raise ChildEnded(self._wait(), stuck=False) from error
+            raise ProcessEnded(self._wait(), stuck=False) from error
         self.end()
-        raise ChildEnded(None, stuck=True)
+        raise ProcessEnded(None, stuck=True)
 
     @property
     def has_ended(self) -> bool:

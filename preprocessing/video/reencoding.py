@@ -9,14 +9,14 @@ import av
 import cv2
 import numpy as np
 
-from pipeline.outputs import aside
+from pipeline.outputs import atomic_write
 from preprocessing.video.video import Reading, open_video
 
 USUAL_RATE = 25  # where a video says none
 
 
 @dataclass(frozen=True)
-class Way:
+class EncodingChain:
     """One that a video goes."""
 
     codec: str = "libx264"
@@ -32,22 +32,22 @@ class Way:
         return ", ".join(told) + (f", {self.times} times" if self.times != 1 else "")
 
 
-SHOWN = Way(crf=20)  # of videos for people to look at
+SHOWN = EncodingChain(crf=20)  # of videos for people to look at
 SEVERITIES = 3
-WAYS: dict[str, tuple[Way, ...]] = {
-    "h264": tuple(Way(crf=crf) for crf in (28, 35, 42)),
-    "hevc": tuple(Way("libx265", crf=crf) for crf in (28, 35, 42)),
-    "resolution": tuple(Way(size=size) for size in (0.75, 0.5, 0.35)),
-    "frame_rate": tuple(Way(every=every) for every in (2, 4, 8)),
+ENCODING_CHAINS: dict[str, tuple[EncodingChain, ...]] = {
+    "h264": tuple(EncodingChain(crf=crf) for crf in (28, 35, 42)),
+    "hevc": tuple(EncodingChain("libx265", crf=crf) for crf in (28, 35, 42)),
+    "resolution": tuple(EncodingChain(size=size) for size in (0.75, 0.5, 0.35)),
+    "frame_rate": tuple(EncodingChain(every=every) for every in (2, 4, 8)),
     "messenger": (
-        Way(crf=28, size=0.75, times=2),
-        Way(crf=32, size=0.7, every=2, times=2),
-        Way(crf=36, size=0.6, every=2, times=2),
+        EncodingChain(crf=28, size=0.75, times=2),
+        EncodingChain(crf=32, size=0.7, every=2, times=2),
+        EncodingChain(crf=36, size=0.6, every=2, times=2),
     ),
 }
 
 
-def reencode(source: Path, target: Path, way: Way, reading: Reading) -> None:
+def reencode(source: Path, target: Path, way: EncodingChain, reading: Reading) -> None:
     """Size and frame rate change the first time only."""
     if way.times > 1:
         between = target.with_name(f"{target.stem}.between.mp4")
@@ -62,9 +62,9 @@ def reencode(source: Path, target: Path, way: Way, reading: Reading) -> None:
         write_video(target, left, width, height, rate, way)
 
 
-def write_video(path: Path, pictures: Iterable[np.ndarray], width: int, height: int, rate: float, way: Way) -> None:
+def write_video(path: Path, pictures: Iterable[np.ndarray], width: int, height: int, rate: float, way: EncodingChain) -> None:
     """RGB pictures of any size -> an MP4 file of that size, of even sides. The same bytes each time."""
-    with aside(path) as file, av.open(str(file), "w", format="mp4") as container:
+    with atomic_write(path) as file, av.open(str(file), "w", format="mp4") as container:
         stream = container.add_stream(way.codec, rate=Fraction(rate).limit_denominator(1000))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": str(way.crf), "preset": "veryfast", "threads": "1", "x265-params": "log-level=none:pools=1"}

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.buckets import at_hand
+from pipeline.buckets import local_copy
 from pipeline.errors import UserError
 from pipeline.params import setting
-from preprocessing.video.fork_server import Child, ChildEnded, open_memory
+from preprocessing.video.fork_server import ForkedProcess, ProcessEnded, open_memory
 
 Picture = NDArray[np.uint8]
 
@@ -92,7 +92,7 @@ class OpenVideo:
     def __init__(self, path: Path, reading: Reading) -> None:
         self.path, self.reading = path, reading
         self.account = Account()  # of the last reading
-        self.child: Child
+        self.child: ForkedProcess
         self.facts = self._begin()
 
     def frames(
@@ -134,8 +134,8 @@ class OpenVideo:
     def _begin(self) -> VideoFacts:
         self.is_idle = False
         try:
-            self.child = _idle_child() or Child(DECODER)
-        except ChildEnded as error:
+            self.child = _idle_child() or ForkedProcess(DECODER)
+        except ProcessEnded as error:
             raise self._unreadable(error) from error
         self.child.jobs += 1
         self._send({"path": str(self.path.absolute()), "reading": asdict(self.reading)})
@@ -146,7 +146,7 @@ class OpenVideo:
     def _send(self, message: Any, handle: int | None = None) -> None:
         try:
             self.child.send(message, handle)
-        except ChildEnded as error:
+        except ProcessEnded as error:
             raise self._unreadable(error) from error
 
     def _receive(self) -> dict[str, Any]:
@@ -155,14 +155,14 @@ class OpenVideo:
         while not told:
             try:
                 told = self.child.receive(self.reading.max_seconds_stuck)
-            except ChildEnded as error:
+            except ProcessEnded as error:
                 raise self._unreadable(error) from error
         if "unreadable" in told:
             self.child.end()
             raise UnreadableVideo(*told["unreadable"])
         return told
 
-    def _unreadable(self, error: ChildEnded) -> UnreadableVideo:
+    def _unreadable(self, error: ProcessEnded) -> UnreadableVideo:
         if error.stuck:
             reason = f"its decoder gave nothing for {self.reading.max_seconds_stuck:g} seconds"
             remedy = f"raise read_video.max_seconds_stuck, or {FETCH_AGAIN}"
@@ -180,7 +180,7 @@ def open_video(path: Path, reading: Reading) -> Iterator[OpenVideo]:
     if reading.reader == "decord" and not find_spec("decord"):
         raise UserError("read_video.reader is 'decord', which is not installed; it is not made for every machine: use 'pyav'")
     _refuse_what_is_no_file(path)
-    with at_hand(path) as file, closing(OpenVideo(file, reading)) as video:
+    with local_copy(path) as file, closing(OpenVideo(file, reading)) as video:
         yield video
 
 
@@ -198,10 +198,10 @@ def read_frames(
         yield from video.frames(indices, longest_side)
 
 
-_idle: list[Child] = []  # decoders that are done with a video in which nothing was amiss
+_idle: list[ForkedProcess] = []  # decoders that are done with a video in which nothing was amiss
 
 
-def _idle_child() -> Child | None:
+def _idle_child() -> ForkedProcess | None:
     while _idle:
         child = _idle.pop()
         if child.is_usable():

@@ -11,9 +11,9 @@ from explain_model.figures.over_time import Moment, People, Person
 from explain_model.maps.heatmaps import heatmaps
 from explain_model.maps.methods import DEFAULT
 from model_test_train.evaluation import testing
-from model_test_train.evaluation.predictor import Judge, load_judge
+from model_test_train.evaluation.predictor import Predictor, load_predictor
 from model_test_train.evaluation.testing import rule_of
-from model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, by_track, judge_people
+from model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, by_track, person_scores
 from model_test_train.networks.input_contract import Image
 from pipeline.errors import UserError
 from pipeline.ledger import content_hash
@@ -139,7 +139,7 @@ class Examination:
 class Examiner:
     """A judge, with all that its card says of how faces come before it."""
 
-    judge: Judge
+    judge: Predictor
     model_path: Path
     sha256: str  # of that file
     rule: Rule
@@ -156,7 +156,7 @@ class Examiner:
         cls, model_path: Path, device: str = "auto", frames: int | None = None, backend: str = TORCH, demo: bool = False
     ) -> "Examiner":
         """By the file of a judge. `frames` of a video are looked at and scored instead of as many as its card says."""
-        judge = load_judge(model_path, choose_device(device))
+        judge = load_predictor(model_path, choose_device(device))
         if backend == ONNXRUNTIME:
             judge = by_onnxruntime(judge)
         preprocessing, tests = judge.card.preprocessing, load_params("test", testing.Params)
@@ -265,7 +265,7 @@ class Examiner:
 
     def _finding(self, scores: Sequence[FrameScore]) -> Finding:
         """The verdict on frames of one person, or of several."""
-        raw = AGGREGATIONS[self.rule.aggregation].video(list(judge_people(scores, self.rule.aggregation).values()))
+        raw = AGGREGATIONS[self.rule.aggregation].video(list(person_scores(scores, self.rule.aggregation).values()))
         if not np.isfinite(raw):
             raise UserError(f"{self.judge.card.name} gives no number for this file; it cannot be used")
         verdict, reason = self.rule.verdict(raw), None

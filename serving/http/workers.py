@@ -43,7 +43,7 @@ class WorkerLost(Exception):
 
 
 @dataclass(frozen=True)
-class Orders:
+class WorkerConfig:
     """What each worker does, and by what."""
 
     model_path: Path
@@ -55,7 +55,7 @@ class Orders:
     examine: str = "serving.http.results.examine_job"  # a function by its name: the server itself imports nothing large
 
 
-def work(connection: Connection, orders: Orders) -> None:
+def work(connection: Connection, orders: WorkerConfig) -> None:
     """The life of a worker's process."""
     from pipeline.reproducible import seed_everything
     from serving.examination.examiner import Examiner
@@ -138,7 +138,7 @@ class Worker:
     file: File  # that it judges by
 
     @classmethod
-    def started(cls, orders: Orders, file: File) -> "Worker":
+    def started(cls, orders: WorkerConfig, file: File) -> "Worker":
         ours, theirs = FORKED.Pipe()
         process = FORKED.Process(target=work, args=(theirs, orders), daemon=True)
         process.start()
@@ -165,7 +165,7 @@ class Workers:
 
     def __init__(
         self,
-        orders: Orders,
+        orders: WorkerConfig,
         count: int,
         most_waiting: int,
         deadline: float,

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from model_test_train.evaluation.predictor import load_judge
+from model_test_train.evaluation.predictor import load_predictor
 from pipeline.errors import UserError
 from pipeline.ledger import content_hash
-from pipeline.outputs import aside, write_text
+from pipeline.outputs import atomic_write, write_text
 
 CURRENT = "current.safetensors"
 BEFORE = "before"  # file with the name of what answered before
@@ -34,7 +34,7 @@ class Deployment:
     def put(self, model: Path, sha256: str, name: str, server: str | None) -> None:
         """Another checkpoint into the place, to answer from now on."""
         file = self.folder / name
-        with aside(file) as unfinished:
+        with atomic_write(file) as unfinished:
             shutil.copy(model, unfinished)
             prove(unfinished, sha256)
         self._answer_by(file, sha256, server)
@@ -78,7 +78,7 @@ def prove(path: Path, sha256: str) -> None:
     """It is what it should be, it loads, and it gives numbers."""
     if content_hash(path) != sha256:
         raise UserError("the file is not what was added to the registry")
-    load_judge(path, torch.device("cpu")).prove()
+    load_predictor(path, torch.device("cpu")).prove()
 
 
 def wait_for(server: str, sha256: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from model_test_train.evaluation.predictor import Judge
+from model_test_train.evaluation.predictor import Predictor
 from model_test_train.networks.network import Network
 from model_test_train.networks.scoring import fake_probabilities
 from pipeline.errors import UserError
@@ -18,7 +18,7 @@ BATCHES = (1, 3)  # that are tried
 Runner = Callable[[torch.Tensor], np.ndarray]
 
 
-class Whole(nn.Module):
+class ExportWrapper(nn.Module):
     """Pictures as they are stored -> probabilities."""
 
     def __init__(self, network: Network) -> None:
@@ -36,7 +36,9 @@ def as_onnx(name: str, network: Network, facts: dict[str, str]) -> bytes:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            exported = torch.export.export(Whole(network).eval(), example, dynamic_shapes=({0: torch.export.Dim("n", min=1)},))
+            exported = torch.export.export(
+                ExportWrapper(network).eval(), example, dynamic_shapes=({0: torch.export.Dim("n", min=1)},)
+            )
             program = torch.onnx.export(
                 exported, input_names=["pictures"], output_names=["fake_probability"], external_data=False, verbose=False
             )
@@ -72,7 +74,7 @@ def runner(content: bytes, threads: int) -> Runner:
     return probabilities
 
 
-def by_onnxruntime(judge: Judge) -> Judge:
+def by_onnxruntime(judge: Predictor) -> Predictor:
     """The same, judging by onnxruntime; maps are still PyTorch's, which knows what attention was paid to."""
     threads = torch.get_num_threads()
     runners = {name: runner(as_onnx(name, network, {}), threads) for name, network in judge.networks.items()}

@@ -9,25 +9,25 @@ from torch import Tensor
 
 from model_test_train.training.augmentations.chance import Key
 from model_test_train.training.augmentations.forgery import Forged, Forgery
-from model_test_train.training.augmentations.geometric import MOVES, Move, Picture
-from model_test_train.training.augmentations.mixing import MIXES, Batch, Mix
-from model_test_train.training.augmentations.photometric import LOOKS, Look
+from model_test_train.training.augmentations.geometric import GEOMETRIC, Geometric, Picture
+from model_test_train.training.augmentations.mixing import MIXING, Batch, Mixing
+from model_test_train.training.augmentations.photometric import PHOTOMETRIC, Photometric
 from model_test_train.training.augmentations.rerendering import Rerender
 from model_test_train.training.augmentations.self_blending import SelfBlend
 from pipeline.errors import UserError
 from pipeline.params import build
 
 FORGERIES: dict[str, type[Forgery]] = {"self_blend": SelfBlend, "rerender": Rerender}
-KINDS: dict[str, type[Any]] = {**MOVES, **LOOKS, **MIXES, **FORGERIES}
+KINDS: dict[str, type[Any]] = {**GEOMETRIC, **PHOTOMETRIC, **MIXING, **FORGERIES}
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """By name, in the order of the YAML."""
 
-    moves: dict[str, Move]
-    looks: dict[str, Look]
-    mixes: dict[str, Mix]
+    moves: dict[str, Geometric]
+    looks: dict[str, Photometric]
+    mixes: dict[str, Mixing]
     forgeries: dict[str, Forgery]
 
     def move(self, key: Key) -> Callable[[Picture], Picture]:
@@ -63,7 +63,7 @@ def build_augmentation(lines: dict[str, Any]) -> Augmentation:
     if unknown := set(lines) - set(KINDS):
         raise UserError(f"augmentation.{min(unknown)} is not known; there are: {', '.join(KINDS)}")
     made = {name: _built(KINDS[name], settings or {}, f"augmentation.{name}") for name, settings in lines.items()}
-    kinds = (MOVES, LOOKS, MIXES, FORGERIES)
+    kinds = (GEOMETRIC, PHOTOMETRIC, MIXING, FORGERIES)
     moves, looks, mixes, forgeries = ({name: one for name, one in made.items() if name in kind} for kind in kinds)
     return Augmentation(moves, looks, mixes, forgeries)
 

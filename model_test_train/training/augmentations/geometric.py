@@ -15,14 +15,14 @@ Picture = np.ndarray  # (height, width) or (height, width, 3)
 
 
 @dataclass(frozen=True)
-class Move(Chance, ABC):
+class Geometric(Chance, ABC):
     @abstractmethod
     def draw(self, rng: Generator) -> Callable[[Picture], Picture]:
         """How pictures are to be moved this once."""
 
 
 @dataclass(frozen=True)
-class Flip(Move):
+class Flip(Geometric):
     """Left and right change places."""
 
     def draw(self, rng: Generator) -> Callable[[Picture], Picture]:
@@ -30,7 +30,7 @@ class Flip(Move):
 
 
 @dataclass(frozen=True)
-class Part(Move):
+class Part(Geometric):
     """Only a part of the crop is seen: the face is shifted, and larger."""
 
     most: float = setting("of the crop's sides that is left out", low=0, high=0.9)
@@ -41,7 +41,7 @@ class Part(Move):
 
 
 @dataclass(frozen=True)
-class Rotate(Move):
+class Rotate(Geometric):
     """Around the middle; the edge's pixels are repeated where nothing is."""
 
     degrees: float = setting("at most, to either side", low=0, high=180)
@@ -65,4 +65,4 @@ def cut(crop: Picture, share: float, left: float, top: float) -> Picture:
     return crop[y : y + part_height, x : x + part_width]
 
 
-MOVES: dict[str, type[Move]] = {"flip": Flip, "part": Part, "rotate": Rotate}
+GEOMETRIC: dict[str, type[Geometric]] = {"flip": Flip, "part": Part, "rotate": Rotate}

@@ -16,14 +16,14 @@ Batch = tuple[Tensor, Tensor, Tensor]  # pictures (b, size, size, 3) uint8, labe
 
 
 @dataclass(frozen=True)
-class Mix(Chance, ABC):
+class Mixing(Chance, ABC):
     @abstractmethod
     def apply(self, batch: Batch, rng: Generator) -> Batch:
         """The batch after it."""
 
 
 @dataclass(frozen=True)
-class MixUp(Mix):
+class MixUp(Mixing):
     """Each picture is laid over another (Zhang et al. 2018)."""
 
     alpha: float = setting("of the beta distribution that says how much of each", low=0.01)
@@ -35,7 +35,7 @@ class MixUp(Mix):
 
 
 @dataclass(frozen=True)
-class CutMix(Mix):
+class CutMix(Mixing):
     """In each picture a rectangle comes from another (Yun et al. 2019)."""
 
     alpha: float = setting("of the beta distribution that says how large it is", low=0.01)
@@ -61,4 +61,4 @@ def _times(span: slice, factor: int) -> slice:
     return slice(span.start * factor, span.stop * factor)
 
 
-MIXES: dict[str, type[Mix]] = {"mixup": MixUp, "cutmix": CutMix}
+MIXING: dict[str, type[Mixing]] = {"mixup": MixUp, "cutmix": CutMix}

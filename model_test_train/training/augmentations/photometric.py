@@ -36,14 +36,14 @@ GREY = 127
 
 
 @dataclass(frozen=True)
-class Look(Chance, ABC):
+class Photometric(Chance, ABC):
     @abstractmethod
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
         """The pictures after it."""
 
 
 @dataclass(frozen=True)
-class Brightness(Look):
+class Brightness(Photometric):
     most: float = setting("by how much of itself", low=0, high=1)
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
@@ -51,7 +51,7 @@ class Brightness(Look):
 
 
 @dataclass(frozen=True)
-class Contrast(Look):
+class Contrast(Photometric):
     most: float = setting("by how much of itself, around the picture's mean", low=0, high=1)
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
@@ -59,7 +59,7 @@ class Contrast(Look):
 
 
 @dataclass(frozen=True)
-class Hue(Look):
+class Hue(Photometric):
     most: float = setting("of the colour circle", low=0, high=0.5)
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
@@ -67,7 +67,7 @@ class Hue(Look):
 
 
 @dataclass(frozen=True)
-class Grey(Look):
+class Grey(Photometric):
     """No colour."""
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
@@ -75,7 +75,7 @@ class Grey(Look):
 
 
 @dataclass(frozen=True)
-class PcaColour(Look):
+class PcaColour(Photometric):
     """A shift along the directions in which the picture's own colours differ, as in AlexNet's training."""
 
     most: float = setting("standard deviation, in those of the colours", low=0)
@@ -88,7 +88,7 @@ class PcaColour(Look):
 
 
 @dataclass(frozen=True)
-class Gamma(Look):
+class Gamma(Photometric):
     """Darker or lighter in the middle tones; black and white stay."""
 
     most: float = setting("logarithm of the exponent", low=0)
@@ -98,7 +98,7 @@ class Gamma(Look):
 
 
 @dataclass(frozen=True)
-class WhiteBalance(Look):
+class WhiteBalance(Photometric):
     """Warmer or colder light: a factor for each channel."""
 
     most: float = setting("logarithm of the factors of red, green and blue", low=0)
@@ -109,7 +109,7 @@ class WhiteBalance(Look):
 
 
 @dataclass(frozen=True)
-class Noise(Look):
+class Noise(Photometric):
     """A sensor's."""
 
     most: float = setting("standard deviation, grey levels", low=0)
@@ -119,7 +119,7 @@ class Noise(Look):
 
 
 @dataclass(frozen=True)
-class DctNoise(Look):
+class DctNoise(Photometric):
     """In the frequency domain: every frequency but the mean gets stronger or weaker by itself."""
 
     most: float = setting("standard deviation, relative", low=0)
@@ -132,7 +132,7 @@ class DctNoise(Look):
 
 
 @dataclass(frozen=True)
-class Blur(Look):
+class Blur(Photometric):
     most: float = setting("standard deviation, px", low=0)
 
     def apply(self, pictures: Tensor, rng: Generator) -> Tensor:
@@ -140,7 +140,7 @@ class Blur(Look):
 
 
 @dataclass(frozen=True)
-class Sharpen(Look):
+class Sharpen(Photometric):
     """Unsharp masking, as cameras and editors do it."""
 
     most: float = setting("of what a small blur takes away, how much is added", low=0)
@@ -151,7 +151,7 @@ class Sharpen(Look):
 
 
 @dataclass(frozen=True)
-class Jpeg(Look):
+class Jpeg(Photometric):
     """Compressed once more."""
 
     least: int = setting("quality; at most it is 95", low=1, high=95)
@@ -161,7 +161,7 @@ class Jpeg(Look):
 
 
 @dataclass(frozen=True)
-class Downscale(Look):
+class Downscale(Photometric):
     """Made smaller, and larger again: what a low resolution loses."""
 
     least: float = setting("of the sides", low=0.05, high=1)
@@ -171,7 +171,7 @@ class Downscale(Look):
 
 
 @dataclass(frozen=True)
-class Resize(Look):
+class Resize(Photometric):
     """Made smaller or larger, and back, each way by any of several kernels: what others' tools do when they align faces."""
 
     least: float = setting("of the sides; at most it is 1 / least", low=0.05, high=1)
@@ -182,7 +182,7 @@ class Resize(Look):
 
 
 @dataclass(frozen=True)
-class Codec(Look):
+class Codec(Photometric):
     """Encoded as video, by H.264, HEVC, MPEG-4 or MPEG-1: all pictures of a group with the same settings, each by itself."""
 
     best: int = setting("crf of H.264, or what is about as good in the other codecs", low=0, high=51)
@@ -201,7 +201,7 @@ class Codec(Look):
 
 
 @dataclass(frozen=True)
-class GridMask(Look):
+class GridMask(Photometric):
     """Squares of a grid are grey: the network cannot rely on one place."""
 
     share: float = setting("of the picture that is hidden", low=0, high=0.9)
@@ -214,7 +214,7 @@ class GridMask(Look):
         return pictures.masked_fill(torch.from_numpy(rows[:, None] & columns), GREY)
 
 
-LOOKS: dict[str, type[Look]] = {
+PHOTOMETRIC: dict[str, type[Photometric]] = {
     "brightness": Brightness,
     "contrast": Contrast,
     "hue": Hue,
