@@ -1,5 +1,6 @@
 # make repro   sets up, and runs the whole DAG on the demo corpus
 # make test    sets up, and runs the checks and the tests
+# make check   the linters and the fast tests, in less than two minutes
 # make serve   sets up, and shows the page that takes your own videos; MODEL=checkpoint: by that in place of the shipped one;
 #              DEMO=1 has the network of `make repro` answer, which was trained on drawn faces only
 # make detector PORTRAITS=folder   trains the shipped detector anew, of photographs of faces (detector/README.md)
@@ -14,13 +15,16 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 INSTALL := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: repro test serve detector lint lock
+.PHONY: repro test check serve detector lint lock
 
 repro: $(READY)
 	@python -m pipeline.mended_dvc repro
 
 test: $(READY) lint
 	@pytest
+
+check: $(READY) lint
+	@pytest -m "not slow"
 
 serve: $(READY)
 	@python serving/app.py $(if $(MODEL),--model_path $(MODEL)) $(if $(DEMO),--demo)

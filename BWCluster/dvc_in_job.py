@@ -1,13 +1,13 @@
-"""`dvc`, mended; when the job is told to end, it waits for its stage to end, and unlocks the project as after any failure."""
+"""`dvc` in a SLURM job, after a repair of its files. On SIGTERM it waits for its stage and unlocks the project."""
 
 import signal
 import sys
 
 from dvc.cli import main
 
-from pipeline.mended_dvc import mend
+from pipeline.mended_dvc import repair_dvc_files
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: None)  # unlike SIG_IGN, it isn't inherited: the stage is told, and ends
-    mend()
+    signal.signal(signal.SIGTERM, lambda *_: None)  # unlike SIG_IGN, not inherited: the stage gets the signal and ends
+    repair_dvc_files()
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# Explains. Flags are those of explain_model/explain_model.py.
-# On a SLURM cluster that --cluster FILE (else cluster.yaml) describes; --dry-run prints the jobs. See docs/cluster.md.
+# Explain predictions. Accepts the flags of explain_model/explain_model.py.
+# Runs as SLURM jobs with the resources of --cluster FILE (default: cluster.yaml); --dry-run prints the job scripts. See docs/cluster.md.
 exec bash "$(dirname "${BASH_SOURCE[0]}")/submit.sh" explain "$@"

@@ -1,8 +1,8 @@
-"""What a job does on its node: runs a command, and tells where one looks how it ended, if that was not well.
+"""Run a command in a SLURM job, and report its failure in the job's log and in failures.txt.
 
-SLURM sends SIGUSR1 to this process alone when the job's time is nearly over, and SIGTERM to all when somebody else needs the
-node, or `scontrol requeue` or `scancel` was called. Training that was told saves its state and ends; it is then submitted anew
-and goes on. Other work is ended: that it would need more time again and again is more likely than that it would not.
+SLURM sends SIGUSR1 only to this process, shortly before the time limit. It sends SIGTERM to all processes on preemption,
+`scontrol requeue` or `scancel`. On SIGUSR1, training saves its state and ends; the job is then requeued and resumes. Other
+commands are terminated and not requeued, because they would probably reach the time limit again and again.
 """
 
 import argparse
@@ -18,123 +18,123 @@ from types import FrameType
 
 from pipeline.project import from_root
 
-GOES_ON = "train"  # the kind of job that takes up from where it was within its work
-TAIL = 20_000  # characters
+RESUMABLE_KIND = "train"  # the kind of job that saves its state and is requeued at the time limit
+TAIL_BYTES = 20_000  # of stderr, kept to find the reason of a failure
 
 
-class Watch:
-    """A command in a process group of its own, and what happens to it."""
+class JobRunner:
+    """Runs a command in a process group of its own, handles the signals of SLURM, and reports failures."""
 
     def __init__(self, kind: str, log: Path) -> None:
         self.kind, self.log = kind, log
         self.name = f"{self.log.stem}, job {os.environ.get('SLURM_JOB_ID', '?')}"
-        self.time_is_over = self.was_told = False
+        self.reached_time_limit = self.was_terminated = False
         self.process: subprocess.Popen[bytes] | None = None
 
     def run(self, command: Sequence[str]) -> int:
-        signal.signal(signal.SIGUSR1, self.end_in_time)
-        signal.signal(signal.SIGTERM, self.note_told)
-        before = states()
+        signal.signal(signal.SIGUSR1, self.on_time_limit)
+        signal.signal(signal.SIGTERM, self.on_sigterm)
+        states_before = training_states()
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
-        words = passed_on(self.process)
+        stderr = forward_stderr(self.process)
         status = self.process.wait()
-        with suppress(ProcessLookupError):  # a scancel that it left behind would tell the job's next run to end as well
+        with suppress(ProcessLookupError):  # a `scancel` left running would also signal the requeued job
             os.killpg(self.process.pid, signal.SIGKILL)
-        if not status or self.was_told:  # by who requeues it, or cancelled it
+        if not status or self.was_terminated:  # whoever requeued or cancelled the job knows why it ended
             return status
-        if not self.time_is_over:
-            self.tell(f"{reason_of(words, status)}. More is in {self.log}")
-        elif self.kind == GOES_ON and states() - before:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which requeueing sends
-            say(f"{self.name}: its time is over; it is submitted anew, and goes on from its last state")
+        if not self.reached_time_limit:
+            self.report(f"{failure_reason(stderr, status)}. More is in {self.log}")
+        elif self.kind == RESUMABLE_KIND and training_states() - states_before:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent by the requeue
+            write_line(f"{self.name}: time limit reached; the job is requeued, and resumes from its last saved state")
             return subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False).returncode
-        elif self.kind == GOES_ON:
-            self.tell(
-                "its time is over, and training saved no state, so that it would begin anew for ever; "
-                f"raise {self.kind}.hours. It ended so: {reason_of(words, status)}"
+        elif self.kind == RESUMABLE_KIND:
+            self.report(
+                "time limit reached, and training had not saved a state, so a requeued job would start from the beginning; "
+                f"raise {self.kind}.hours. It ended with: {failure_reason(stderr, status)}"
             )
         return status or 1
 
-    def end_in_time(self, _number: int, _frame: FrameType | None) -> None:
-        self.time_is_over = True
-        if self.kind != GOES_ON:
-            self.tell(
-                f"its time is over, and it is ended. What it has finished is kept: raise {self.kind}.hours in the cluster's "
-                f"YAML (or --shards), or see in {self.log} what it is stuck at; then submit the same again"
+    def on_time_limit(self, _number: int, _frame: FrameType | None) -> None:
+        self.reached_time_limit = True
+        if self.kind != RESUMABLE_KIND:
+            self.report(
+                f"time limit reached, terminating. Finished work is kept: raise {self.kind}.hours in the cluster YAML "
+                f"(or --shards), or find in {self.log} where it hangs; then submit the same command again"
             )
         if self.process:
             os.killpg(self.process.pid, signal.SIGTERM)
 
-    def note_told(self, _number: int, _frame: FrameType | None) -> None:
-        self.was_told = True  # so were all the others
-        if self.time_is_over and self.kind == GOES_ON:
-            self.tell("its time was over before training could save; raise seconds_to_end, and submit the same again")
+    def on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
+        self.was_terminated = True  # and so were all other processes of the job
+        if self.reached_time_limit and self.kind == RESUMABLE_KIND:
+            self.report("time limit reached before training could save its state; raise seconds_to_end, and submit again")
 
-    def tell(self, words: str) -> None:
-        """In the log, and in the file that submission named."""
-        line = f"{self.name} on {os.environ.get('SLURMD_NODENAME', socket.gethostname())}: {words}"
-        say(line)
+    def report(self, reason: str) -> None:
+        """Write the reason of a failure to the log and to failures.txt."""
+        line = f"{self.name} on {os.environ.get('SLURMD_NODENAME', socket.gethostname())}: {reason}"
+        write_line(line)
         try:
             with (self.log.parent / "failures.txt").open("a") as file:
                 file.write(line + "\n")
         except OSError as error:
-            say(f"failures.txt cannot be written: {error.strerror}")
+            write_line(f"cannot write failures.txt: {error.strerror}")
 
 
-def say(line: str) -> None:
-    os.write(sys.stderr.fileno(), f"{line}\n".encode())  # print may not be called by a signal that comes amid a print
+def write_line(line: str) -> None:
+    os.write(sys.stderr.fileno(), f"{line}\n".encode())  # print is not safe in a signal handler that interrupts a print
 
 
-def states() -> set[tuple[Path, int]]:
-    """Of training runs on disk, each with its time."""
+def training_states() -> set[tuple[Path, int]]:
+    """Return the saved states of training runs, each with its modification time."""
     return {(path, path.stat().st_mtime_ns) for path in from_root("data/runs").glob("*/state.pt")}
 
 
-def passed_on(process: subprocess.Popen[bytes]) -> str:
-    """The end of what it, and whatever it started, wrote to stderr, when all of them have ended."""
-    words = b""
-    while part := os.read(process.stderr.fileno(), 65_536):  # type: ignore[union-attr]
-        os.write(sys.stderr.fileno(), part)
-        words = (words + part)[-TAIL:]
-    return words.decode(errors="replace")
+def forward_stderr(process: subprocess.Popen[bytes]) -> str:
+    """Copy the stderr of the process and its children until all of them have ended, and return the last part of it."""
+    tail = b""
+    while chunk := os.read(process.stderr.fileno(), 65_536):  # type: ignore[union-attr]
+        os.write(sys.stderr.fileno(), chunk)
+        tail = (tail + chunk)[-TAIL_BYTES:]
+    return tail.decode(errors="replace")
 
 
-def reason_of(words: str, status: int) -> str:
-    """In one line: the error that the project's command ended with, else the last that was said."""
+def failure_reason(stderr: str, status: int) -> str:
+    """Return one line: the error message of the project's command, or else the last line of its output."""
     if status == -signal.SIGKILL:
-        return "it was killed; most often memory ran out (memory_gb)"
-    lines = [line.strip() for line in words.replace("\r", "\n").splitlines() if line.strip()]
-    last = lines[-1] if lines else f"it ended with {status} and said nothing"
-    return next((line for line in reversed(lines) if line.startswith("error: ")), last).removeprefix("error: ")
+        return "killed; most often memory ran out (memory_gb)"
+    lines = [line.strip() for line in stderr.replace("\r", "\n").splitlines() if line.strip()]
+    last_line = lines[-1] if lines else f"exit status {status}, without an error message"
+    return next((line for line in reversed(lines) if line.startswith("error: ")), last_line).removeprefix("error: ")
 
 
-def missing_gpus(asked: int) -> str | None:
-    """In words."""
-    import torch  # takes seconds, and is needed only where there should be some
+def missing_gpus(requested: int) -> str | None:
+    """Return an error message if torch does not find the requested number of GPUs."""
+    import torch  # the import takes seconds, and is needed only for jobs with GPUs
 
-    found = torch.cuda.device_count()
-    if found >= asked:
+    available = torch.cuda.device_count()
+    if available >= requested:
         return None
     return (
-        f"it asked for {asked} GPU(s), and torch finds {found}: is the driver there (nvidia-smi), and torch built for it? "
-        "gpus: 0 in the cluster's YAML does without"
+        f"the job requested {requested} GPU(s), but torch finds {available}: check the driver (nvidia-smi) and that torch "
+        "is a CUDA build, or set gpus: 0 in the cluster YAML to run without a GPU"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Runs a command in a job.")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--kind", required=True)
-    parser.add_argument("--gpus", type=int, default=0)
-    parser.add_argument("--logs", type=Path, required=True)
-    parser.add_argument("command", nargs="+")
-    given = parser.parse_args()
-    part, parts = os.environ.get("SLURM_ARRAY_TASK_ID"), os.environ.get("SLURM_ARRAY_TASK_COUNT")
-    watch = Watch(given.kind, given.logs / (f"{given.name}-{part}-of-{parts}.log" if part else f"{given.name}.log"))
-    missing = missing_gpus(given.gpus) if given.gpus else None
-    if missing:
-        watch.tell(missing)
-    sys.exit(2 if missing else watch.run(given.command))
+    parser = argparse.ArgumentParser(description="Run a command in a SLURM job.")
+    parser.add_argument("--name", required=True, help="name of the job, for its log")
+    parser.add_argument("--kind", required=True, help="section of the cluster YAML")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs that torch must find (default: 0)")
+    parser.add_argument("--logs", type=Path, required=True, help="folder of the logs and of failures.txt")
+    parser.add_argument("command", nargs="+", help="the command to run")
+    args = parser.parse_args()
+    shard, shards = os.environ.get("SLURM_ARRAY_TASK_ID"), os.environ.get("SLURM_ARRAY_TASK_COUNT")
+    runner = JobRunner(args.kind, args.logs / (f"{args.name}-{shard}-of-{shards}.log" if shard else f"{args.name}.log"))
+    message = missing_gpus(args.gpus) if args.gpus else None
+    if message:
+        runner.report(message)
+    sys.exit(2 if message else runner.run(args.command))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Submits the project's work as SLURM jobs; train_model.sh and its siblings call it. See docs/cluster.md.
+"""Submit the stages as SLURM jobs. Called by train_model.sh and the other scripts of this folder; see docs/cluster.md.
 
 python BWCluster/jobs.py preprocess|train|test|explain|repro [--cluster FILE] [--shards N] [--dry-run] [flags of the command]
 """
@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from BWCluster.slurm.cluster import Job, read_cluster, script_of, submit
+from BWCluster.slurm.cluster import SlurmJob, job_script, read_cluster, submit
 from pipeline.errors import UserError, run
 from pipeline.project import CODE, relative, root
 
@@ -19,74 +19,78 @@ COMMANDS = {
     "test": "model_test_train/test_model.py",
     "explain": "explain_model/explain_model.py",
 }
-DVC = "BWCluster/dvc_in_job.py"  # as `dvc`, but it survives being told to end, and unlocks
+DVC = "BWCluster/dvc_in_job.py"  # `dvc` that unlocks the project on SIGTERM
 
 
-def jobs_of(what: str, shards: int, flags: Sequence[str]) -> list[Job]:
-    """In the order in which they are submitted."""
-    if what == "repro":
-        return whole_dag(shards)
-    here, command = Path.cwd(), python(COMMANDS[what], *flags)  # paths among the flags are relative to where one stands
-    if what == "preprocess":
-        return [shard(shards, command, here), Job("merge", "merge", command, after="shard", folder=here)]
-    return [Job(what, what, command, folder=here)]
+def plan_jobs(command: str, shards: int, flags: Sequence[str]) -> list[SlurmJob]:
+    """Return the jobs of a command in the order of submission."""
+    if command == "repro":
+        return plan_dag(shards)
+    folder, shell_command = Path.cwd(), python(COMMANDS[command], *flags)  # paths in flags are relative to the current folder
+    if command == "preprocess":
+        merge = SlurmJob("merge", "merge", shell_command, after="shard", folder=folder)
+        return [shard_jobs(shards, shell_command, folder), merge]
+    return [SlurmJob(command, command, shell_command, folder=folder)]
 
 
-def whole_dag(shards: int) -> list[Job]:
-    """One after the other, for DVC works on one stage at a time; only the shards, which it doesn't see, are side by side."""
+def plan_dag(shards: int) -> list[SlurmJob]:
+    """Return the jobs of the DAG. DVC runs one stage at a time, so the jobs run one after another, except shards."""
     return [
-        Job("index", "index", dvc("index_videos")),
-        shard(shards, python(COMMANDS["preprocess"], "--replace"), None, after="index"),
-        Job("merge", "merge", dvc("extract_crops"), after="shard"),
-        Job("train", "train", dvc("train"), after="merge"),
-        Job("test", "test", dvc("test"), after="train"),
-        Job("explain", "explain", dvc("explain", "explain_videos", "evaluate_explanations"), after="test"),
-        Job("report", "report", dvc(), after="explain"),
+        SlurmJob("index", "index", dvc("index_videos")),
+        shard_jobs(shards, python(COMMANDS["preprocess"], "--replace"), None, after="index"),
+        SlurmJob("merge", "merge", dvc("extract_crops"), after="shard"),
+        SlurmJob("train", "train", dvc("train"), after="merge"),
+        SlurmJob("test", "test", dvc("test"), after="train"),
+        SlurmJob("explain", "explain", dvc("explain", "explain_videos", "evaluate_explanations"), after="test"),
+        SlurmJob("report", "report", dvc(), after="explain"),
     ]
 
 
-def shard(shards: int, command: str, folder: Path | None, after: str | None = None) -> Job:
-    return Job("shard", "shard", f'{command} --shard "$SLURM_ARRAY_TASK_ID/{shards}"', after, shards, folder)
+def shard_jobs(shards: int, command: str, folder: Path | None, after: str | None = None) -> SlurmJob:
+    """Return a job array with a job for each shard of the videos."""
+    return SlurmJob("shard", "shard", f'{command} --shard "$SLURM_ARRAY_TASK_ID/{shards}"', after, shards, folder)
 
 
 def dvc(*stages: str) -> str:
     return python(DVC, "repro", *stages)
 
 
-def python(script: str, *words: str) -> str:
-    return shlex.join(["python", str(CODE / script), *words])
+def python(script: str, *arguments: str) -> str:
+    return shlex.join(["python", str(CODE / script), *arguments])
 
 
-def show(jobs: Sequence[Job], numbers: dict[str, str], logs: Path) -> None:
+def print_jobs(jobs: Sequence[SlurmJob], numbers: dict[str, str], logs: Path) -> None:
     for job in jobs:
         after = f"after {numbers[job.after]}" if job.after else ""
         number = f"{numbers[job.name]}_[1-{job.shards}]" if job.shards else numbers[job.name]
         print(f"{job.name:8} job {number:14} {after:14} {relative(logs / job.log.replace('%a', '*'))}")
     failures = relative(logs / "failures.txt")
-    print(f"If one fails, those after it are cancelled, and {failures} says which and why. `squeue --me` shows them.")
+    print(f"If a job fails, later jobs are cancelled, and the reason is in {failures}. `squeue --me` lists the jobs.")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Submits the project's work as SLURM jobs.", allow_abbrev=False)
-    parser.add_argument("what", choices=(*COMMANDS, "repro"))
-    parser.add_argument("--cluster", type=Path, default=Path(__file__).parent / "cluster.yaml", help="what jobs ask for")
-    parser.add_argument("--shards", type=int, default=4, help="jobs that the videos are shared out to (default: 4)")
-    parser.add_argument("--dry-run", action="store_true", help="print the jobs instead")
-    given, flags = parser.parse_known_args()
-    if given.shards < 1:
-        raise UserError(f"--shards is {given.shards}; the least it can be is 1")
-    if given.what == "repro" and flags:
-        raise UserError(f"repro takes its settings from params.yaml, and no {flags[0]}")
-    if given.what == "preprocess" and any(flag.split("=")[0] == "--shard" for flag in flags):
-        raise UserError("--shard is each job's own; --shards says how many there are")
-    cluster, jobs = read_cluster(given.cluster), jobs_of(given.what, given.shards, flags)
-    logs = root() / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{given.what}"
-    if given.dry_run:
+    parser = argparse.ArgumentParser(description="Submit the stages as SLURM jobs.", allow_abbrev=False)
+    parser.add_argument("command", metavar="what", choices=(*COMMANDS, "repro"), help="what to run: %(choices)s")
+    parser.add_argument(
+        "--cluster", type=Path, default=Path(__file__).parent / "cluster.yaml", help="YAML with the resources of the jobs"
+    )
+    parser.add_argument("--shards", type=int, default=4, help="number of parallel preprocessing jobs (default: 4)")
+    parser.add_argument("--dry-run", action="store_true", help="print the job scripts without submitting them")
+    args, flags = parser.parse_known_args()
+    if args.shards < 1:
+        raise UserError(f"--shards is {args.shards}; the minimum is 1")
+    if args.command == "repro" and flags:
+        raise UserError(f"repro reads its settings from params.yaml and does not accept {flags[0]}")
+    if args.command == "preprocess" and any(flag.split("=")[0] == "--shard" for flag in flags):
+        raise UserError("--shard is set for each job automatically; set the number of jobs with --shards")
+    cluster, jobs = read_cluster(args.cluster), plan_jobs(args.command, args.shards, flags)
+    logs = root() / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{args.command}"
+    if args.dry_run:
         for job in jobs:
             print(f"# {job.name}" + (f", after {job.after}" if job.after else ""))
-            print(script_of(job, cluster, logs))
+            print(job_script(job, cluster, logs))
         return
-    show(jobs, submit(jobs, cluster, logs), logs)
+    print_jobs(jobs, submit(jobs, cluster, logs), logs)
 
 
 if __name__ == "__main__":

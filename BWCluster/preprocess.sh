@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# Finds the faces and cuts them out: a job array over parts of the videos, --shards N, then a merge. Flags are those of preprocessing/preprocess.py.
-# On a SLURM cluster that --cluster FILE (else cluster.yaml) describes; --dry-run prints the jobs. See docs/cluster.md.
+# Detect faces and extract crops: a job array over --shards N shards of the videos, then a merge. Accepts the flags of preprocessing/preprocess.py.
+# Runs as SLURM jobs with the resources of --cluster FILE (default: cluster.yaml); --dry-run prints the job scripts. See docs/cluster.md.
 exec bash "$(dirname "${BASH_SOURCE[0]}")/submit.sh" preprocess "$@"

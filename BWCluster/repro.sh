@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# The whole DAG as jobs that wait for one another, with the settings of params.yaml; --shards N parts of the videos.
-# On a SLURM cluster that --cluster FILE (else cluster.yaml) describes; --dry-run prints the jobs. See docs/cluster.md.
+# Run the whole DAG as dependent jobs, with the settings of params.yaml; preprocessing is split into --shards N shards.
+# Runs as SLURM jobs with the resources of --cluster FILE (default: cluster.yaml); --dry-run prints the job scripts. See docs/cluster.md.
 exec bash "$(dirname "${BASH_SOURCE[0]}")/submit.sh" repro "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Activates the environment and submits: what the scripts beside it have in common.
+# Activate the environment and submit jobs; called by the other scripts of this folder.
 here=$(dirname "${BASH_SOURCE[0]}")
 [ ! -f "$here/../.venv/bin/activate" ] || . "$here/../.venv/bin/activate"
 exec python "$here/jobs.py" "$@"

@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# Tests. Flags are those of model_test_train/test_model.py.
-# On a SLURM cluster that --cluster FILE (else cluster.yaml) describes; --dry-run prints the jobs. See docs/cluster.md.
+# Test a detector. Accepts the flags of model_test_train/test_model.py.
+# Runs as SLURM jobs with the resources of --cluster FILE (default: cluster.yaml); --dry-run prints the job scripts. See docs/cluster.md.
 exec bash "$(dirname "${BASH_SOURCE[0]}")/submit.sh" test "$@"

@@ -1,12 +1,12 @@
-"""Detection measured against the published way of it, video by video, in turns on the same machine.
+"""Speed and agreement of face detection, compared with the published method in alternating runs.
 
-    python benchmarks/detect_faces.py VIDEO… [--repeats 3]
+    python benchmarks/detect_faces.py VIDEO... [--repeats 3]
 
-The published way: OpenCV reads every frame, PIL halves it, facenet-pytorch's MTCNN looks at batches of 32 with thresholds
-0.85, 0.95 and 0.95, in a process of its own. Ours: `detect_faces --every-frame`; and `detect_faces --frames 20` with
-`extract_crops` after it, of one video alone, and of many copies of it by as many workers as there are cores, the time of
-each. All have their networks loaded and one pass behind them before the clock starts. A face of the published pass is met
-if one of ours overlaps it by 0.5 (0.8) as intersection over union; faces beyond its own are counted too.
+Published method: OpenCV reads every frame, PIL halves its size, and facenet-pytorch's MTCNN detects faces in batches of 32
+with thresholds 0.85, 0.95 and 0.95, in its own process. Ours: `detect_faces --every-frame`, and `detect_faces --frames 20`
+followed by `extract_crops`, for a single video and for many copies of it with one worker per core (time per video). Networks
+are loaded and warmed up before timing. A published face is matched if one of ours overlaps it with an intersection over
+union of at least 0.5 (0.8). Our additional faces are counted too.
 """
 
 import argparse
@@ -15,11 +15,12 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing.pool import Pool
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -30,16 +31,17 @@ from scipy.optimize import linear_sum_assignment
 from pipeline.params import load_params
 from pipeline.workers import map_unordered
 from preprocessing.crops import extraction
-from preprocessing.crops.stores import fill
+from preprocessing.crops.stores import picture_writer
 from preprocessing.faces import detection
 from preprocessing.faces.boxes import read_boxes, write_boxes
-from preprocessing.faces.face import Box, overlap
-from preprocessing.video.video import Reading, open_video
+from preprocessing.faces.face import Box, iou
+from preprocessing.video.video import ReadingParams, open_video
 
 PUBLISHED_BATCH, PUBLISHED_SCALE = 32, 2
 CROPS, COPIES = 20, 30
-COLUMNS = ("frames", "faces", "published", "ours", "ratio", "0.5", "0.8", "beyond", "crops", "s", "ratio", "s", "ratio")
-Boxes = dict[int, list[Box]]  # by frame, in pixels of the full picture
+COLUMNS = ("frames", "faces", "published", "ours", "ratio", "0.5", "0.8", "more", "crops", "s", "ratio", "s", "ratio")
+Boxes = dict[int, list[Box]]  # by frame index, in pixels of the full frame
+Result = TypeVar("Result")
 
 
 @cache
@@ -55,109 +57,125 @@ def detect_as_published(path: Path) -> Boxes:
             break
         picture = Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
         frames.append(picture.resize([side // PUBLISHED_SCALE for side in picture.size]))
-    found: Boxes = {}
+    boxes_of: Boxes = {}
     for first in range(0, len(frames), PUBLISHED_BATCH):
         boxes, _ = published_detector().detect(frames[first : first + PUBLISHED_BATCH], landmarks=False)
-        for index, here in enumerate(boxes, first):
-            full = PUBLISHED_SCALE * np.array([] if here is None else here, float).reshape(-1, 4)
-            found[index] = [(x0, y0, x1, y1) for x0, y0, x1, y1 in full.tolist()]
-    return found
+        for index, frame_boxes in enumerate(boxes, first):
+            scaled = PUBLISHED_SCALE * np.array([] if frame_boxes is None else frame_boxes, float).reshape(-1, 4)
+            boxes_of[index] = [(x0, y0, x1, y1) for x0, y0, x1, y1 in scaled.tolist()]
+    return boxes_of
 
 
-def detect_every_frame(path: Path, params: detection.Params, reading: Reading) -> Boxes:
+def detect_every_frame(path: Path, params: detection.DetectionParams, reading: ReadingParams) -> Boxes:
     with open_video(path, reading) as video:
         boxes = detection.find_boxes(video, path.stem, params)
-    return {index: [tracked.face.box for tracked in boxes.frames.get(index, ())] for index in boxes.looked_at}
+    return {index: [tracked.face.box for tracked in boxes.frames.get(index, ())] for index in boxes.analysed_frames}
 
 
-def make_crops(path: Path, params: detection.Params, cutting: extraction.Params, reading: Reading) -> int:
+def make_crops(
+    path: Path, params: detection.DetectionParams, crop_params: extraction.CropParams, reading: ReadingParams
+) -> int:
+    """Detect faces and write their crops; return the number of crops."""
     with tempfile.TemporaryDirectory() as folder, open_video(path, reading) as video:
         file = Path(folder) / "boxes.json"
         write_boxes(file, detection.find_boxes(video, path.stem, params))
-        faces = extraction.chosen_faces(read_boxes(file).frames, cutting)
-        with fill(Path(folder) / "crops", cutting.store) as put:
-            return len(extraction.write_crops(video, faces, put, cutting))
+        faces = extraction.select_faces(read_boxes(file).frames, crop_params)
+        with picture_writer(Path(folder) / "crops", crop_params.store) as write:
+            return len(extraction.write_crops(video, faces, write, crop_params))
 
 
-def make_crops_in_pool(path: Path, params: detection.Params, cutting: extraction.Params, reading: Reading) -> float:
-    """Seconds a video."""
-    workers, begun = os.cpu_count() or 1, 0.0
-    work = partial(make_crops, params=params, cutting=cutting, reading=reading)
+def time_crops_in_pool(
+    path: Path, params: detection.DetectionParams, crop_params: extraction.CropParams, reading: ReadingParams
+) -> float:
+    """Seconds per video with one worker per core."""
+    workers, start = os.cpu_count() or 1, 0.0
+    work = partial(make_crops, params=params, crop_params=crop_params, reading=reading)
     for done, _ in enumerate(map_unordered(work, [path] * (workers + COPIES), workers), 1):
-        if done == workers:  # each has loaded its networks and made its first crops
-            begun = time.perf_counter()
-    return (time.perf_counter() - begun) / COPIES
+        if done == workers:  # about now, all workers have loaded the networks
+            start = time.perf_counter()
+    return (time.perf_counter() - start) / COPIES
 
 
-def count_met(published: Boxes, ours: Boxes) -> tuple[int, int, int, int]:
-    """Faces of the published pass; those met at 0.5 and at 0.8; faces of ours beyond them."""
-    faces = half = close = beyond = 0
-    for index, theirs in published.items():
-        here = ours.get(index, [])
-        overlaps = np.array([[overlap(one, other) for other in here] for one in theirs]).reshape(len(theirs), len(here))
+@dataclass
+class BoxComparison:
+    """Counts of faces of the published method and of our additional faces."""
+
+    published: int = 0
+    matched_50: int = 0  # published faces with one of ours at an intersection over union of 0.5
+    matched_80: int = 0
+    additional: int = 0  # faces of ours without a match at 0.5
+
+
+def compare_boxes(published: Boxes, ours: Boxes) -> BoxComparison:
+    counts = BoxComparison()
+    for index, published_boxes in published.items():
+        our_boxes = ours.get(index, [])
+        overlaps = np.array([[iou(theirs, mine) for mine in our_boxes] for theirs in published_boxes])
+        overlaps = overlaps.reshape(len(published_boxes), len(our_boxes))
         best = overlaps[linear_sum_assignment(-overlaps)]
-        faces, half, close = faces + len(theirs), half + int((best >= 0.5).sum()), close + int((best >= 0.8).sum())
-        beyond += len(here) - int((best >= 0.5).sum())
-    return faces, half, close, beyond
+        matched = int((best >= 0.5).sum())
+        counts.published += len(published_boxes)
+        counts.matched_50 += matched
+        counts.matched_80 += int((best >= 0.8).sum())
+        counts.additional += len(our_boxes) - matched
+    return counts
 
 
-def timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-    begun = time.perf_counter()
+def timed(work: Callable[..., Result], *arguments: object) -> tuple[float, Result]:
+    """Call the function; return the seconds it takes and its result."""
+    start = time.perf_counter()
     result = work(*arguments)
-    return time.perf_counter() - begun, result
+    return time.perf_counter() - start, result
 
 
-def measure(path: Path, published: Callable[[Path], tuple[float, Boxes]], repeats: int) -> str:
-    reading = load_params("read_video", Reading)
-    every = load_params("detect_faces", detection.Params, {"every_frame": True})
-    spaced = load_params("detect_faces", detection.Params, {"frames": CROPS})
-    cutting = load_params("extract_crops", extraction.Params)
-    ways: dict[str, Callable[[], tuple[float, Any]]] = {
-        "published": lambda: published(path),
-        "every": lambda: timed(detect_every_frame, path, every, reading),
-        "crops": lambda: timed(make_crops, path, spaced, cutting, reading),
-        "pool": lambda: (make_crops_in_pool(path, spaced, cutting, reading), None),
-    }
-    ways["published"](), ways["crops"]()  # so that all of them find file and networks in memory
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    results: dict[str, Any] = {}
+def benchmark(path: Path, detect_published: Callable[[Path], tuple[float, Boxes]], repeats: int) -> str:
+    """A row of the table for one video."""
+    reading = load_params("read_video", ReadingParams)
+    every_frame = load_params("detect_faces", detection.DetectionParams, {"every_frame": True})
+    spaced = load_params("detect_faces", detection.DetectionParams, {"frames": CROPS})
+    crop_params = load_params("extract_crops", extraction.CropParams)
+    _, published = detect_published(path)  # the first calls load the networks and the file into memory
+    crops = make_crops(path, spaced, crop_params, reading)
+    ours: Boxes = {}
+    seconds: dict[str, list[float]] = {name: [] for name in ("published", "every frame", "crops", "pool")}
     for _ in range(repeats):
-        for name, way in ways.items():
-            took, results[name] = way()
-            seconds[name].append(took)
-    frames = len(results["published"])
-    faces, half, close, beyond = count_met(results["published"], results["every"])
-    share = [f"{part / faces:.1%}" if faces else "-" for part in (half, close)]
-    rates = [f"{frames / median(seconds[name]):.1f}" for name in ("published", "every")]
-    ratio = {name: f"{median(a / b for a, b in zip(seconds['published'], seconds[name], strict=True)):.1f}x" for name in ways}
-    crops = [
-        results["crops"],
-        f"{median(seconds['crops']):.2f}",
-        ratio["crops"],
-        f"{median(seconds['pool']):.2f}",
-        ratio["pool"],
-    ]
-    return _line(path.stem, frames, faces, *rates, ratio["every"], *share, beyond, *crops)
+        duration, published = detect_published(path)
+        seconds["published"].append(duration)
+        duration, ours = timed(detect_every_frame, path, every_frame, reading)
+        seconds["every frame"].append(duration)
+        duration, crops = timed(make_crops, path, spaced, crop_params, reading)
+        seconds["crops"].append(duration)
+        seconds["pool"].append(time_crops_in_pool(path, spaced, crop_params, reading))
+    counts = compare_boxes(published, ours)
+    shares = [f"{n / counts.published:.1%}" if counts.published else "-" for n in (counts.matched_50, counts.matched_80)]
+    rates = [f"{len(published) / median(seconds[name]):.1f}" for name in ("published", "every frame")]
+    speedup = {
+        name: f"{median(theirs / mine for theirs, mine in zip(seconds['published'], durations, strict=True)):.1f}x"
+        for name, durations in seconds.items()
+    }
+    crop_cells = [crops, f"{median(seconds['crops']):.2f}", speedup["crops"], f"{median(seconds['pool']):.2f}", speedup["pool"]]
+    detection_cells = [len(published), counts.published, *rates, speedup["every frame"], *shares, counts.additional]
+    return _line(path.stem, *detection_cells, *crop_cells)
 
 
-def _apart(process: Pool, path: Path) -> tuple[float, Boxes]:
-    return process.apply(timed, (detect_as_published, path))
+def _run_in_pool(pool: Pool, path: Path) -> tuple[float, Boxes]:
+    return pool.apply(timed, (detect_as_published, path))
 
 
-def _line(first: object, *others: object) -> str:
-    return f"{first!s:<18}" + "".join(f"{other!s:>10}" for other in others)
+def _line(first: object, *cells: object) -> str:
+    return f"{first!s:<18}" + "".join(f"{cell!s:>10}" for cell in cells)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
-    parser.add_argument("--repeats", type=int, default=3, help="the median of which is given")
-    given = parser.parse_args()
-    with multiprocessing.get_context("spawn").Pool(1) as own_process:
-        print(f"{'':<38}{'frames/s':>20}{'':>10}{'met at':>20}{'faces':>10}{'':>10}{'alone':>20}{'in a pool':>20}")
+    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files")
+    parser.add_argument("--repeats", type=int, default=3, help="number of runs; the median is reported")
+    args = parser.parse_args()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(f"{'':<38}{'frames/s':>20}{'':>10}{'matched at':>20}{'faces':>10}{'':>10}{'one worker':>20}{'one per core':>20}")
         print(_line("video", *COLUMNS))
-        for path in given.videos:
-            print(measure(path, partial(_apart, own_process), given.repeats), flush=True)
+        for path in args.videos:
+            print(benchmark(path, partial(_run_in_pool, pool), args.repeats), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What it costs to keep the outputs of many videos up to date: seconds for a first run, for nothing to do, for one video more.
+"""Overhead of incremental runs over many videos: the first run, a run with nothing to do, and a run with one more video.
 
     python benchmarks/incremental.py [1000 10000]
 
-The videos are one tiny drawn video, each file with other bytes at its end. They are indexed by the real command. Detection
-and extraction of a first run are the real commands too, but for their work: instead of looking at a video they write what
-was found in the drawn one, so that what is left is the upkeep. "Nothing to do" and "one video more" are the real commands,
-detector and all; what the one video costs by itself is measured in a project that has no other.
+The videos are copies of one small synthetic video with different bytes at the end. Indexing is the real command. In the
+first run of detection and extraction, the work on a video is replaced by copying the outputs of the synthetic video, so only
+the bookkeeping is measured. The other runs are the real commands. The cost of one video itself is measured in a project
+without other videos.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
-from pipeline.incremental import Job, Outcome, Part, update_outputs
+from pipeline.incremental import Outcome, StageFolder, VideoTask, update_outputs
 from pipeline.index import Video
 from pipeline.outputs import atomic_write, write_bytes
 from pipeline.project import CODE
@@ -39,84 +39,87 @@ def project(folder: Path) -> Path:
     return folder
 
 
-def seconds_of(command: str, folder: Path) -> float:
-    begun = time.perf_counter()
+def time_command(command: str, folder: Path) -> float:
+    """Seconds of one run of the command."""
+    start = time.perf_counter()
     subprocess.run([sys.executable, CODE / "preprocessing" / f"{command}.py"], cwd=folder, check=True, capture_output=True)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
-def seconds_of_work(command: str, folder: Path) -> float:
-    """What the folder's videos cost the command, start-up excluded; the middle one of three."""
+def time_work(command: str, folder: Path) -> float:
+    """Seconds that the command works on the folder's videos, without start-up; the median of three runs."""
     seconds = []
     for _ in range(3):
         shutil.rmtree(folder / "data" / OUTPUTS[command], ignore_errors=True)
-        seconds.append(seconds_of(command, folder) - seconds_of(command, folder))
+        seconds.append(time_command(command, folder) - time_command(command, folder))
     return median(seconds)
 
 
-def pretend(job: Job, folder: Path, found: Path, facts: dict) -> Outcome:
-    """The job's output is a copy of what was found in the drawn video."""
-    for output in job.outputs:
-        if found.is_dir():
+def copy_outputs(task: VideoTask, folder: Path, output_to_copy: Path, facts: dict[str, str]) -> Outcome:
+    """Copy the output of the synthetic video instead of working on the video."""
+    for output in task.outputs:
+        if output_to_copy.is_dir():
             with atomic_write(folder / output) as unfinished:
-                shutil.copytree(found, unfinished)
+                shutil.copytree(output_to_copy, unfinished)
         else:
-            write_bytes(folder / output, found.read_bytes())
-    return Outcome(job, job.outputs, facts)
+            write_bytes(folder / output, output_to_copy.read_bytes())
+    return Outcome(task, task.outputs, facts)
 
 
-def seconds_of_upkeep(command: str, folder: Path, found: Path, facts: dict) -> float:
-    """Of a first run of the command, with the work taken out of it."""
+def time_bookkeeping(command: str, folder: Path, output_to_copy: Path, facts: dict[str, str]) -> float:
+    """Seconds of the first run of the command, without the work on the videos."""
     stage = import_module(f"preprocessing.{command}")
 
-    def keep_up_alone(videos: Iterable[Video], part: Part, work: object, *others: object) -> None:
-        update_outputs(videos, part, partial(pretend, folder=part.folder, found=found, facts=facts), *others)  # type: ignore[arg-type]
+    def update_without_work(videos: Iterable[Video], stage_folder: StageFolder, work: object, *arguments: object) -> None:
+        copy = partial(copy_outputs, folder=stage_folder.folder, output_to_copy=output_to_copy, facts=facts)
+        update_outputs(videos, stage_folder, copy, *arguments)  # type: ignore[arg-type]
 
     chdir(folder)
-    with patch.object(stage, "keep_up", keep_up_alone), patch.object(sys, "argv", [command]):
-        begun = time.perf_counter()
+    with patch.object(stage, "update_outputs", update_without_work), patch.object(sys, "argv", [command]):
+        start = time.perf_counter()
         stage.main()
-        return time.perf_counter() - begun
+        return time.perf_counter() - start
 
 
-def add_videos(folder: Path, drawn: Path, count: int) -> None:
+def add_videos(folder: Path, source: Path, count: int) -> None:
     for number in range(count):
-        (folder / VIDEOS / f"{number:05d}.mp4").write_bytes(drawn.read_bytes() + f"{number:05d}".encode())
+        (folder / VIDEOS / f"{number:05d}.mp4").write_bytes(source.read_bytes() + f"{number:05d}".encode())
 
 
-def measure(folder: Path, drawn: Path, alone: Path, count: int) -> Iterator[tuple[str, float, float, float]]:
-    """For each command: seconds of a first run, of nothing to do, and of one video more."""
-    add_videos(project(folder), drawn, count)
-    boxes = next((alone / "data/boxes").glob("*/*.json"))
-    crops = next((alone / "data/crops").glob("*/*/*"))
-    line = (alone / "data/crops/ledger.jsonl").read_text()
+def benchmark(folder: Path, source: Path, single: Path, count: int) -> Iterator[tuple[str, float, float, float]]:
+    """For each command: seconds of the first run, of a run with nothing to do, and of a run with one more video."""
+    add_videos(project(folder), source, count)
+    boxes = next((single / "data/boxes").glob("*/*.json"))
+    crops = next((single / "data/crops").glob("*/*/*"))
+    line = (single / "data/crops/ledger.jsonl").read_text()
     first = {
-        "index_videos": seconds_of("index_videos", folder),
-        "detect_faces": seconds_of_upkeep("detect_faces", folder, boxes, {}),
-        "extract_crops": seconds_of_upkeep("extract_crops", folder, crops, {"crops": line}),
+        "index_videos": time_command("index_videos", folder),
+        "detect_faces": time_bookkeeping("detect_faces", folder, boxes, {}),
+        "extract_crops": time_bookkeeping("extract_crops", folder, crops, {"crops": line}),
     }
-    nothing = {command: seconds_of(command, folder) for command in COMMANDS}
-    shutil.copy(drawn, folder / VIDEOS / "one_more.mp4")
+    nothing = {command: time_command(command, folder) for command in COMMANDS}
+    shutil.copy(source, folder / VIDEOS / "added.mp4")
     for command in COMMANDS:
-        yield command, first[command], nothing[command], seconds_of(command, folder)
+        yield command, first[command], nothing[command], time_command(command, folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("counts", nargs="*", type=int, default=[1000, 10000], help="of videos (default: 1000 10000)")
+    parser.add_argument("counts", nargs="*", type=int, default=[1000, 10000], help="numbers of videos (default: 1000 10000)")
     counts = parser.parse_args().counts
     sys.path.insert(0, str(CODE / "tests"))
-    from little_videos import face_video  # draws what a detector takes for a face
+    from little_videos import face_video  # a synthetic video with a detectable face
 
-    with tempfile.TemporaryDirectory() as scratch:
-        alone = project(Path(scratch) / "alone")
-        drawn = face_video(alone / VIDEOS / "drawn.mp4", seed=0)
-        own = {command: seconds_of_work(command, alone) for command in COMMANDS}
-        print("| videos | command | first run, per video | nothing to do | one video more | beyond its own work |")
+    with tempfile.TemporaryDirectory() as temporary:
+        single = project(Path(temporary) / "single")
+        source = face_video(single / VIDEOS / "source.mp4", seed=0)
+        work_seconds = {command: time_work(command, single) for command in COMMANDS}
+        print("| videos | command | first run, per video | nothing to do | one more video | overhead of one more video |")
         print("| --- | --- | --- | --- | --- | --- |")
         for count in counts:
-            for command, first, nothing, more in measure(Path(scratch) / str(count), drawn, alone, count):
-                cells = f"{1000 * first / count:.1f} ms", f"{nothing:.2f} s", f"{more:.2f} s", f"{more - own[command]:.2f} s"
+            for command, first, nothing, more in benchmark(Path(temporary) / str(count), source, single, count):
+                overhead = more - work_seconds[command]
+                cells = f"{1000 * first / count:.1f} ms", f"{nothing:.2f} s", f"{more:.2f} s", f"{overhead:.2f} s"
                 print(f"| {count} | {command} | {' | '.join(cells)} |", flush=True)
 
 

@@ -1,16 +1,15 @@
-"""The networks measured against the published one, written plainly (tests/published_network.py), in turns on the same machine.
+"""Speed of the networks, compared with the published one (tests/published_network.py) in alternating runs.
 
     python benchmarks/model.py [--repeats 5] [--batch 8] [--threads 2]
 
-Pictures a second, forward (no gradients) and in training (forward, backward, a step of the optimiser). The plain network runs
-in a process of its own, as it would by itself. Beside bfloat16 is how far its logits lie from those in float32.
+Pictures per second of inference (forward without gradients) and training (forward, backward and an optimiser step). The
+published network runs in its own process. For bfloat16, the greatest difference of a logit from float32 is printed too.
 """
 
 import argparse
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable
 from functools import cache
 from multiprocessing.pool import Pool
 from statistics import median
@@ -22,53 +21,54 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from model_test_train.networks.network import build_network, read_description
 from model_test_train.training.trainer import Recipe, begin_run
 from pipeline.memory import keep_memory
-from pipeline.params import build
+from pipeline.params import build_settings
 from pipeline.project import CODE
 
 sys.path.append(str(CODE / "tests"))
 from published_network import PublishedNetwork
 
-PLAIN = "published, plain"
-CONFIGS = {"published, ours": "explained_architecture", "ours": "places"}
+PUBLISHED = "published, plain"
+CONFIGS = {"published, ours": "explained_architecture", "ours": "patch_transformer"}
 
 
 @cache
-def network_of(name: str) -> tuple[nn.Module, torch.optim.Optimizer, int]:
-    """And its optimiser, and the side of its pictures."""
+def load_network(name: str) -> tuple[nn.Module, torch.optim.Optimizer, int]:
+    """The network, its optimiser and its input size in pixels."""
     torch.manual_seed(0)
-    if name == PLAIN:
+    if name == PUBLISHED:
         network: nn.Module = PublishedNetwork()
-        learning = [weight for weight in network.parameters() if weight.requires_grad]
-        return network, torch.optim.SGD(learning, 0.01, weight_decay=1e-7), 224
+        trainable = [weight for weight in network.parameters() if weight.requires_grad]
+        return network, torch.optim.SGD(trainable, 0.01, weight_decay=1e-7), 224
     keep_memory()
     description = read_description(CODE / f"model_test_train/configs/{CONFIGS[name]}.yaml")
-    ours = build_network(description).to(memory_format=torch.channels_last)
-    run = begin_run(ours, build(Recipe, description["training"], "training"), 100, 1)
+    ours = build_network(description).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = begin_run(ours, build_settings(Recipe, description["training"], "training"), 100, 1)
     return ours, run.optimizer, ours.input.size
 
 
-def seconds_of(name: str, what: str, precision: torch.dtype, batch: int, threads: int) -> float:
+def time_run(name: str, mode: str, precision: torch.dtype, batch: int, threads: int) -> float:
+    """Seconds of one run in mode `forward` or `training`."""
     torch.set_num_threads(threads)
-    network, optimizer, side = network_of(name)
+    network, optimizer, size = load_network(name)
     generator = torch.Generator().manual_seed(1)
-    pixels = torch.rand(batch, 3, side, side, generator=generator).contiguous(memory_format=torch.channels_last)
-    if name == PLAIN:
+    pixels = torch.rand(batch, 3, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
+    if name == PUBLISHED:
         pixels = pixels.contiguous()
     labels = torch.arange(batch) % 2 * 1.0
-    act = forward if what == "forward" else step
-    begun = time.perf_counter()
+    run = run_forward if mode == "forward" else run_training_step
+    start = time.perf_counter()
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-        act(network, optimizer, pixels, labels)
-    return time.perf_counter() - begun
+        run(network, optimizer, pixels, labels)
+    return time.perf_counter() - start
 
 
-def forward(network: nn.Module, _: torch.optim.Optimizer, pixels: Tensor, __: Tensor) -> None:
+def run_forward(network: nn.Module, _: torch.optim.Optimizer, pixels: Tensor, __: Tensor) -> None:
     network.eval()
     with torch.inference_mode():
         network(pixels)
 
 
-def step(network: nn.Module, optimizer: torch.optim.Optimizer, pixels: Tensor, labels: Tensor) -> None:
+def run_training_step(network: nn.Module, optimizer: torch.optim.Optimizer, pixels: Tensor, labels: Tensor) -> None:
     network.train()
     loss = binary_cross_entropy_with_logits(network(pixels).flatten().float(), labels)
     optimizer.zero_grad(set_to_none=True)
@@ -77,43 +77,47 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, pixels: Tensor, l
 
 
 def error_of_bf16(name: str, batch: int) -> float:
-    """The largest difference of a logit."""
-    network, _, side = network_of(name)
+    """The greatest difference of a logit between bfloat16 and float32."""
+    network, _, size = load_network(name)
     network.eval()
-    pixels = torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(2))
+    pixels = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         exact = network(pixels)
         with torch.autocast("cpu", torch.bfloat16):
-            rough = network(pixels)
-    return float((exact - rough.float()).abs().max())
+            approximate = network(pixels)
+    return float((exact - approximate.float()).abs().max())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--repeats", type=int, default=5, help="the median of which is given")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    print(f"{'':<12}{'network':<18}{'precision':<11}{'pictures/s':>11}{'ratio':>8}{'logit off by':>14}")
-    with multiprocessing.get_context("spawn").Pool(1) as apart:
-        for what in ("forward", "training"):
-            measure(what, apart, given.repeats, given.batch, given.threads)
+    parser.add_argument("--repeats", type=int, default=5, help="number of runs; the median is reported")
+    parser.add_argument("--batch", type=int, default=8, help="pictures per batch")
+    parser.add_argument("--threads", type=int, default=2, help="PyTorch threads")
+    args = parser.parse_args()
+    print(f"{'':<12}{'network':<18}{'precision':<11}{'pictures/s':>11}{'ratio':>8}{'logit error':>14}")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        for mode in ("forward", "training"):
+            benchmark(mode, pool, args.repeats, args.batch, args.threads)
 
 
-def measure(what: str, apart: Pool, repeats: int, batch: int, threads: int) -> None:
-    rows = [(PLAIN, torch.float32)] + [(name, precision) for name in CONFIGS for precision in (torch.float32, torch.bfloat16)]
+def benchmark(mode: str, pool: Pool, repeats: int, batch: int, threads: int) -> None:
+    """Time all networks and print a row for each; the published network runs in the pool."""
+    rows = [(PUBLISHED, torch.float32)] + [
+        (name, precision) for name in CONFIGS for precision in (torch.float32, torch.bfloat16)
+    ]
     seconds: dict[tuple[str, torch.dtype], list[float]] = {row: [] for row in rows}
     for number in range(repeats + 1):
         for name, precision in rows:
-            place: Callable[..., float] = seconds_of if name != PLAIN else lambda *asked: apart.apply(seconds_of, asked)
-            took = place(name, what, precision, batch, threads)
-            if number:  # the first one loads and warms up
-                seconds[name, precision].append(took)
-    for (name, precision), took in seconds.items():
-        ratio = median(a / b for a, b in zip(seconds[PLAIN, torch.float32], took, strict=True))
-        off = f"{error_of_bf16(name, batch):.1e}" if precision == torch.bfloat16 else ""
-        told = str(precision).removeprefix("torch.")
-        print(f"{what:<12}{name:<18}{told:<11}{batch / median(took):>11.1f}{ratio:>7.1f}x{off:>14}", flush=True)
+            arguments = name, mode, precision, batch, threads
+            duration = pool.apply(time_run, arguments) if name == PUBLISHED else time_run(*arguments)
+            if number:  # the first run loads the network and warms up
+                seconds[name, precision].append(duration)
+    for (name, precision), durations in seconds.items():
+        baseline = seconds[PUBLISHED, torch.float32]
+        ratio = median(theirs / ours for theirs, ours in zip(baseline, durations, strict=True))
+        error = f"{error_of_bf16(name, batch):.1e}" if precision == torch.bfloat16 else ""
+        dtype = str(precision).removeprefix("torch.")
+        print(f"{mode:<12}{name:<18}{dtype:<11}{batch / median(durations):>11.1f}{ratio:>7.1f}x{error:>14}", flush=True)
 
 
 if __name__ == "__main__":

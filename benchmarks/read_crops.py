@@ -1,9 +1,9 @@
-"""How fast crops are read back from folders and from archives, in random order as training does, and what each format costs.
+"""Speed of reading crops from folders and archives in random order, and the size and cost of each picture format.
 
     python benchmarks/read_crops.py [--crops data/crops] [--count 2000]
 
-Copies crops that lie on disk into both stores, in each format, in a temporary folder; prints sizes, the time to encode a
-crop, and the time to read one: its bytes alone, and decoded. Files are in the system's memory, so the disk is not measured.
+Copies existing crops into both stores in every format, in a temporary folder. Prints the size of a crop, the time to encode
+it, and the time to read it: its bytes only, and decoded. The files are in the page cache, so disk speed is not measured.
 """
 
 import argparse
@@ -17,62 +17,63 @@ import cv2
 
 from pipeline.errors import UserError, run
 from preprocessing.crops.crops import Crop, read_crops
-from preprocessing.crops.stores import STORES, SUFFIXES, encode_picture, fill, in_store, read_bytes, read_crop
+from preprocessing.crops.stores import STORES, SUFFIXES, encode_picture, output_name, picture_writer, read_bytes, read_crop
 
 QUALITY, ROUNDS = 95, 5
 
 
-def copy_crops(crops: list[Crop], place: Path, store: str, format: str) -> tuple[list[Path], float]:
-    """Where the copies lie, and the seconds that encoding took."""
+def copy_crops(crops: list[Crop], folder: Path, store: str, format: str) -> tuple[list[Path], float]:
+    """Copy crops into a store; return their paths and the seconds that encoding took."""
     paths, seconds = [], 0.0
     for video in sorted({crop.video for crop in crops}):
-        output = place / in_store(video, store)
-        with fill(output, store) as put:
+        output = folder / output_name(video, store)
+        with picture_writer(output, store) as write:
             for crop in (crop for crop in crops if crop.video == video):
                 picture, name = read_crop(crop.path), f"{crop.frame}_{crop.track}{SUFFIXES[format]}"
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 content = encode_picture(picture, format, QUALITY)
-                seconds += time.perf_counter() - begun
-                put(name, content)
+                seconds += time.perf_counter() - start
+                write(name, content)
                 paths.append(output / name)
     return paths, seconds
 
 
-def seconds_of(read: Callable[[Path], object], paths: Iterable[Path]) -> float:
-    begun = time.perf_counter()
+def time_reads(read: Callable[[Path], object], paths: Iterable[Path]) -> float:
+    """Seconds to read all paths."""
+    start = time.perf_counter()
     for path in paths:
         read(path)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--crops", type=Path, default=Path("data/crops"))
-    parser.add_argument("--count", type=int, default=2000, help="crops; of each video, all of them")
-    given = parser.parse_args()
-    crops = read_crops(given.crops)[: given.count]
+    parser.add_argument("--crops", type=Path, default=Path("data/crops"), help="folder of crops (default: data/crops)")
+    parser.add_argument("--count", type=int, default=2000, help="number of crops (default: 2000)")
+    args = parser.parse_args()
+    crops = read_crops(args.crops)[: args.count]
     if not crops:
-        raise UserError(f"{given.crops} has no crop")
+        raise UserError(f"{args.crops} has no crops; name another folder with --crops")
     cv2.setNumThreads(1)
     videos = len({crop.video for crop in crops})
-    print(f"{len(crops)} crops of {videos} videos; microseconds a crop, best of {ROUNDS} interleaved rounds")
+    print(f"{len(crops)} crops of {videos} videos; microseconds per crop, best of {ROUNDS} interleaved rounds")
     print(f"{'format':8}{'store':10}{'kB':>8}{'encode':>8}{'bytes':>8}{'decoded':>9}")
     with tempfile.TemporaryDirectory() as folder:
         for format in SUFFIXES:
-            made = {store: copy_crops(crops, Path(folder) / format / store, store, format) for store in STORES}
-            for paths, _ in made.values():
+            copies = {store: copy_crops(crops, Path(folder) / format / store, store, format) for store in STORES}
+            for paths, _ in copies.values():
                 random.Random(0).shuffle(paths)
             best: dict[tuple[str, str], float] = {}
             for _ in range(ROUNDS):
-                for store, (paths, _) in made.items():
+                for store, (paths, _) in copies.items():
                     for what, read in (("bytes", read_bytes), ("decoded", read_crop)):
-                        best[store, what] = min(seconds_of(read, paths), best.get((store, what), float("inf")))
-            for store, (paths, encoding) in made.items():
+                        best[store, what] = min(time_reads(read, paths), best.get((store, what), float("inf")))
+            for store, (paths, encoding) in copies.items():
                 size = sum(len(read_bytes(path)) for path in paths) / len(paths) / 1000
-                times = (1e6 * seconds / len(paths) for seconds in (encoding, best[store, "bytes"], best[store, "decoded"]))
-                print(
-                    f"{format:8}{store:10}{size:8.1f}" + "".join(f"{t:{w}.0f}" for t, w in zip(times, (8, 8, 9), strict=True))
+                encode, raw, decoded = (
+                    1e6 * seconds / len(paths) for seconds in (encoding, best[store, "bytes"], best[store, "decoded"])
                 )
+                print(f"{format:8}{store:10}{size:8.1f}{encode:8.0f}{raw:8.0f}{decoded:9.0f}")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Verdicts into heatmaps, and heatmaps into figures of how far they can be trusted."""
+"""Explain verdicts with heatmaps, and evaluate how far the heatmaps can be trusted."""

@@ -1,27 +1,39 @@
-"""Stage evaluate_explanations: the fakes that were judged right -> how far the heatmaps can be trusted.
+"""Stage evaluate_explanations: correctly classified fakes -> metrics of how far the heatmaps can be trusted.
 
-Beside the network's maps, by each method, stand maps that know nothing of it. Writes results/explanation_evaluation.
+The maps of each method are compared with baseline maps that are independent of the network. Writes
+results/explanation_evaluation.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
 
-from explain_model.faithfulness.baselines import FLOORS, FaceToGuess, small_mask
-from explain_model.faithfulness.localisation import FIGURES, located
-from explain_model.faithfulness.plots import draw_localisation, draw_randomised, draw_removal
-from explain_model.faithfulness.randomised import randomised
-from explain_model.faithfulness.removal import curves, order_of, road, under
-from explain_model.faithfulness.stability import STABILITY, likeness, stability
-from explain_model.inputs.samples import ExplainedSample, true_mask
-from explain_model.inputs.test_results import SAMPLES, TESTED, Running, open_network, samples_tested
-from explain_model.maps.heatmaps import Row, heat_of, heats_for_and_against_fake, heats_for_fake, over_crop
-from explain_model.maps.methods import METHODS, method_for, named_for
-from model_test_train.metrics.intervals import NOTHING, Figure, drawn_weights, identity_groups, with_interval
+from explain_model.faithfulness.baselines import BASELINES, BaselineInput, shrink_mask
+from explain_model.faithfulness.localisation import localisation_metrics
+from explain_model.faithfulness.plots import draw_localisation, draw_randomisation, draw_removal
+from explain_model.faithfulness.randomised import randomised_networks
+from explain_model.faithfulness.removal import Curves, area_under_curve, rank_cells, removal_curves, road_scores
+from explain_model.faithfulness.stability import map_correlation, stability_metrics
+from explain_model.faithfulness.summary import MAP_METRICS, EvaluationSummary, MapMetrics, summarise
+from explain_model.inputs.samples import ExplainedSample, read_true_mask
+from explain_model.inputs.test_results import (
+    SAMPLES_FLAG,
+    TEST_FLAGS,
+    ExplainRuntimeParams,
+    load_tested_network,
+    read_tested_samples,
+)
+from explain_model.maps.heatmaps import (
+    compute_fake_and_real_heatmaps,
+    compute_fake_heatmaps,
+    relevancy_to_heat,
+    resize_to_crop,
+)
+from explain_model.maps.methods import METHODS, get_map_method, resolve_method_name
+from model_test_train.metrics.intervals import Estimate, identity_groups
 from model_test_train.networks.input_contract import Image
 from model_test_train.networks.network import Network
 from pipeline.errors import UserError, run
@@ -34,227 +46,201 @@ from preprocessing.crops.crops import read_crops
 from preprocessing.crops.stores import read_crop
 from preprocessing.video.sampling import evenly_spaced
 
-AS_IT_IS = "nothing"
-REMOVAL = ("deletion_blurred", "insertion_blurred", "deletion_grained", "insertion_grained", "road")
-CONTRAST = ("contrast", "deletion_against")
-COLUMNS = ("video", "method", "map", *FIGURES, *REMOVAL, *CONTRAST, *STABILITY)
+NOTHING_SHUFFLED = "nothing"
+COLUMNS = ("video", "method", "map", *MAP_METRICS)
 
-Maps = dict[str, torch.Tensor]  # name -> heat (h, w), of any resolution
+FaceMaps = dict[str, torch.Tensor]  # name -> heat (h, w), of any resolution
 
 
 @dataclass(frozen=True)
-class Params(Running):
-    methods: tuple[str, ...] = setting(f"maps to measure, as far as the network has them: {', '.join(METHODS)}")
-    road_faces: int = setting("that the slow ROAD is done for, of them all, equidistant", low=0)
-    bootstrap: int = setting("draws behind each 95 %% interval", low=0)
-    seed: int = setting("of all that is drawn at random", low=0)
+class EvaluateExplanationsParams(ExplainRuntimeParams):
+    methods: tuple[str, ...] = setting(f"map methods to evaluate, where the network supports them: {', '.join(METHODS)}")
+    road_faces: int = setting("faces, evenly spaced among all, for which to compute the slow ROAD metric", low=0)
+    bootstrap: int = setting("bootstrap draws for each 95 %% interval", low=0)
+    seed: int = setting("random seed", low=0)
 
 
 @dataclass(frozen=True)
-class Face:
-    """A fake that was judged right."""
+class FaceUnderTest:
+    """A correctly classified fake."""
 
     sample: ExplainedSample
     crop: Image
     mask: np.ndarray | None
-    guess: FaceToGuess
+    baseline_input: BaselineInput
 
 
-def faces_of(network: Network, samples: Sequence[ExplainedSample], seed: int) -> Iterator[Face]:
-    """One after the other, so that memory does not grow with them; of the masks small copies are kept."""
+def read_faces(network: Network, samples: Sequence[ExplainedSample], seed: int) -> Iterator[FaceUnderTest]:
+    """Read one face at a time, to bound the memory; only small copies of all masks are kept."""
     groups = identity_groups([sample.video for sample in samples])
-    masks = [None if (mask := true_mask(sample)) is None else small_mask(mask) for sample in samples]
+    masks = [None if (mask := read_true_mask(sample)) is None else shrink_mask(mask) for sample in samples]
     for number, sample in enumerate(samples):
         group = groups[sample.video.video]
-        others = [m for m, o in zip(masks, samples, strict=True) if m is not None and groups[o.video.video] != group]
+        other_masks = [
+            mask for mask, owner in zip(masks, samples, strict=True) if mask is not None and groups[owner.video.video] != group
+        ]
         crop = read_crop(sample.crop.path)
-        guess = FaceToGuess(crop, others, network.grid[0], seed + number)
-        yield Face(sample, crop, true_mask(sample), guess)
+        baseline_input = BaselineInput(crop, other_masks, network.grid[0], seed + number)
+        yield FaceUnderTest(sample, crop, read_true_mask(sample), baseline_input)
 
 
-def floor_heats(face: Face) -> Maps:
-    return {name: heat_of(torch.from_numpy(floor(face.guess)).float()[None])[0] for name, floor in FLOORS.items()}
+def baseline_maps(face: FaceUnderTest) -> FaceMaps:
+    return {
+        name: relevancy_to_heat(torch.from_numpy(baseline(face.baseline_input)).float()[None])[0]
+        for name, baseline in BASELINES.items()
+    }
 
 
-def measured(
-    network: Network, methods: Sequence[str], faces: Sequence[Face], with_road: Sequence[bool], seed: int
-) -> Iterator[tuple[Row, dict[str, np.ndarray]]]:
-    """Of a batch of faces, each map's figures, and the curves behind some of them."""
+def evaluate_batch(
+    network: Network, methods: Sequence[str], faces: Sequence[FaceUnderTest], with_road: Sequence[bool], seed: int
+) -> Iterator[tuple[MapMetrics, Curves]]:
+    """Yield the metrics of each map of each face, and its removal curves."""
     crops = [face.crop for face in faces]
-    by_method = {name: heats_for_and_against_fake(network, crops, name) for name in methods}
-    stable = {name: stability(network, crops, name) for name in methods}
-    for place, face in enumerate(faces):
-        maps = {name: by_method[name][0][place] for name in methods} | floor_heats(face)
-        others = {name: by_method[name][1][place] for name in methods}
-        against = {name: heat for name, heat in others.items() if METHODS[name].is_class_specific}
-        places = face.guess.places
-        orders, orders_against = (
-            {name: order_of(heat, places, face.guess.seed) for name, heat in some.items()} for some in (maps, against)
+    heats = {name: compute_fake_and_real_heatmaps(network, crops, name) for name in methods}
+    stability = {name: stability_metrics(network, crops, name) for name in methods}
+    for number, face in enumerate(faces):
+        maps = {name: heats[name][0][number] for name in methods} | baseline_maps(face)
+        maps_against = {name: heats[name][1][number] for name in methods}
+        class_specific = {name: heat for name, heat in maps_against.items() if METHODS[name].is_class_specific}
+        rankings, rankings_against = (
+            {name: rank_cells(heat, face.baseline_input.grid_side, face.baseline_input.seed) for name, heat in group.items()}
+            for group in (maps, class_specific)
         )
-        fitted = network.input.fit(face.crop)
-        removed = curves(network, fitted, orders, seed)
-        against_removed = curves(network, fitted, orders_against, seed)
-        filled_in = road(network, fitted, orders, seed) if with_road[place] else {}
+        picture = network.input.fit(face.crop)
+        curves = removal_curves(network, picture, rankings, seed)
+        curves_against = removal_curves(network, picture, rankings_against, seed)
+        road = road_scores(network, picture, rankings, seed) if with_road[number] else {}
         for name, heat in maps.items():
-            row: Row = {"video": face.sample.video.video, "method": face.sample.video.method, "map": name}
+            metrics: dict[str, float] = {}
             if face.mask is not None:
-                row |= located(over_crop(network.input, heat, face.crop), face.mask)
-            row |= {what: under(curve) for what, curve in removed[name].items()}
-            row |= {"road": filled_in[name]} if filled_in else {}
-            if name in others:
-                row["contrast"] = contrast(*(over_crop(network.input, one, face.crop) for one in (heat, others[name])))
-                row |= stable[name][place]
-            if name in against:
-                row["deletion_against"] = under(against_removed[name]["deletion_grained"])
-            yield row, removed[name]
+                metrics |= localisation_metrics(resize_to_crop(network.input, heat, face.crop), face.mask)
+            metrics |= {kind: area_under_curve(curve) for kind, curve in curves[name].items()}
+            if road:
+                metrics["road"] = road[name]
+            if name in maps_against:
+                metrics["contrast"] = contrast(
+                    *(resize_to_crop(network.input, either, face.crop) for either in (heat, maps_against[name]))
+                )
+                metrics |= stability[name][number]
+            if name in class_specific:
+                metrics["deletion_against"] = area_under_curve(curves_against[name]["deletion_grained"])
+            yield MapMetrics(face.sample.video.video, face.sample.video.method, name, metrics), curves[name]
 
 
-def contrast(spoke_for: np.ndarray, spoke_against: np.ndarray) -> float:
-    """From 0 for two maps that are the same, over 1 for two that have nothing to do with each other, to 2 for opposites."""
-    return 1 - likeness(spoke_for, spoke_against)
+def contrast(evidence_for: np.ndarray, evidence_against: np.ndarray) -> float:
+    """1 - correlation: 0 for identical maps, 1 for unrelated ones, 2 for opposites."""
+    return 1 - map_correlation(evidence_for, evidence_against)
 
 
-def falls_apart(network: Network, method: str, faces: Sequence[Face], seed: int) -> Iterator[Row]:
-    """A batch of faces by ever more random networks: where the map peaks, and how much it is like the true one."""
+def randomisation_test(network: Network, method: str, faces: Sequence[FaceUnderTest], seed: int) -> Iterator[MapMetrics]:
+    """As more layers are shuffled: where the map of each face peaks, and its correlation with the original map."""
     crops = [face.crop for face in faces]
-    before = [
-        over_crop(network.input, heat, crop) for heat, crop in zip(heats_for_fake(network, crops, method), crops, strict=True)
-    ]
-    for name, random in chain([(AS_IT_IS, network)], randomised(network, seed)):
-        for face, true, heat in zip(faces, before, heats_for_fake(random, crops, method), strict=True):
-            found = over_crop(network.input, heat, face.crop)
-            row: Row = {"video": face.sample.video.video, "map": name, "likeness": likeness(true, found)}
-            yield row | ({"peak": located(found, face.mask)["peak"]} if face.mask is not None else {})
+    heats = compute_fake_heatmaps(network, crops, method)
+    originals = [resize_to_crop(network.input, heat, crop) for heat, crop in zip(heats, crops, strict=True)]
+    for layer, variant in chain([(NOTHING_SHUFFLED, network)], randomised_networks(network, seed)):
+        for face, original, heat in zip(faces, originals, compute_fake_heatmaps(variant, crops, method), strict=True):
+            randomised = resize_to_crop(network.input, heat, face.crop)
+            metrics = {"likeness": map_correlation(original, randomised)}
+            if face.mask is not None:
+                metrics["peak"] = localisation_metrics(randomised, face.mask)["peak"]
+            yield MapMetrics(face.sample.video.video, face.sample.video.method, layer, metrics)
 
 
 @dataclass
-class Measured:
-    """All rows, and of each map the mean curves."""
-
-    rows: list[Row]
-    random_rows: list[Row]
-    curves: dict[str, dict[str, np.ndarray]]
+class EvaluationResults:
+    maps: list[MapMetrics] = field(default_factory=list)
+    randomisation: list[MapMetrics] = field(default_factory=list)
+    mean_curves: dict[str, Curves] = field(default_factory=dict)  # by map
 
 
-def measure_all(network: Network, samples: Sequence[ExplainedSample], params: Params) -> Measured:
-    """Batch by batch."""
-    methods = methods_of(network, params.methods)
-    in_road = set(evenly_spaced(len(samples), params.road_faces)) if params.road_faces else set()
-    found = Measured([], [], {})
-    faces: list[Face] = []
-    for number, face in enumerate(track(faces_of(network, samples, params.seed), len(samples), "measuring", "faces"), 1):
-        faces.append(face)
-        if len(faces) < params.batch_size and number < len(samples):
+def evaluate_maps(
+    network: Network, samples: Sequence[ExplainedSample], params: EvaluateExplanationsParams
+) -> EvaluationResults:
+    """Evaluate all maps of all samples, batch by batch."""
+    methods = supported_methods(network, params.methods)
+    road_samples = set(evenly_spaced(len(samples), params.road_faces)) if params.road_faces else set()
+    results = EvaluationResults()
+    batch: list[FaceUnderTest] = []
+    faces = track(read_faces(network, samples, params.seed), len(samples), "evaluating", "faces")
+    for count, face in enumerate(faces, 1):
+        batch.append(face)
+        if len(batch) < params.batch_size and count < len(samples):
             continue
-        with_road = [place in in_road for place in range(number - len(faces), number)]
-        for row, of_row in measured(network, methods, faces, with_road, params.seed):
-            found.rows.append(row)
-            sums = found.curves.setdefault(row["map"], {})
-            for what, curve in of_row.items():
-                sums[what] = sums.get(what, 0) + curve / len(samples)
-        found.random_rows += falls_apart(network, methods[0], faces, params.seed)
-        faces = []
-    return found
+        with_road = [number in road_samples for number in range(count - len(batch), count)]
+        for metrics, curves in evaluate_batch(network, methods, batch, with_road, params.seed):
+            results.maps.append(metrics)
+            sums = results.mean_curves.setdefault(metrics.map, {})
+            for kind, curve in curves.items():
+                sums[kind] = sums.get(kind, 0) + curve / len(samples)
+        results.randomisation += randomisation_test(network, methods[0], batch, params.seed)
+        batch = []
+    return results
 
 
-def table_of(rows: Sequence[Row], figures: Sequence[str], groups: dict[str, int], draws: int, seed: int) -> dict[str, Any]:
-    """For each map, in the rows' order, each figure with its interval over groups of identities."""
-    names = list(dict.fromkeys(row["map"] for row in rows))
-    table: dict[str, Any] = {}
-    for name in names:
-        table[name] = {}
-        for figure in figures:
-            known = [row for row in rows if row["map"] == name and not np.isnan(row.get(figure, np.nan))]
-            if known:
-                values = np.array([row[figure] for row in known], float)
-                of_groups = np.array([groups[row["video"]] for row in known])
-                table[name][figure] = mean_of(values, of_groups, draws, seed)
-    return table
+def supported_methods(network: Network, names: Sequence[str]) -> list[str]:
+    """The methods that the network supports, without duplicates. The first one must be supported: all tests use it."""
+    get_map_method(network, names[0])
+    return [
+        name for name in dict.fromkeys(resolve_method_name(network, name) for name in names) if METHODS[name].supports(network)
+    ]
 
 
-def mean_of(values: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> Figure:
-    drawn = [weights @ values / weights.sum(1) for weights in drawn_weights(groups, draws, seed)]
-    return with_interval(float(values.mean()), np.concatenate([NOTHING, *drawn]))
+def check_methods(methods: Sequence[str]) -> None:
+    if not methods:
+        raise UserError("evaluate_explanations.methods is empty; name at least one method, the most important one first")
+    if unknown := [name for name in methods if name not in METHODS]:
+        raise UserError(f"evaluate_explanations.methods: {unknown[0]} is not known; there are: {', '.join(METHODS)}")
 
 
-def summary_of(found: Measured, samples: Sequence[ExplainedSample], method: str, params: Params) -> dict[str, Any]:
-    groups = identity_groups([sample.video for sample in samples])
-    how = groups, params.bootstrap, params.seed
-    manipulations = sorted({sample.video.method for sample in samples})
-    return {
-        "method": method,
-        "faces": len(samples),
-        "faces_with_mask": sum(sample.crop.mask is not None for sample in samples),
-        "maps": table_of(found.rows, (*FIGURES, *REMOVAL, *CONTRAST, *STABILITY), *how),
-        "by_manipulation": {
-            name: {
-                "faces": sum(sample.video.method == name for sample in samples),
-                "maps": table_of([row for row in found.rows if row["method"] == name], tuple(FIGURES), *how),
-            }
-            for name in manipulations
-        },
-        "shuffled": table_of(found.random_rows, ("peak", "likeness"), *how),
-    }
+def print_summary(summary: EvaluationSummary, method_description: str) -> None:
+    if not summary["faces_with_mask"]:
+        return
+    print(f"{summary['faces_with_mask']} correctly classified fakes; share of maps whose peak lies in the manipulated region")
+    print(f"(first map: {method_description}):")
+    for name, metrics in summary["maps"].items():
+        has_contrast = "contrast" in metrics
+        suffix = f"; contrast with the map against the verdict {metrics['contrast']['value']:.2f}" if has_contrast else ""
+        peak, mass = format_percentage(metrics["peak"]), format_percentage(metrics["mass"])
+        print(f"  {name:<16}{peak}; relevancy in the region {mass}{suffix}")
+
+
+def format_percentage(estimate: Estimate) -> str:
+    """The estimate with its interval, in percent."""
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    return f"{value:.1%}" + ("" if low is None else f" ({low:.1%} to {high:.1%})")
 
 
 def main() -> None:
     params, paths = read_command_line(
         __doc__,
         "evaluate_explanations",
-        Params,
-        **TESTED,
-        samples=SAMPLES,
-        output_path=PathFlag("results/explanation_evaluation", "where figures and plots go"),
+        EvaluateExplanationsParams,
+        **TEST_FLAGS,
+        samples=SAMPLES_FLAG,
+        output_path=PathFlag("results/explanation_evaluation", "output folder of metrics and plots"),
     )
     check_methods(params.methods)
-    network, checkpoint = open_network(paths.model_path, params, params.seed)
-    method = methods_of(network, params.methods)[0]
+    network, checkpoint = load_tested_network(paths.model_path, params, params.seed)
+    method = supported_methods(network, params.methods)[0]
     index = index_for(paths.crops, paths.index)
     videos, crops = read_index(index), read_crops(paths.crops)
     claim(paths.output_path, index, paths.replace)
-    listed = samples_tested(paths, videos, crops)
-    samples = [sample for sample in listed if sample.outcome == "TP"]
+    all_samples = read_tested_samples(paths.samples, paths.tests, videos, crops)
+    samples = [sample for sample in all_samples if sample.outcome == "TP"]
     if samples:
-        found = measure_all(network, samples, params)
+        results = evaluate_maps(network, samples, params)
     else:
-        found = Measured([], [], {})
-        print(f"none of the {len(listed)} samples is a fake that was judged right; there is nothing to measure")
-    measured_figures = summary_of(found, samples, method, params)
-    write_csv(paths.output_path / "faces.csv", COLUMNS, found.rows)
-    write_json(paths.output_path / "metrics.json", measured_figures)
-    draw_localisation(paths.output_path / "localisation.png", measured_figures)
-    draw_removal(paths.output_path / "removal.png", found.curves)
-    draw_randomised(paths.output_path / "shuffled.png", measured_figures)
-    say(measured_figures, method_for(network, method).words)
+        results = EvaluationResults()
+        print(f"none of the {len(all_samples)} samples is a correctly classified fake; there is nothing to evaluate")
+    summary = summarise(results.maps, results.randomisation, samples, method, params.bootstrap, params.seed)
+    write_csv(paths.output_path / "faces.csv", COLUMNS, (metrics.as_row() for metrics in results.maps))
+    write_json(paths.output_path / "metrics.json", summary)
+    draw_localisation(paths.output_path / "localisation.png", summary)
+    draw_removal(paths.output_path / "removal.png", results.mean_curves)
+    draw_randomisation(paths.output_path / "shuffled.png", summary)
+    print_summary(summary, get_map_method(network, method).description)
     if checkpoint.warning:
         print(checkpoint.warning)
-
-
-def methods_of(network: Network, names: Sequence[str]) -> list[str]:
-    """Those of them that the network has, each once."""
-    method_for(network, names[0])  # which is the one that is measured most closely
-    return [name for name in dict.fromkeys(named_for(network, name) for name in names) if METHODS[name].fits(network)]
-
-
-def check_methods(methods: Sequence[str]) -> None:
-    if not methods:
-        raise UserError("evaluate_explanations.methods is empty; the first of them is measured most closely")
-    if unknown := [name for name in methods if name not in METHODS]:
-        raise UserError(f"evaluate_explanations.methods: {unknown[0]} is not known; there are: {', '.join(METHODS)}")
-
-
-def say(table: dict[str, Any], words: str) -> None:
-    if not table["faces_with_mask"]:
-        return
-    print(f"{table['faces_with_mask']} fakes judged right; the peak lies in the changed region ({words} comes first):")
-    for name, figures in table["maps"].items():
-        apart = f"; contrast to the map against it {figures['contrast']['value']:.2f}" if "contrast" in figures else ""
-        print(f"  {name:<16}{told(figures['peak'])}   of the relevancy, {told(figures['mass'])} lies there{apart}")
-
-
-def told(figure: Figure) -> str:
-    value, low, high = figure["value"], figure["low"], figure["high"]
-    return f"{value:.1%}" + ("" if low is None else f" ({low:.1%} to {high:.1%})")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,32 @@
-"""Stage explain: the samples that test chose -> for each its heatmaps as data, and figures of them.
+"""Stage explain: the samples selected by the stage test -> heatmaps as arrays, and figures of them.
 
-Reads results/tests and the checkpoint, writes results/explanation. Called next to a folder `examples`, as in the published
-way, and not in the project's own folder, it explains the pictures in that.
+Reads results/tests and the checkpoint, writes results/explanation. If the current folder is not the project's own and contains
+a folder `examples`, as in the published implementation, the pictures in that are explained instead.
 """
 
 from pathlib import Path
 
-# Run from inside its folder, this file hides the package of the same name: then it stands in for the package.
+# When started from inside its folder, this module shadows the package of the same name; __path__ makes it act as the package.
 __path__ = [str(Path(__file__).parent)]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
 from explain_model.figures.sample_figure import ConceptsFigure, PairFigure, SampleFigure
-from explain_model.inputs.samples import EXAMPLES, ExplainedSample, originals_beside, read_examples, true_mask
-from explain_model.inputs.test_results import SAMPLES, TESTED, Running, open_network, samples_tested
-from explain_model.maps.heatmaps import Heat, Row, concept_heatmaps, confidence, explained, peak
-from explain_model.maps.methods import METHODS, method_for
-from model_test_train.evaluation import testing
-from model_test_train.evaluation.testing import rule_of
+from explain_model.inputs.samples import EXAMPLES, ExplainedSample, match_originals, read_examples, read_true_mask
+from explain_model.inputs.test_results import (
+    SAMPLES_FLAG,
+    TEST_FLAGS,
+    ExplainRuntimeParams,
+    load_tested_network,
+    read_tested_samples,
+)
+from explain_model.maps.heatmaps import FailureRow, Heatmaps, concept_heatmaps, confidence, explain_crops, peak
+from explain_model.maps.methods import METHODS, get_map_method
+from model_test_train.evaluation.testing import TestParams, make_verdict_rule
 from model_test_train.networks.network import Network
 from pipeline.errors import run
 from pipeline.index import read_index
@@ -52,16 +58,49 @@ COLUMNS = (
     "map",
     "map_against",
 )
-PART_COLUMNS = ("video", "crop", "part", "weight")
+CONCEPT_COLUMNS = ("video", "crop", "part", "weight")
 FAILURE_COLUMNS = ("video", "crop", "reason")
 
-MAPS, AGAINST, AS_MADE = "maps", "maps_against", "maps_as_made"
+MAPS, MAPS_AGAINST, UNSCALED_MAPS = "maps", "maps_against", "maps_as_made"  # folders
+
+
+class ExplanationRow(TypedDict):
+    """A row of explanations.csv; columns that depend on a mask are empty without one."""
+
+    video: str
+    method: str
+    label: int
+    verdict: str
+    uncertain: bool
+    outcome: str
+    video_probability: float
+    frame_probability: float
+    frame: int
+    track: int
+    confidence: float
+    peak_x: int
+    peak_y: int
+    peak_in_mask: bool | str
+    mask_share: float | str
+    figure: str
+    pair: str
+    map: str
+    map_against: str
+
+
+class ConceptRow(TypedDict):
+    """A row of parts.csv."""
+
+    video: str
+    crop: str
+    part: str
+    weight: float
 
 
 @dataclass(frozen=True)
-class Params(Running):
-    method: str = setting("how maps are made", choices=tuple(METHODS))
-    opacity: float = setting("of the heatmap over the face, where it is strongest", low=0, high=1)
+class ExplainParams(ExplainRuntimeParams):
+    method: str = setting("map method", choices=tuple(METHODS))
+    opacity: float = setting("opacity of the heatmap where it is hottest", low=0, high=1)
 
 
 def explain_model(
@@ -69,56 +108,65 @@ def explain_model(
     samples: Sequence[ExplainedSample],
     originals: dict[str, Crop],
     output: Path,
-    params: Params,
+    params: ExplainParams,
     warning: str | None,
     save_maps: bool = False,
 ) -> tuple[int, int]:
-    """Writes maps and figures of each sample, and the table of them all; returns how many there are, and how many failed."""
-    rows: list[Row] = []
-    failures: list[Row] = []
-    part_rows: list[Row] = []
-    drawn = params.opacity, warning, method_for(network, params.method)
-    figure, pair_figure = SampleFigure(*drawn), PairFigure(*drawn)
+    """Write maps and figures of each sample and a table of all; return the number of explained samples and of failures."""
+    rows: list[ExplanationRow] = []
+    failures: list[FailureRow] = []
+    concept_rows: list[ConceptRow] = []
+    style = params.opacity, warning, get_map_method(network, params.method)
+    figure, pair_figure = SampleFigure(*style), PairFigure(*style)
     concepts_figure = ConceptsFigure(params.opacity, warning)
-    how = params.method, params.batch_size, failures
-    faces = explained(network, [(s.crop, s.called_fake) for s in samples], *how)
-    beside = explained(network, [(originals[s.name], True) if s.name in originals else None for s in samples], *how)
-    each = track(zip(samples, faces, beside, strict=True), len(samples), "explaining", "faces")
-    for sample, face, original in each:
+    settings = params.method, params.batch_size, failures
+    faces = explain_crops(network, [(s.crop, s.called_fake) for s in samples], *settings)
+    original_faces = explain_crops(
+        network, [(originals[s.name], True) if s.name in originals else None for s in samples], *settings
+    )
+    explained = track(zip(samples, faces, original_faces, strict=True), len(samples), "explaining", "faces")
+    for sample, face, original in explained:
         if face is None:
             continue
-        crop, heat = face
-        mask = true_mask(sample)
-        arrays = {MAPS: heat.spoke_for, AGAINST: heat.spoke_against, AS_MADE: heat.as_made if save_maps else None}
+        crop, heatmaps = face
+        mask = read_true_mask(sample)
+        arrays = {
+            MAPS: heatmaps.evidence_for,
+            MAPS_AGAINST: heatmaps.evidence_against,
+            UNSCALED_MAPS: heatmaps.unscaled if save_maps else None,
+        }
         for folder, array in arrays.items():
             if array is not None:
                 with atomic_write(output / folder / f"{sample.name}.npy") as unfinished:
                     np.save(unfinished, array)
-        figure.draw(output / _figure_of(sample), sample, crop, heat, mask)
+        figure.draw(output / _figure_path(sample), sample, crop, heatmaps, mask)
         if original:
-            pair = (original[0], crop), (original[1].for_fake, heat.for_fake)
-            pair_figure.draw(output / _pair_of(sample), sample, *pair, mask)
-        if parts := concept_heatmaps(network, crop):
-            concepts_figure.draw(output / "parts" / f"{sample.name}.png", sample, crop, parts)
-            part_rows += [{"video": sample.video.video, "crop": sample.crop.name, "part": p, "weight": w} for p, w, _ in parts]
-        rows.append(_row(sample, heat, mask, has_pair=original is not None))
+            pair = (original[0], crop), (original[1].for_fake, heatmaps.for_fake)
+            pair_figure.draw(output / _pair_path(sample), sample, *pair, mask)
+        if concepts := concept_heatmaps(network, crop):
+            concepts_figure.draw(output / "parts" / f"{sample.name}.png", sample, crop, concepts)
+            concept_rows += [
+                {"video": sample.video.video, "crop": sample.crop.name, "part": name, "weight": weight}
+                for name, weight, _ in concepts
+            ]
+        rows.append(_explanation_row(sample, heatmaps, mask, has_pair=original is not None))
     write_csv(output / "explanations.csv", COLUMNS, rows)
-    if part_rows:
-        write_csv(output / "parts.csv", PART_COLUMNS, part_rows)
+    if concept_rows:
+        write_csv(output / "parts.csv", CONCEPT_COLUMNS, concept_rows)
     write_csv(output / "failures.csv", FAILURE_COLUMNS, failures)
     return len(rows), len(failures)
 
 
-def _figure_of(sample: ExplainedSample) -> str:
+def _figure_path(sample: ExplainedSample) -> str:
     return f"figures/{sample.name}.png"
 
 
-def _pair_of(sample: ExplainedSample) -> str:
+def _pair_path(sample: ExplainedSample) -> str:
     return f"pairs/{sample.name}.png"
 
 
-def _row(sample: ExplainedSample, heat: Heat, mask: np.ndarray | None, has_pair: bool) -> Row:
-    x, y = peak(heat.spoke_for)
+def _explanation_row(sample: ExplainedSample, heatmaps: Heatmaps, mask: np.ndarray | None, has_pair: bool) -> ExplanationRow:
+    x, y = peak(heatmaps.evidence_for)
     return {
         "video": sample.video.video,
         "method": sample.video.method,
@@ -130,54 +178,54 @@ def _row(sample: ExplainedSample, heat: Heat, mask: np.ndarray | None, has_pair:
         "frame_probability": sample.frame_probability,
         "frame": sample.crop.frame,
         "track": sample.crop.track,
-        "confidence": round(confidence(heat.spoke_for), 6),
+        "confidence": round(confidence(heatmaps.evidence_for), 6),
         "peak_x": x,
         "peak_y": y,
         "peak_in_mask": "" if mask is None else bool(mask[y, x]),
         "mask_share": "" if mask is None else round(float(mask.mean()), 6),
-        "figure": _figure_of(sample),
-        "pair": _pair_of(sample) if has_pair else "",
+        "figure": _figure_path(sample),
+        "pair": _pair_path(sample) if has_pair else "",
         "map": f"{MAPS}/{sample.name}.npy",
-        "map_against": "" if heat.spoke_against is None else f"{AGAINST}/{sample.name}.npy",
+        "map_against": "" if heatmaps.evidence_against is None else f"{MAPS_AGAINST}/{sample.name}.npy",
     }
 
 
-def examples_here() -> Path | None:
-    """As published: a folder `examples` where the command is called; but not the project's: its stages have no such input."""
-    here = Path(EXAMPLES).absolute()
-    return here if here.is_dir() and here.parent != root() else None
+def find_local_examples() -> Path | None:
+    """A folder `examples` in the current folder, unless that is the project's, whose stages have no such input."""
+    folder = Path(EXAMPLES).absolute()
+    return folder if folder.is_dir() and folder.parent != root() else None
 
 
 def main() -> None:
     params, paths = read_command_line(
         __doc__,
         "explain",
-        Params,
-        **TESTED,
-        samples=SAMPLES,
-        examples=PathFlag(None, "a folder of pictures with their samples table, instead of what was tested"),
-        save_maps=SwitchFlag(f"keep each map also as its method made it, unscaled, in {AS_MADE}; the published one as 32x32"),
+        ExplainParams,
+        **TEST_FLAGS,
+        samples=SAMPLES_FLAG,
+        examples=PathFlag(None, "folder of pictures with their samples table, to explain instead of the tested samples"),
+        save_maps=SwitchFlag(f"also save each map on its method's own scale and resolution, in {UNSCALED_MAPS}"),
         output_path=PathFlag(
-            None, "where maps and figures go (default: results/explanation; of examples: explanation, beside them)"
+            None, "output folder (default: results/explanation; for examples: explanation, next to their folder)"
         ),
     )
-    network, checkpoint = open_network(paths.model_path, params)
-    method = method_for(network, params.method)
-    if examples := paths.examples or examples_here():
-        rule = rule_of(checkpoint, load_params("test", testing.Params))
+    network, checkpoint = load_tested_network(paths.model_path, params)
+    method = get_map_method(network, params.method)
+    if examples := paths.examples or find_local_examples():
+        rule = make_verdict_rule(checkpoint, load_params("test", TestParams))
         samples, originals = read_examples(examples, rule.calibrated(rule.threshold)), {}
         output = paths.output_path or examples.parent / "explanation"
     else:
         index = index_for(paths.crops, paths.index)
         videos, crops = read_index(index), read_crops(paths.crops)
-        samples = samples_tested(paths, videos, crops)
-        originals = originals_beside(samples, videos, crops)
+        samples = read_tested_samples(paths.samples, paths.tests, videos, crops)
+        originals = match_originals(samples, videos, crops)
         output = paths.output_path or from_root("results/explanation")
         claim(output, index, paths.replace)
     done, failed = explain_model(network, samples, originals, output, params, checkpoint.warning, paths.save_maps)
-    print(f"{done} faces explained in {output}, by {method.words}")
+    print(f"{done} faces explained in {output}; method: {method.description}")
     if failed:
-        print(f"{failed} pictures are missing or broken; {output / 'failures.csv'} says which and why")
+        print(f"{failed} pictures are missing or corrupt; they are listed with reasons in {output / 'failures.csv'}")
     if checkpoint.warning:
         print(checkpoint.warning)
 

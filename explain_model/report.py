@@ -1,4 +1,4 @@
-"""Stage report: figures, ROC and heatmaps -> results/report/index.html, one page that opens offline and shows it all."""
+"""Stage report: metrics, plots and heatmaps -> results/report/index.html, a single page that works offline."""
 
 import base64
 import io
@@ -10,74 +10,75 @@ import yaml
 from PIL import Image
 
 from explain_model.inputs.samples import read_json, read_table
+from model_test_train.metrics.intervals import Estimate
 from pipeline.errors import run
 from pipeline.outputs import write_text
 from pipeline.params import PathFlag, read_command_line, setting
 from pipeline.project import from_root
 
 WEBP_QUALITY = 82
-PAIRS_PER_METHOD = 4  # of the gallery's faces, shown beside their originals
+PAIRS_PER_METHOD = 4  # faces in the gallery that are shown next to their originals
 PLOTS = ("roc_curve", "precision_recall", "histogram", "calibration", "confusion")
 TRUST_PLOTS = ("localisation", "removal", "shuffled")
 OUTCOMES = ("TP", "TN", "FP", "FN")
 
 
 @dataclass(frozen=True)
-class Params:
-    samples_per_method: int = setting("faces in the gallery for each method", low=1)
+class ReportParams:
+    samples_per_method: int = setting("faces per method in the gallery", low=1)
 
 
 @dataclass(frozen=True)
-class Card:
+class GalleryFace:
     """A face in the gallery."""
 
     video: str
     method: str
     outcome: str
-    peak: str  # inside, outside or unknown: where the heat's peak lies
-    picture: str  # as a data address
-    pair: str  # the fake beside its original, or empty
+    peak: str  # location of the heat's peak: inside, outside or unknown
+    picture: str  # as a data URL
+    pair: str  # data URL of the fake next to its original, or empty
 
 
-def embedded(path: Path) -> str:
-    """A picture as an address that holds all of it, so that the page needs no other file."""
+def embed_image(path: Path) -> str:
+    """The picture as a data URL, so that the page needs no other file."""
     content = io.BytesIO()
     Image.open(path).convert("RGB").save(content, "WEBP", quality=WEBP_QUALITY)
     return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
 
 
-def gallery(explanation: Path, samples_per_method: int) -> list[Card]:
-    """The first faces of each method; mistakes come first, since they are what one must see."""
+def build_gallery(explanation: Path, samples_per_method: int) -> list[GalleryFace]:
+    """The first faces of each method, misclassified ones first."""
     rows = read_table(explanation / "explanations.csv")
-    chosen: dict[str, list[dict[str, str]]] = {}
+    by_method: dict[str, list[dict[str, str]]] = {}
     for row in sorted(rows, key=lambda row: (row["outcome"] in ("TP", "TN"), row["video"])):
-        chosen.setdefault(row["method"], []).append(row)
+        by_method.setdefault(row["method"], []).append(row)
     return [
-        Card(
+        GalleryFace(
             row["video"],
             method,
             row["outcome"],
             {"True": "inside", "False": "outside", "": "unknown"}[row["peak_in_mask"]],
-            embedded(explanation / row["figure"]),
-            embedded(explanation / row["pair"]) if row["pair"] and number < PAIRS_PER_METHOD else "",
+            embed_image(explanation / row["figure"]),
+            embed_image(explanation / row["pair"]) if row["pair"] and number < PAIRS_PER_METHOD else "",
         )
-        for method in sorted(chosen)
-        for number, row in enumerate(chosen[method][:samples_per_method])
+        for method in sorted(by_method)
+        for number, row in enumerate(by_method[method][:samples_per_method])
     ]
 
 
-def sheets_in(videos: Path) -> list[Path]:
+def find_contact_sheets(videos: Path) -> list[Path]:
     return sorted(videos.rglob("contact_sheet.png"))
 
 
-def stages(dvc_yaml: Path) -> list[dict[str, str]]:
-    """The DAG as dvc.yaml has it: name and purpose of each stage that always runs, in the order in which a video passes."""
-    listed = yaml.safe_load(dvc_yaml.read_text())["stages"]
-    return [{"name": name, "desc": stage.get("desc", "")} for name, stage in listed.items() if "matrix" not in stage]
+def read_stages(dvc_yaml: Path) -> list[dict[str, str]]:
+    """Name and description of each stage in dvc.yaml that is not repeated over a matrix, in order."""
+    stages = yaml.safe_load(dvc_yaml.read_text())["stages"]
+    return [{"name": name, "desc": stage.get("desc", "")} for name, stage in stages.items() if "matrix" not in stage]
 
 
-def template(name: str, folder: Path = Path(__file__).parent) -> jinja2.Template:
-    """A page of that folder, which knows how to write a figure with its interval, and looks as those of this one."""
+def load_template(name: str, folder: Path = Path(__file__).parent) -> jinja2.Template:
+    """A template of that folder. It can include page.css from here and use the filter `interval` for estimates."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, Path(__file__).parent]),
         autoescape=True,
@@ -85,47 +86,48 @@ def template(name: str, folder: Path = Path(__file__).parent) -> jinja2.Template
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["interval"] = lambda figure: jinja2.utils.markupsafe.Markup(interval(figure))
+    environment.filters["interval"] = lambda estimate: jinja2.utils.markupsafe.Markup(format_estimate_html(estimate))
     return environment.get_template(name)
 
 
-def interval(figure: dict[str, float | None] | None) -> str:
-    """A figure with its interval, in words for a table."""
-    if not figure or figure["value"] is None:
+def format_estimate_html(estimate: Estimate | None) -> str:
+    """The estimate with its interval as HTML; a dash if it is missing."""
+    if not estimate or estimate["value"] is None:
         return "–"
-    if figure.get("low") is None:
-        return f"{figure['value']:.3f}"
-    return f"{figure['value']:.3f} <small>({figure['low']:.3f} to {figure['high']:.3f})</small>"
+    if estimate.get("low") is None:
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f} <small>({estimate['low']:.3f} to {estimate['high']:.3f})</small>"
 
 
 def main() -> None:
     params, paths = read_command_line(
         __doc__,
         "report",
-        Params,
-        models=PathFlag("data/models", "what the stage train left"),
-        tests=PathFlag("results/tests", "what the stage test left"),
-        explanation=PathFlag("results/explanation", "what the stage explain left"),
-        videos=PathFlag("results/explained_videos", "what the stage explain_videos left"),
-        evaluation=PathFlag("results/explanation_evaluation", "what the stage evaluate_explanations left"),
-        output_path=PathFlag("results/report", "where the page goes"),
+        ReportParams,
+        models=PathFlag("data/models", "output folder of the stage train"),
+        tests=PathFlag("results/tests", "output folder of the stage test"),
+        explanation=PathFlag("results/explanation", "output folder of the stage explain"),
+        videos=PathFlag("results/explained_videos", "output folder of the stage explain_videos"),
+        evaluation=PathFlag("results/explanation_evaluation", "output folder of the stage evaluate_explanations"),
+        output_path=PathFlag("results/report", "output folder of the page"),
     )
-    cards = gallery(paths.explanation, params.samples_per_method)
-    page = template("report.html.j2").render(
-        stages=stages(from_root("dvc.yaml")),
+    faces = build_gallery(paths.explanation, params.samples_per_method)
+    sheets = find_contact_sheets(paths.videos)
+    page = load_template("report.html.j2").render(
+        stages=read_stages(from_root("dvc.yaml")),
         protocol=read_json(paths.tests / "protocol.json"),
-        measured=read_json(paths.tests / "metrics.json"),
+        metrics=read_json(paths.tests / "metrics.json"),
         trust=read_json(paths.evaluation / "metrics.json"),
-        trust_plots={name: embedded(paths.evaluation / f"{name}.png") for name in TRUST_PLOTS},
+        trust_plots={name: embed_image(paths.evaluation / f"{name}.png") for name in TRUST_PLOTS},
         training=read_json(paths.models / "metrics.json"),
-        plots={name: embedded(paths.tests / f"{name}.png") for name in PLOTS},
-        sheets={sheet.parent.relative_to(paths.videos).as_posix(): embedded(sheet) for sheet in sheets_in(paths.videos)},
-        cards=cards,
-        methods=sorted({card.method for card in cards}),
-        outcomes=[outcome for outcome in OUTCOMES if any(card.outcome == outcome for card in cards)],
+        plots={name: embed_image(paths.tests / f"{name}.png") for name in PLOTS},
+        sheets={sheet.parent.relative_to(paths.videos).as_posix(): embed_image(sheet) for sheet in sheets},
+        faces=faces,
+        methods=sorted({face.method for face in faces}),
+        outcomes=[outcome for outcome in OUTCOMES if any(face.outcome == outcome for face in faces)],
     )
     write_text(paths.output_path / "index.html", page)
-    print(f"open {paths.output_path / 'index.html'}")
+    print(f"Open {paths.output_path / 'index.html'}")
 
 
 if __name__ == "__main__":

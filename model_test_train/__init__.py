@@ -1,1 +1,1 @@
-"""Crops into a trained network; a network and crops into verdicts with their statistics."""
+"""Train networks on crops, test them, and compute verdicts and metrics."""

@@ -1,95 +1,100 @@
-"""How good the verdicts of a test are on parts of its videos, by what a table says of the people in them.
+"""Break down the metrics of a test by attributes of the people in its videos, which a table lists.
 
     python model_test_train/breakdown.py --tests results/tests --table videos/portraits.csv --columns source crf skin_ita
 
-The table has a column `id`: the name of the real video, and the first part of the names of the fakes made of it, as in
-FaceForensics++ and in the corpus that make_portrait_videos.py makes. A column of numbers is cut into ranges of as many people.
+The table's column `id` has the names of real videos. These are also the first part of the names of the fakes made of them, as
+in FaceForensics++ and in the corpus of make_portrait_videos.py. Numbers are binned into ranges with equal numbers of videos.
 """
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from model_test_train.evaluation.plots import told
+from model_test_train.evaluation.plots import format_estimate
 from model_test_train.evaluation.score_tables import read_scores
-from model_test_train.evaluation.testing import LabelledScore, by_method, metrics_of
+from model_test_train.evaluation.testing import LabelledScore, estimate_metrics_of, get_estimate, group_by_method
 from pipeline.errors import UserError, run
 from pipeline.outputs import write_csv
-from pipeline.params import spellings
+from pipeline.params import flag_spellings
 from pipeline.project import from_root
 
-COLUMNS = ("by", "part", "videos", "fakes", "auc", "false_alarm_rate", "miss_rate")
-FIGURES = ("auc", "false_alarm_rate", "miss_rate")
-RANGES = 4  # that a column of numbers is cut into
+METRICS = ("auc", "false_alarm_rate", "miss_rate")
+COLUMNS = ("by", "part", "videos", "fakes", *METRICS)
+RANGES = 4  # into which a column of numbers is binned
+
+Row = dict[str, object]
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Its rows, by `id`."""
+    """Read the table, indexed by `id`."""
     if not path.is_file():
-        raise UserError(f"there is no table {path}")
+        raise UserError(f"the table {path} does not exist")
     try:
         table = pd.read_csv(path, dtype={"id": str})
     except ValueError as error:
-        raise UserError(f"{path} cannot be read as a CSV: {error}") from error
+        raise UserError(f"{path} cannot be read as CSV: {error}") from error
     if "id" not in table:
-        raise UserError(f"{path} has no column 'id', with the names of real videos")
+        raise UserError(f"{path} has no column 'id' with the names of real videos")
     return table.drop_duplicates("id").set_index("id")
 
 
-def id_of(judged: LabelledScore) -> str:
-    """Method/target_source -> target."""
-    return judged.name.rpartition("/")[2].partition("_")[0]
+def real_video_id(score: LabelledScore) -> str:
+    """The id of the real video: `target` of `Method/target_source`."""
+    return score.name.rpartition("/")[2].partition("_")[0]
 
 
-def parts_of(column: str, judged: Sequence[LabelledScore], table: pd.DataFrame) -> dict[str, list[LabelledScore]]:
-    """The videos of each value of the column, or of each range of its numbers."""
+def split_by_column(column: str, scores: Sequence[LabelledScore], table: pd.DataFrame) -> dict[str, list[LabelledScore]]:
+    """The scores of the videos for each value of the column, or for each range of its numbers."""
     if column not in table:
         raise UserError(f"the table has no column '{column}'; there are: {', '.join(table.columns)}")
-    ids = pd.Series([id_of(one) for one in judged])
+    ids = pd.Series([real_video_id(score) for score in scores])
     values = ids.map(table[column]).dropna()
     if values.empty:
-        raise UserError("none of the videos is in the table: its column 'id' must have the names of the real ones")
-    numbers = is_numeric_dtype(values) and values.nunique() > 1
-    parts = pd.qcut(values, RANGES, duplicates="drop") if numbers else values
-    return {_name_of(part): [judged[place] for place in rows.index] for part, rows in parts.groupby(parts, observed=True)}
+        raise UserError("none of the videos is in the table: its column 'id' must have the names of the real videos")
+    is_number = is_numeric_dtype(values) and values.nunique() > 1
+    labels = pd.qcut(values, RANGES, duplicates="drop") if is_number else values
+    groups = labels.groupby(labels, observed=True)
+    return {_format_value(value): [scores[index] for index in rows.index] for value, rows in groups}
 
 
-def _name_of(part: object) -> str:
-    return f"{round(part.left)} to {round(part.right)}" if isinstance(part, pd.Interval) else str(part)
+def _format_value(value: object) -> str:
+    return f"{round(value.left)} to {round(value.right)}" if isinstance(value, pd.Interval) else str(value)
 
 
-def rows_of(
-    judged: Sequence[LabelledScore], table: pd.DataFrame, columns: Sequence[str], draws: int, seed: int
-) -> Iterator[dict[str, Any]]:
-    """All videos, each manipulation beside the real videos, and the parts by each column."""
-    parts: Mapping[str, Mapping[str, Sequence[LabelledScore]]] = {
-        "all": {"all": judged},
-        "manipulation": by_method(judged),
-        **{column: parts_of(column, judged, table) for column in columns},
+def break_down(
+    scores: Sequence[LabelledScore], table: pd.DataFrame, columns: Sequence[str], draws: int, seed: int
+) -> Iterator[Row]:
+    """Rows for all videos, for each manipulation with the real videos, and for each value of the columns."""
+    subsets: Mapping[str, Mapping[str, Sequence[LabelledScore]]] = {
+        "all": {"all": scores},
+        "manipulation": group_by_method(scores),
+        **{column: split_by_column(column, scores, table) for column in columns},
     }
-    for by, of_column in parts.items():
-        for part, videos in of_column.items():
-            figures = metrics_of(videos, draws, seed)
-            counts = {"videos": figures["count"], "fakes": figures["fakes"]}
-            yield {"by": by, "part": part, **counts, **{name: told(figures[name]) for name in FIGURES}}
+    for attribute, by_value in subsets.items():
+        for value, videos in by_value.items():
+            metrics = estimate_metrics_of(videos, draws, seed)
+            counts = {"videos": metrics["count"], "fakes": metrics["fakes"]}
+            estimates = {name: format_estimate(get_estimate(metrics, name)) for name in METRICS}
+            yield {"by": attribute, "part": value, **counts, **estimates}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--tests", type=Path, default=from_root("results/tests"), help="what test_model.py wrote")
+    parser.add_argument("--tests", type=Path, default=from_root("results/tests"), help="a folder that test_model.py wrote")
     parser.add_argument("--table", type=Path, required=True, help="a CSV with a column 'id'")
-    parser.add_argument("--columns", nargs="+", default=[], help="of the table, to divide the videos by")
-    parser.add_argument("--bootstrap", type=int, default=1000, help="draws behind each interval (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of these draws")
-    parser.add_argument(*spellings("output_path"), type=Path, help="a CSV (default: breakdown.csv in the folder of the tests)")
-    given = parser.parse_args()
-    judged = read_scores(given.tests, threshold=0.5).judged
-    rows = list(rows_of(judged, read_table(given.table), given.columns, given.bootstrap, given.seed))
-    write_csv(given.output_path or given.tests / "breakdown.csv", COLUMNS, rows)
+    parser.add_argument("--columns", nargs="+", default=[], help="columns of the table to break down by")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="bootstrap draws of each interval (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
+    parser.add_argument(
+        *flag_spellings("output_path"), type=Path, help="CSV to write (default: breakdown.csv in the folder of the tests)"
+    )
+    args = parser.parse_args()
+    scores = read_scores(args.tests, threshold=0.5).scores
+    rows = list(break_down(scores, read_table(args.table), args.columns, args.bootstrap, args.seed))
+    write_csv(args.output_path or args.tests / "breakdown.csv", COLUMNS, rows)
     for row in rows:
         print(" | ".join(str(row[column]) for column in COLUMNS))
 

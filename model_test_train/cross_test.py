@@ -1,4 +1,4 @@
-"""Renamed: python model_test_train/evaluate_transfer.py. This name works for one more release."""
+"""Deprecated alias of evaluate_transfer.py, kept for one more release."""
 
 from model_test_train.evaluate_transfer import main
 from pipeline.errors import run

@@ -1,44 +1,46 @@
-"""What verdicts are worth after what pictures and videos go through, and against somebody who changes pixels on purpose.
+"""Test robustness: how metrics change under corruptions, re-encoding and adversarial attacks.
 
     python model_test_train/evaluate_robustness.py                      # everything, then table and curves
     python model_test_train/evaluate_robustness.py --kind jpeg,messenger,pgd
 
-On crops: noise, blur, JPEG, light, resizing, each in five severities. On videos, before faces are looked for: encoders,
-sizes, frame rates and a messenger's chain; the videos in which no face is found any more are shown apart. On what the network
-sees: FGSM and PGD. Results are kept by kind in results/robustness; `--table` draws what is there.
+On crops: noise, blur, JPEG, brightness, contrast and resizing, each in five severities. On videos, before face detection:
+encoders, sizes, frame rates and the encoding chains of messengers; videos in which no face is found any more are counted
+separately. On the network's input: FGSM and PGD. Each kind has its own files in results/robustness; `--table` draws all.
 """
 
 import csv
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 
 from model_test_train.evaluation.attacks import ATTACKS
 from model_test_train.evaluation.corruptions import CORRUPTIONS
 from model_test_train.evaluation.testing import (
-    Params,
-    disagreement,
+    ProtocolRecord,
+    TestParams,
+    estimate_metrics_of,
+    first_difference,
+    get_estimate,
     labelled_videos,
-    metrics_of,
-    protocol,
-    rule_of,
-    samples_of,
+    make_protocol,
+    make_verdict_rule,
     score_frames,
+    select_samples,
 )
 from model_test_train.metrics.drawing import plt, save_figure
-from model_test_train.metrics.verdicts import NO_VERDICT, Rule, video_verdicts
+from model_test_train.metrics.verdicts import NO_VERDICT, VerdictRule, video_verdicts
 from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.networks.network import Network
-from model_test_train.networks.scoring import fake_probabilities, side_by_side
-from model_test_train.training.data import Samples
+from model_test_train.networks.scoring import fake_probabilities, map_ranges
+from model_test_train.training.data import PictureTransform, Samples
 from pipeline.commands import run_command
 from pipeline.errors import UserError, run
 from pipeline.index import Video, read_index, write_index
@@ -51,233 +53,251 @@ from pipeline.reproducible import choose_device, seed_everything
 from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
 from preprocessing.crops.stores import read_crop
 from preprocessing.video.reencoding import ENCODING_CHAINS, EncodingChain, reencode
-from preprocessing.video.video import Reading, UnreadableVideo
+from preprocessing.video.video import ReadingParams, UnreadableVideo
 
 COLUMNS = ("kind", "severity", "setting", "videos", "lost", "auc", "low", "high", "balanced_accuracy", "attack_success")
 BUDGETS = (1, 2, 4, 8, 16)  # grey levels of 255
 CLEAN = "clean"
 KINDS = (CLEAN, *CORRUPTIONS, *ENCODING_CHAINS, *ATTACKS)
-SIDE_BY_SIDE = 2  # videos that are encoded side by side
-Row = dict[str, Any]
+ENCODER_THREADS = 2  # videos that are encoded in parallel
+Row = dict[str, str | int | float | None]
+TextRow = dict[str, str]  # a row as read from CSV
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The network that is put to the test, and the videos that it is tested on."""
+    """The network to test, and the videos to test it on."""
 
     network: Network
     checkpoint: Checkpoint
-    rule: Rule
+    rule: VerdictRule
     videos: list[Video]
     samples: Samples
-    params: Params
+    params: TestParams
 
 
-def rows_of(kind: str, subject: Subject, data: Path) -> Iterator[Row]:
+def evaluate_kind(kind: str, subject: Subject, work_folder: Path) -> Iterator[Row]:
+    """Yield a row for each severity of one kind of corruption, encoding or attack."""
     if kind == CLEAN:
-        yield row_of(subject, kind, 0, "as it is", subject.samples)
+        yield evaluate_samples(subject, kind, 0, "unchanged", subject.samples)
     elif kind in CORRUPTIONS:
         corruption = CORRUPTIONS[kind]
         for severity, step in enumerate(corruption.steps, 1):
-            change = partial(_corrupted, kind, step, subject.params.seed)
-            yield row_of(subject, kind, severity, f"{step:g} {corruption.words}", subject.samples, change)
+            transform = partial(_corrupt, kind, step, subject.params.seed)
+            yield evaluate_samples(subject, kind, severity, f"{step:g} {corruption.unit}", subject.samples, transform)
     elif kind in ENCODING_CHAINS:
-        for severity, way in enumerate(ENCODING_CHAINS[kind], 1):
-            folder = data / f"{kind}_{severity}"
-            yield row_of(subject, kind, severity, way.words(), crops_after(way, subject, folder))
+        for severity, chain in enumerate(ENCODING_CHAINS[kind], 1):
+            folder = work_folder / f"{kind}_{severity}"
+            yield evaluate_samples(subject, kind, severity, chain.describe(), reencode_and_crop(chain, subject, folder))
             remove(folder)
     else:
-        yield from attacked(kind, subject)
+        yield from evaluate_attack(kind, subject)
 
 
-def _corrupted(kind: str, step: float, seed: int, picture: np.ndarray, place: int) -> np.ndarray:
-    rng = np.random.default_rng([seed, zlib.crc32(kind.encode()), place])  # the same noise at every severity
+def _corrupt(kind: str, step: float, seed: int, picture: np.ndarray, index: int) -> np.ndarray:
+    rng = np.random.default_rng([seed, zlib.crc32(kind.encode()), index])  # the same noise at every severity
     return CORRUPTIONS[kind].apply(picture, step, rng)
 
 
-def row_of(
+def evaluate_samples(
     subject: Subject,
     kind: str,
     severity: int,
     setting: str,
     samples: Samples,
-    change: Callable[[np.ndarray, int], np.ndarray] | None = None,
+    transform: PictureTransform | None = None,
 ) -> Row:
-    frames = score_frames(subject.network, samples, subject.params, change, f"{kind} {severity}")
+    """Score the samples, and return a row of metrics by video."""
+    frames = score_frames(subject.network, samples, subject.params, transform, f"{kind} {severity}")
     verdicts = video_verdicts(subject.videos, frames, subject.rule)
-    found = metrics_of(labelled_videos(verdicts), subject.params.bootstrap, subject.params.seed)
+    metrics = estimate_metrics_of(labelled_videos(verdicts), subject.params.bootstrap, subject.params.seed)
+    auc = get_estimate(metrics, "auc")
     return {
         "kind": kind,
         "severity": severity,
         "setting": setting,
         "videos": len(verdicts),
         "lost": sum(verdict.verdict == NO_VERDICT for verdict in verdicts),
-        "auc": found["auc"]["value"],
-        "low": found["auc"]["low"],
-        "high": found["auc"]["high"],
-        "balanced_accuracy": found["balanced_accuracy"]["value"],
+        "auc": auc["value"],
+        "low": auc["low"],
+        "high": auc["high"],
+        "balanced_accuracy": get_estimate(metrics, "balanced_accuracy")["value"],
         "attack_success": "",
     }
 
 
-def crops_after(way: EncodingChain, subject: Subject, folder: Path) -> Samples:
-    """The videos go that way; their faces are then looked for and cut out as params.yaml says."""
-    reading = load_params("read_video", Reading)
-    moved = [replace(video, path=relative(folder / f"videos/{video.video}.mp4"), mask="") for video in subject.videos]
-    work = partial(_send, way=way, reading=reading)
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        sent = pool.map(work, subject.videos, moved)
-        arrived = list(track(sent, len(moved), f"encoding, {way.words()}", "videos"))
-    write_index(folder / "videos.csv", arrived)
-    places = ("--index", folder / "videos.csv", "--boxes_path", folder / "boxes", "--output_path", folder / "crops")
-    run_command("preprocessing/preprocess.py", *places, "--max_failed_fraction", 1)  # what is lost is what one wants to know
-    return samples_of(arrived, folder / "crops", subject.params)
+def reencode_and_crop(chain: EncodingChain, subject: Subject, folder: Path) -> Samples:
+    """Re-encode the videos, then detect and crop their faces with the settings of params.yaml."""
+    reading = load_params("read_video", ReadingParams)
+    targets = [replace(video, path=relative(folder / f"videos/{video.video}.mp4"), mask="") for video in subject.videos]
+    work = partial(_reencode_video, chain=chain, reading=reading)
+    with ThreadPoolExecutor(ENCODER_THREADS) as pool:
+        encoding = pool.map(work, subject.videos, targets)
+        encoded = list(track(encoding, len(targets), f"encoding, {chain.describe()}", "videos"))
+    write_index(folder / "videos.csv", encoded)
+    paths = ("--index", folder / "videos.csv", "--boxes_path", folder / "boxes", "--output_path", folder / "crops")
+    run_command("preprocessing/preprocess.py", *paths, "--max_failed_fraction", 1)  # lost faces are a result, not a failure
+    return select_samples(encoded, folder / "crops", subject.params)
 
 
-def _send(video: Video, moved: Video, way: EncodingChain, reading: Reading) -> Video:
+def _reencode_video(video: Video, target: Video, chain: EncodingChain, reading: ReadingParams) -> Video:
     try:
-        reencode(from_root(video.path), from_root(moved.path), way, reading)
-    except UnreadableVideo:  # so was the one that it is made from
-        return moved
-    return replace(moved, content=content_hash(from_root(moved.path)))
+        reencode(from_root(video.path), from_root(target.path), chain, reading)
+    except UnreadableVideo:  # the original cannot be read either
+        return target
+    return replace(target, content=content_hash(from_root(target.path)))
 
 
-def attacked(kind: str, subject: Subject) -> Iterator[Row]:
-    """One crop a video: of those that are judged right, the share that is turned by a budget, or by less of it."""
-    chosen = {sample.video.video: sample for sample in subject.samples}  # the last of each
-    samples = [chosen[name] for name in sorted(chosen)]
+def evaluate_attack(kind: str, subject: Subject) -> Iterator[Row]:
+    """Attack one crop per video; success is the share of right verdicts that are flipped by the budget or a smaller one."""
+    by_video = {sample.video.video: sample for sample in subject.samples}  # the last sample of each
+    samples = [by_video[name] for name in sorted(by_video)]
     contract, network = subject.network.input, subject.network
     device = next(network.parameters()).device
     pictures = torch.from_numpy(np.stack([contract.fit(read_crop(sample.crop.path)) for sample in samples])).to(device)
     labels = torch.tensor([sample.video.label for sample in samples], device=device)
-    right = _called(subject, pictures) == labels.cpu().numpy()
-    turned = np.zeros(len(labels), bool)
+    right = _call_fake(subject, pictures) == labels.cpu().numpy()
+    flipped = np.zeros(len(labels), bool)
     for severity, budget in enumerate(BUDGETS, 1):
 
-        def attack(places: range, budget: int = budget) -> torch.Tensor:
-            some = slice(places.start, places.stop)
-            return ATTACKS[kind](network, contract, pictures[some], labels[some], budget)
+        def attack(indices: range, budget: int = budget) -> torch.Tensor:
+            batch = slice(indices.start, indices.stop)
+            return ATTACKS[kind](network, contract, pictures[batch], labels[batch], budget)
 
-        attacks = side_by_side(attack, len(labels), subject.params.batch_size, subject.params.workers)
-        changed = torch.cat(list(track(attacks, len(labels), f"{kind}, {budget} grey levels", "pictures", size=len)))
-        turned |= right & (_called(subject, changed) != labels.cpu().numpy())
+        attacks = map_ranges(attack, len(labels), subject.params.batch_size, subject.params.workers)
+        attacked = torch.cat(list(track(attacks, len(labels), f"{kind}, {budget} grey levels", "pictures", size=len)))
+        flipped |= right & (_call_fake(subject, attacked) != labels.cpu().numpy())
         setting = f"{budget} of 255 grey levels"
-        success = round(float(turned.sum() / max(1, right.sum())), 6)
+        success = round(float(flipped.sum() / max(1, right.sum())), 6)
         yield {"kind": kind, "severity": severity, "setting": setting, "videos": int(right.sum()), "attack_success": success}
 
 
-def _called(subject: Subject, pictures: torch.Tensor) -> np.ndarray:
+def _call_fake(subject: Subject, pictures: torch.Tensor) -> np.ndarray:
     batches = pictures.split(subject.params.batch_size)
     return fake_probabilities(subject.network, batches) > subject.rule.threshold
 
 
-def write_table(folder: Path, output: Path) -> list[dict[str, str]]:
-    """All kinds that were tried, in one table and one picture."""
-    rows: list[dict[str, str]] = []
+def write_table(folder: Path, output: Path) -> list[TextRow]:
+    """Write the results of all kinds as one table and one plot."""
+    rows: list[TextRow] = []
     for kind in KINDS:
         if (folder / f"{kind}.csv").is_file():
             with (folder / f"{kind}.csv").open(newline="") as file:
                 rows += csv.DictReader(file)
     if not rows:
-        raise UserError(f"{folder} holds no results; robustness_test.py without --table makes them")
+        raise UserError(f"{folder} has no results; run evaluate_robustness.py without --table to make them")
     write_csv(output / "robustness.csv", COLUMNS, rows)
-    write_json(output / "protocol.json", common_protocol(folder))
+    write_json(output / "protocol.json", read_common_protocol(folder))
     draw_curves(output / "robustness.png", rows)
     return rows
 
 
-def common_protocol(folder: Path) -> dict[str, Any] | None:
-    """Of all kinds that were tried: rows of different tests belong in no table together."""
-    protocols = [(path.stem, json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))]
+def read_common_protocol(folder: Path) -> ProtocolRecord | None:
+    """Read the protocol of all kinds, and raise unless it is the same for all: otherwise they are not comparable."""
+    protocols: list[tuple[str, ProtocolRecord]] = [
+        (path.stem, json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))
+    ]
     if not protocols:
         return None
-    (first, one), *others = protocols
-    for kind, other in others:
-        if unlike := disagreement(one, other, tuple(one)):
-            key, here, there = unlike
-            raise UserError(f"not tried alike: {key} is {here} with {first} and {there} with {kind}; try the kinds anew")
-    return one
+    (first_kind, first), *others = protocols
+    for kind, protocol in others:
+        if difference := first_difference(first, protocol, first):
+            key, first_value, value = difference
+            raise UserError(
+                f"not tested under the same conditions: {key} is {first_value} for {first_kind} and {value} for {kind}; "
+                "test both again"
+            )
+    return first
 
 
-def draw_curves(path: Path, rows: list[dict[str, str]]) -> None:
-    by_kind: dict[str, list[dict[str, str]]] = {}
+def draw_curves(path: Path, rows: Sequence[TextRow]) -> None:
+    """Plot AUC by severity for crops and for videos, and the success of attacks by budget."""
+    by_kind: dict[str, list[TextRow]] = {}
     for row in rows:
         by_kind.setdefault(row["kind"], []).append(row)
     clean = by_kind.pop(CLEAN, [])
-    figure, panels = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
-    groups: dict[str, Sequence[str]] = {"on crops": [*CORRUPTIONS], "on videos": [*ENCODING_CHAINS], "on purpose": [*ATTACKS]}
-    for axes, (title, kinds) in zip(panels, groups.items(), strict=True):
-        of_attacks = title == "on purpose"
-        tried = [kind for kind in kinds if kind in by_kind]
-        for kind in tried:
-            shown = by_kind[kind] if of_attacks else clean + by_kind[kind]
-            column = "attack_success" if of_attacks else "auc"
-            axes.plot(
-                [str(BUDGETS[int(row["severity"]) - 1]) if of_attacks else int(row["severity"]) for row in shown],
-                [float(row[column] or "nan") for row in shown],
-                marker="o",
-                markersize=4,
-                label=kind.replace("_", " "),
-            )
-            for row in shown:
-                if row.get("lost") and clean and int(row["lost"]) > int(clean[0]["lost"]):
-                    lost = f"{int(row['lost']) / int(row['videos']):.0%} lost"
-                    axes.annotate(
-                        lost, (int(row["severity"]), float(row["auc"])), (4, 5), textcoords="offset points", fontsize=7
-                    )
+    figure, (crops, videos, attacks) = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
+    for axes, title, kinds in ((crops, "on crops", CORRUPTIONS), (videos, "on videos", ENCODING_CHAINS)):
+        _draw_severities(axes, {kind: clean + by_kind[kind] for kind in kinds if kind in by_kind}, clean)
         axes.set_title(title, fontsize=10)
-        axes.set(ylim=(-0.02, 1.02), xlabel="budget, grey levels" if of_attacks else "severity; 0 is as it is")
-        axes.set(ylabel="share of right verdicts turned" if of_attacks else "AUC by video")
-        if not of_attacks:
-            axes.axhline(0.5, color="0.75", linestyle=":", linewidth=1)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-        if tried:
-            axes.legend(fontsize=8, loc="upper left" if of_attacks else "lower left")
+    _draw_attacks(attacks, {kind: by_kind[kind] for kind in ATTACKS if kind in by_kind})
+    for axes in (crops, videos, attacks):
+        axes.set(ylim=(-0.02, 1.02))
         axes.spines[["top", "right"]].set_visible(False)
     save_figure(path, figure)
 
 
+def _draw_severities(axes: Axes, curves: Mapping[str, Sequence[TextRow]], clean: Sequence[TextRow]) -> None:
+    for kind, rows in curves.items():
+        severities = [int(row["severity"]) for row in rows]
+        axes.plot(severities, [float(row["auc"] or "nan") for row in rows], label=_label(kind), marker="o", markersize=4)
+        for row in rows:
+            if row.get("lost") and clean and int(row["lost"]) > int(clean[0]["lost"]):
+                text = f"{int(row['lost']) / int(row['videos']):.0%} lost"
+                point = int(row["severity"]), float(row["auc"])
+                axes.annotate(text, point, (4, 5), textcoords="offset points", fontsize=7)
+    axes.set(xlabel="severity; 0 is unchanged", ylabel="AUC by video")
+    axes.axhline(0.5, color="0.75", linestyle=":", linewidth=1)
+    axes.locator_params(axis="x", integer=True)
+    if curves:
+        axes.legend(fontsize=8, loc="lower left")
+
+
+def _draw_attacks(axes: Axes, curves: Mapping[str, Sequence[TextRow]]) -> None:
+    for kind, rows in curves.items():
+        budgets = [str(BUDGETS[int(row["severity"]) - 1]) for row in rows]
+        success = [float(row["attack_success"] or "nan") for row in rows]
+        axes.plot(budgets, success, label=_label(kind), marker="o", markersize=4)
+    axes.set_title("adversarial", fontsize=10)
+    axes.set(xlabel="budget, grey levels", ylabel="share of right verdicts flipped")
+    if curves:
+        axes.legend(fontsize=8, loc="upper left")
+
+
+def _label(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
 def main() -> None:
-    params, given = read_command_line(
+    params, args = read_command_line(
         __doc__,
         "test",
-        Params,
-        kind=TextFlag(f"one, or several with commas (default: all): {', '.join(KINDS)}"),
-        table=SwitchFlag("only table and curves, of what was tried already"),
+        TestParams,
+        kind=TextFlag(f"kinds to test, separated by commas (default: all): {', '.join(KINDS)}"),
+        table=SwitchFlag("only make the table and curves from existing results"),
         model_path=PathFlag("data/models/best.safetensors", "the checkpoint to test"),
         **CROPS_FLAGS,
-        work_path=PathFlag("data/robustness", "where encoded videos, their boxes and crops go"),
-        output_path=PathFlag("results/robustness", "where the results of each kind go"),
-        table_path=PathFlag("results/robustness_table", "where table and curves go"),
+        work_path=PathFlag("data/robustness", "temporary folder for encoded videos, their boxes and crops"),
+        output_path=PathFlag("results/robustness", "folder for the results of each kind"),
+        table_path=PathFlag("results/robustness_table", "folder for the table and curves"),
     )
-    index = index_for(given.crops, given.index)
-    kinds = given.kind.split(",") if given.kind else [] if given.table else list(KINDS)
+    index = index_for(args.crops, args.index)
+    kinds = args.kind.split(",") if args.kind else [] if args.table else list(KINDS)
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise UserError(f"--kind {unknown[0]} is not known; there are: {', '.join(KINDS)}")
     if kinds:
         seed_everything(params.seed, params.threads)
-        network, checkpoint = load_checkpoint(given.model_path, choose_device(params.device))
+        network, checkpoint = load_checkpoint(args.model_path, choose_device(params.device))
         videos = [video for video in read_index(index) if video.split == params.split]
-        samples = samples_of(videos, given.crops, params)
-        claim(given.output_path, index, given.replace)
-        subject = Subject(network, checkpoint, rule_of(checkpoint, params), videos, samples, params)
+        samples = select_samples(videos, args.crops, params)
+        claim(args.output_path, index, args.replace)
+        subject = Subject(network, checkpoint, make_verdict_rule(checkpoint, params), videos, samples, params)
     for kind in kinds:
-        rows = list(rows_of(kind, subject, given.work_path))
-        write_csv(given.output_path / f"{kind}.csv", COLUMNS, rows)
-        write_json(given.output_path / f"{kind}.json", protocol(checkpoint, given.model_path, index, params, subject.rule))
-        tell(rows)
-    if not given.kind:
-        tell(write_table(given.output_path, given.table_path))
+        rows = list(evaluate_kind(kind, subject, args.work_path))
+        write_csv(args.output_path / f"{kind}.csv", COLUMNS, rows)
+        write_json(args.output_path / f"{kind}.json", make_protocol(checkpoint, args.model_path, index, params, subject.rule))
+        print_rows(rows)
+    if not args.kind:
+        print_rows(write_table(args.output_path, args.table_path))
     if kinds and checkpoint.warning:
         print(checkpoint.warning)
 
 
-def tell(rows: Sequence[Mapping[str, Any]]) -> None:
+def print_rows(rows: Sequence[Row] | Sequence[TextRow]) -> None:
     for row in rows:
-        figure = (
-            f"{row['attack_success']} turned" if row["attack_success"] != "" else f"video AUC {row['auc']}, {row['lost']} lost"
-        )
-        print(f"{row['kind']:<16}{row['severity']:>2}  {row['setting']:<52}{figure}")
+        is_attack = row["attack_success"] != ""
+        result = f"{row['attack_success']} flipped" if is_attack else f"video AUC {row['auc']}, {row['lost']} lost"
+        print(f"{row['kind']:<16}{row['severity']:>2}  {row['setting']:<52}{result}")
 
 
 if __name__ == "__main__":

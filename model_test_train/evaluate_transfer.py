@@ -1,10 +1,10 @@
-"""Networks that saw one manipulation only, tested on all of them: does what they learnt carry over?
+"""Test generalisation: networks trained on one manipulation only are tested on all manipulations.
 
     python model_test_train/evaluate_transfer.py                                            # each manipulation, then the matrix
     python model_test_train/evaluate_transfer.py --train_on FaceSwap --test_on NeuralTextures
     python model_test_train/evaluate_transfer.py --model_path CHECKPOINT --datasets CELEBDF=/path/to/data DFDC=/other/data
 
-A dataset's folder is the `data` of a project: index/videos.csv and crops/.
+The folder of a dataset is the `data` folder of a project, with index/videos.csv and crops/.
 """
 
 import argparse
@@ -12,151 +12,162 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from model_test_train.evaluation.plots import told
+from model_test_train.evaluation.plots import format_estimate
+from model_test_train.evaluation.testing import MetricTable, get_estimate
 from model_test_train.metrics.drawing import plt, save_figure
-from model_test_train.metrics.intervals import Figure
+from model_test_train.metrics.intervals import Estimate
 from pipeline.commands import run_command
 from pipeline.errors import UserError, run
 from pipeline.index import read_index
 from pipeline.outputs import write_csv, write_json
-from pipeline.params import load_params, setting, spellings
+from pipeline.params import flag_spellings, load_params, setting
 from pipeline.project import from_root
 
 COLUMNS = ("trained_on", "tested_on", "videos", "auc", "low", "high")
-Matrix = dict[tuple[str, str], dict[str, Any]]  # trained on, tested on -> figures
+Matrix = dict[tuple[str, str], MetricTable]  # (trained on, tested on) -> metrics by video
 
 
 @dataclass(frozen=True)
-class Params:
-    methods: tuple[str, ...] = setting("manipulations that `dvc repro` trains a network on each")
-    num_epochs: int = setting("passes over the crops of one manipulation, and of the originals", low=1)
+class TransferParams:
+    methods: tuple[str, ...] = setting("manipulations for which `dvc repro` trains one network each")
+    num_epochs: int = setting("epochs on the crops of one manipulation and of the originals", low=1)
 
 
-def train_and_test(method: str, params: Params, index: Path, crops: Path) -> None:
-    """The same commands as for all manipulations."""
-    if method not in (known := methods_of(index)):
+def train_and_test(method: str, params: TransferParams, index: Path, crops: Path) -> None:
+    """Train on one manipulation and test on all, with the same commands as for all manipulations."""
+    if method not in (known := list_methods(index)):
         raise UserError(f"the index has no manipulation '{method}'; there are: {', '.join(known)}")
     models = from_root(f"data/cross/{method}")
     epochs = ("--num_epochs", params.num_epochs, "--patience", params.num_epochs)
     data = ("--index", index, "--crops", crops)
     run_command("model_test_train/train_model.py", "--dataset", method, *epochs, *data, "--output_path", models)
-    test(models / "best.safetensors", from_root(f"results/cross/{method}"), index, crops)
+    run_test(models / "best.safetensors", from_root(f"results/cross/{method}"), index, crops)
 
 
-def methods_of(index: Path) -> list[str]:
+def list_methods(index: Path) -> list[str]:
     return sorted({video.method for video in read_index(index) if video.label})
 
 
-def test(model: Path, output: Path, index: Path, crops: Path) -> None:
-    places = ("--index", index, "--crops", crops, "--output_path", output)
-    run_command("model_test_train/test_model.py", "--dataset", "All", "--model_path", model, *places)
+def run_test(model: Path, output: Path, index: Path, crops: Path) -> None:
+    paths = ("--index", index, "--crops", crops, "--output_path", output)
+    run_command("model_test_train/test_model.py", "--dataset", "All", "--model_path", model, *paths)
 
 
 def read_matrix(folder: Path) -> Matrix:
-    """Of the tests that lie in it, one folder for each network."""
+    """Read the tests of all networks, one subfolder each."""
     matrix: Matrix = {}
-    for metrics in sorted(folder.glob("*/metrics.json")):
-        for method, figures in json.loads(metrics.read_text())["video_by_method"].items():
-            matrix[metrics.parent.name, method] = figures
+    for path in sorted(folder.glob("*/metrics.json")):
+        for method, metrics in json.loads(path.read_text())["video_by_method"].items():
+            matrix[path.parent.name, method] = metrics
     if not matrix:
-        raise UserError(f"{folder} holds no tests; cross_test.py without --table makes them")
+        raise UserError(f"{folder} has no tests; run evaluate_transfer.py without --table to make them")
     return matrix
 
 
 def write_protocols(folder: Path, results: Path) -> None:
-    """What the matrix must be read with: of each network's tests."""
-    found = {path.parent.name: json.loads(path.read_text()) for path in sorted(results.glob("*/protocol.json"))}
-    write_json(folder / "protocol.json", found)
+    """Write the protocols of all tests into one file."""
+    protocols = {path.parent.name: json.loads(path.read_text()) for path in sorted(results.glob("*/protocol.json"))}
+    write_json(folder / "protocol.json", protocols)
 
 
 def write_matrix(folder: Path, matrix: Matrix) -> None:
     rows = [
-        {"trained_on": one, "tested_on": other, "videos": figures["count"], **_auc_columns(figures["auc"])}
-        for (one, other), figures in matrix.items()
+        {
+            "trained_on": trained_on,
+            "tested_on": tested_on,
+            "videos": metrics["count"],
+            **_auc_columns(get_estimate(metrics, "auc")),
+        }
+        for (trained_on, tested_on), metrics in matrix.items()
     ]
     write_csv(folder / "matrix.csv", COLUMNS, rows)
     draw_matrix(folder / "matrix.png", matrix)
 
 
-def _auc_columns(auc: Figure) -> dict[str, float | None]:
+def _auc_columns(auc: Estimate) -> dict[str, float | None]:
     return {"auc": auc["value"], "low": auc["low"], "high": auc["high"]}
-
-
-def _auc(matrix: Matrix, one: str, other: str) -> Figure:
-    return matrix[one, other]["auc"] if (one, other) in matrix else {"value": None}
 
 
 def draw_matrix(path: Path, matrix: Matrix) -> None:
     trained, tested = (sorted({pair[side] for pair in matrix}) for side in (0, 1))
-    values = np.array(
-        [[matrix[one, other]["auc"]["value"] if (one, other) in matrix else np.nan for other in tested] for one in trained]
-    )
+    values = np.array([[_auc_or_nan(matrix, row, column) for column in tested] for row in trained])
     figure, axes = plt.subplots(figsize=(2.2 + 1.25 * len(tested), 1.4 + 0.75 * len(trained)), layout="constrained")
-    shown = axes.imshow(values, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto")  # white is chance
+    image = axes.imshow(values, cmap="RdBu_r", vmin=0, vmax=1, aspect="auto")  # white is chance
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
-            auc = matrix[trained[row], tested[column]]["auc"]
-            words = told(auc).replace(" (", "\n(")
-            axes.text(
-                column, row, words, ha="center", va="center", fontsize=8, color="white" if abs(value - 0.5) > 0.35 else "black"
-            )
+            text = format_estimate(get_estimate(matrix[trained[row], tested[column]], "auc")).replace(" (", "\n(")
+            colour = "white" if abs(value - 0.5) > 0.35 else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     axes.set(xticks=range(len(tested)), xticklabels=tested, yticks=range(len(trained)), yticklabels=trained)
     axes.set(xlabel="tested on, against the originals", ylabel="trained on")
-    figure.colorbar(shown, label="AUC by video; white is chance")
+    figure.colorbar(image, label="AUC by video; white is chance")
     save_figure(path, figure)
+
+
+def _auc_or_nan(matrix: Matrix, trained_on: str, tested_on: str) -> float | None:
+    return get_estimate(matrix[trained_on, tested_on], "auc")["value"] if (trained_on, tested_on) in matrix else np.nan
 
 
 def test_datasets(model: Path, datasets: Mapping[str, Path], output: Path) -> None:
     rows = []
     for name, data in datasets.items():
-        test(model, output / name, data / "index/videos.csv", data / "crops")
-        auc = json.loads((output / name / "metrics.json").read_text())["video"]
-        rows.append({"trained_on": model.stem, "tested_on": name, "videos": auc["count"], **_auc_columns(auc["auc"])})
-        print(f"{name}: video AUC {told(auc['auc'])}")
+        run_test(model, output / name, data / "index/videos.csv", data / "crops")
+        metrics: MetricTable = json.loads((output / name / "metrics.json").read_text())["video"]
+        auc = get_estimate(metrics, "auc")
+        rows.append({"trained_on": model.stem, "tested_on": name, "videos": metrics["count"], **_auc_columns(auc)})
+        print(f"{name}: video AUC {format_estimate(auc)}")
     write_csv(output / "datasets.csv", COLUMNS, rows)
     write_protocols(output, output)
 
 
-def parse_datasets(given: Sequence[str]) -> dict[str, Path]:
-    pairs = [text.partition("=") for text in given]
+def parse_datasets(texts: Sequence[str]) -> dict[str, Path]:
+    """Parse the NAME=FOLDER arguments of --datasets."""
+    pairs = [text.partition("=") for text in texts]
     for name, sign, path in pairs:
         if not sign or not (Path(path) / "index/videos.csv").is_file():
             raise UserError(
-                f"--datasets {name}{sign}{path}: it must be NAME=FOLDER, and FOLDER must hold index/videos.csv and crops/"
+                f"--datasets {name}{sign}{path}: it must be NAME=FOLDER, and FOLDER must have index/videos.csv and crops/"
             )
     return {name: Path(path).absolute() for name, _, path in pairs}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(*spellings("train_on"), metavar="METHOD", help="only this one (default: each, then the matrix)")
-    parser.add_argument(*spellings("test_on"), metavar="METHOD", help="the figure to print (default: all)")
-    parser.add_argument("--table", action="store_true", help="only the matrix, of what was tested already")
     parser.add_argument(
-        *spellings("model_path"), type=Path, default=from_root("data/models/best.safetensors"), help="for --datasets"
+        *flag_spellings("train_on"), metavar="METHOD", help="train on this manipulation only (default: each, then the matrix)"
+    )
+    parser.add_argument(
+        *flag_spellings("test_on"), metavar="METHOD", help="print the AUC on this manipulation only (default: on all)"
+    )
+    parser.add_argument("--table", action="store_true", help="only make the matrix from existing tests")
+    parser.add_argument(
+        *flag_spellings("model_path"),
+        type=Path,
+        default=from_root("data/models/best.safetensors"),
+        help="the checkpoint to test with --datasets (default: data/models/best.safetensors)",
     )
     parser.add_argument("--datasets", nargs="+", metavar="NAME=FOLDER", help="test one network on other datasets")
     index, crops = from_root("data/index/videos.csv"), from_root("data/crops")
     parser.add_argument("--index", type=Path, default=index, help="the index of videos (default: data/index/videos.csv)")
     parser.add_argument("--crops", type=Path, default=crops, help="the crops of its videos (default: data/crops)")
-    given = parser.parse_args()
-    params = load_params("cross_test", Params)
+    args = parser.parse_args()
+    params = load_params("evaluate_transfer", TransferParams)
     results = from_root("results/cross")
-    if given.datasets:
-        test_datasets(given.model_path, parse_datasets(given.datasets), from_root("results/datasets"))
+    if args.datasets:
+        test_datasets(args.model_path, parse_datasets(args.datasets), from_root("results/datasets"))
         return
-    if not given.table:
-        for method in [given.train_on] if given.train_on else params.methods or methods_of(given.index):
-            train_and_test(method, params, given.index.absolute(), given.crops.absolute())
+    if not args.table:
+        for method in [args.train_on] if args.train_on else params.methods or list_methods(args.index):
+            train_and_test(method, params, args.index.absolute(), args.crops.absolute())
     matrix = read_matrix(results)
-    for (one, other), figures in matrix.items():
-        if given.train_on in (None, one) and given.test_on in (None, other):
-            print(f"trained on {one}, tested on {other}: video AUC {told(figures['auc'])}")
-    if not given.train_on:
+    for (trained_on, tested_on), metrics in matrix.items():
+        if args.train_on in (None, trained_on) and args.test_on in (None, tested_on):
+            auc = format_estimate(get_estimate(metrics, "auc"))
+            print(f"trained on {trained_on}, tested on {tested_on}: video AUC {auc}")
+    if not args.train_on:
         write_matrix(from_root("results/cross_matrix"), matrix)
         write_protocols(from_root("results/cross_matrix"), results)
 

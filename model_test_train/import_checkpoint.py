@@ -1,24 +1,23 @@
-"""Weights that the published scripts saved -> a checkpoint of ours, which test, explain and serve take.
+"""Import the weights of a published network as a checkpoint, which testing, explanations and serving accept.
 
     python -m model_test_train.import_checkpoint --weights FILE --config YAML --output CHECKPOINT
 
-They are those of the hybrid (a state dict) and of MesoNet (.h5, saved by Keras). Nothing in the file is run. What the weights
-were trained on, and the threshold that suits them, the file does not say: `--trained_on` and `--threshold` do.
+Accepts a state dict of the published hybrid network, or an .h5 file of MesoNet saved by Keras. No code in the file is executed.
+The file does not state the training data or the threshold, so set `--trained_on` and `--threshold`.
 """
 
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from model_test_train.metrics.verdicts import PUBLISHED_THRESHOLD
 from model_test_train.networks.checkpoint import UNKNOWN_DATA, Checkpoint, save_checkpoint
 from model_test_train.networks.mesonet_weights import load_mesonet
-from model_test_train.networks.network import Network, empty_network, read_description
+from model_test_train.networks.network import Description, Network, empty_network, read_description
 from model_test_train.networks.pretrained import Weights, read_weights
 from pipeline.errors import UserError, run
 from pipeline.ledger import content_hash
-from pipeline.params import load_params, spellings
+from pipeline.params import flag_spellings, load_params
 from preprocessing.crops import extraction
 from preprocessing.faces import detection
 
@@ -26,23 +25,23 @@ PUBLISHED_CROPS = extraction.CropSettings(1 / 3, square=False, min_size=1, peopl
 
 
 def load_published(network: Network, weights: Weights) -> None:
-    """Strictly: a weight that is missing, or that nobody asked for, is an error."""
-    ours = {
+    """Load the weights; missing or unexpected ones are an error."""
+    renamed = {
         f"backbone.{name}" if name.startswith("efficient_net.") else f"head.{name}": value for name, value in weights.items()
     }
     try:
-        network.load_state_dict(ours)
+        network.load_state_dict(renamed)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
         raise UserError(f"the weights do not fit the network that --config describes: {first}") from error
 
 
-def checkpoint_of(path: Path, description: dict[str, Any], trained_on: list[str], threshold: float) -> Checkpoint:
+def make_checkpoint(path: Path, description: Description, trained_on: list[str], threshold: float) -> Checkpoint:
     return Checkpoint(
         name=path.stem if path.suffix else path.name,
         description=description,
         preprocessing={
-            "detect_faces": asdict(load_params("detect_faces", detection.Params).settings()),
+            "detect_faces": asdict(load_params("detect_faces", detection.DetectionParams).detection_settings()),
             "extract_crops": asdict(PUBLISHED_CROPS),
         },
         threshold=threshold,
@@ -54,23 +53,32 @@ def checkpoint_of(path: Path, description: dict[str, Any], trained_on: list[str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--weights", type=Path, required=True, help="the published file: a state dict, or MesoNet's .h5")
-    parser.add_argument("--config", type=Path, required=True, help="the YAML of its network")
-    parser.add_argument("--output", type=Path, required=True, help="the checkpoint to be written (.safetensors)")
+    parser.add_argument("--weights", type=Path, required=True, help="the published file: a state dict, or .h5 of MesoNet")
+    parser.add_argument("--config", type=Path, required=True, help="the YAML that describes the network")
+    parser.add_argument("--output", type=Path, required=True, help="the checkpoint to write (.safetensors)")
     parser.add_argument(
-        *spellings("trained_on"), nargs="+", default=[UNKNOWN_DATA], metavar="DATASET", help="such as FACEFORENSICS"
+        *flag_spellings("trained_on"),
+        nargs="+",
+        default=[UNKNOWN_DATA],
+        metavar="DATASET",
+        help="datasets it was trained on, such as FACEFORENSICS",
     )
-    parser.add_argument("--threshold", type=float, default=PUBLISHED_THRESHOLD, help="fake above it (default: %(default)s)")
-    given = parser.parse_args()
-    description = read_description(given.config)
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=PUBLISHED_THRESHOLD,
+        help="probability above which a video is fake (default: %(default)s)",
+    )
+    args = parser.parse_args()
+    description = read_description(args.config)
     network = empty_network(description)
-    if given.weights.suffix == ".h5":
-        load_mesonet(network, given.weights)
+    if args.weights.suffix == ".h5":
+        load_mesonet(network, args.weights)
     else:
-        load_published(network, read_weights(given.weights))
-    checkpoint = checkpoint_of(given.weights, description, given.trained_on, given.threshold)
-    save_checkpoint(given.output, network, checkpoint)
-    print(f"{given.output}: {checkpoint.name}, {sum(weight.numel() for weight in network.parameters()):,} weights")
+        load_published(network, read_weights(args.weights))
+    checkpoint = make_checkpoint(args.weights, description, args.trained_on, args.threshold)
+    save_checkpoint(args.output, network, checkpoint)
+    print(f"{args.output}: {checkpoint.name}, {sum(weight.numel() for weight in network.parameters()):,} weights")
     if checkpoint.warning:
         print(checkpoint.warning)
 

@@ -1,19 +1,18 @@
-"""What each augmentation does to a crop, as one picture: a row each, from left to right what it makes of the same crop.
+"""Draw a preview of all augmentations: a row for each, with several random variants of the same crop.
 
     python -m model_test_train.preview_augmentations [--crop IMAGE] [--output docs/images/augmentations.jpg]
 
-The strengths are those of `SHOWN`, stronger than one would train with, so that they can be seen.
+The settings are those of `PREVIEW_SETTINGS`, stronger than in training, so that effects are visible.
 """
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from model_test_train.networks.input_contract import Image, resized
+from model_test_train.networks.input_contract import Image, resize
 from model_test_train.training.augmentations.augmentation import KINDS, build_augmentation
 from model_test_train.training.augmentations.geometric import GEOMETRIC
 from model_test_train.training.augmentations.photometric import PHOTOMETRIC
@@ -23,7 +22,7 @@ from preprocessing.crops.crops import read_crops
 from preprocessing.crops.stores import read_picture
 
 SIDE, COLUMNS = 128, 6
-SHOWN: dict[str, dict[str, Any]] = {
+PREVIEW_SETTINGS: dict[str, dict[str, float]] = {
     "flip": {},
     "part": {"most": 0.3},
     "rotate": {"degrees": 25},
@@ -50,32 +49,33 @@ SHOWN: dict[str, dict[str, Any]] = {
 }
 
 
-def augmented(name: str, crop: Image, other: Image, number: int) -> Image:
-    """The crop after this one augmentation, drawn anew for each number."""
-    augmentation, key = build_augmentation({name: {"p": 1.0, **SHOWN[name]}}), (0, 0, number)
+def augment(name: str, crop: Image, mixed_with: Image, number: int) -> Image:
+    """Apply a single augmentation to the crop; each number gives another random variant."""
+    augmentation, key = build_augmentation({name: {"p": 1.0, **PREVIEW_SETTINGS[name]}}), (0, 0, number)
     if name in GEOMETRIC:
-        return resized(augmentation.move(key)(crop), SIDE, SIDE)
+        return resize(augmentation.draw_geometric(key)(crop), SIDE, SIDE)
     if name in PHOTOMETRIC:
-        return augmentation.look(torch.from_numpy(crop).permute(2, 0, 1)[None], key)[0].permute(1, 2, 0).numpy()
-    if forge := augmentation.forgery(key):
+        return augmentation.apply_photometric(torch.from_numpy(crop).permute(2, 0, 1)[None], key)[0].permute(1, 2, 0).numpy()
+    if forge := augmentation.draw_forgery(key):
         return forge(crop).fake
-    pair = torch.from_numpy(np.stack([crop, other]))
-    for again in range(number, number + 1000, COLUMNS):  # until the two change places, and do not stay where they are
-        mixed = augmentation.mix((pair, torch.tensor([0.0, 1.0]), torch.zeros(2, 16, 16)), (0, 0, again))[0][0]
+    pair = torch.from_numpy(np.stack([crop, mixed_with]))
+    for attempt in range(number, number + 1000, COLUMNS):  # until the pictures are mixed with each other, not with themselves
+        batch = pair, torch.tensor([0.0, 1.0]), torch.zeros(2, 16, 16)
+        mixed = augmentation.apply_mixing(batch, (0, 0, attempt))[0][0]
         if not torch.equal(mixed, pair[0]):
             return mixed.numpy()
     return crop
 
 
-def draw(crop: Image, other: Image, output: Path) -> None:
+def draw_preview(crop: Image, mixed_with: Image, output: Path) -> None:
     figure, rows = plt.subplots(len(KINDS), COLUMNS + 1, figsize=(1.2 * (COLUMNS + 1) + 0.9, 1.22 * len(KINDS)))
     for name, row in zip(KINDS, rows, strict=True):
-        shown = [crop, *(augmented(name, crop, other, number) for number in range(COLUMNS))]
-        for axes, picture in zip(row, shown, strict=True):
+        pictures = [crop, *(augment(name, crop, mixed_with, number) for number in range(COLUMNS))]
+        for axes, picture in zip(row, pictures, strict=True):
             axes.imshow(picture)
             axes.set(xticks=[], yticks=[])
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
-    rows[0][0].set_title("the crop", fontsize=9)
+    rows[0][0].set_title("original crop", fontsize=9)
     figure.tight_layout(pad=0.3)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=90)
@@ -84,15 +84,15 @@ def draw(crop: Image, other: Image, output: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--crop", type=Path, help="a picture of a face (default: one of the demo's)")
-    parser.add_argument("--output", type=Path, default=Path("augmentations.jpg"))
-    given = parser.parse_args()
+    parser.add_argument("--crop", type=Path, help="picture of a face (default: a crop of the demo)")
+    parser.add_argument("--output", type=Path, default=Path("augmentations.jpg"), help="output file (default: %(default)s)")
+    args = parser.parse_args()
     crops = [crop.path for crop in read_crops(from_root("data/crops")) if crop.video.startswith("Original/") and not crop.track]
     if not crops:
-        raise UserError("there are no crops of originals in data/crops; `dvc repro extract_crops` makes the demo's")
-    crop, other = (resized(read_picture(path), SIDE, SIDE) for path in (given.crop or crops[0], crops[-1]))
-    draw(crop, other, given.output)
-    print(given.output)
+        raise UserError("no crops of real videos in data/crops; run `dvc repro extract_crops` to make those of the demo")
+    crop, mixed_with = (resize(read_picture(path), SIDE, SIDE) for path in (args.crop or crops[0], crops[-1]))
+    draw_preview(crop, mixed_with, args.output)
+    print(args.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Renamed: python model_test_train/evaluate_robustness.py. This name works for one more release."""
+"""Deprecated alias of evaluate_robustness.py, kept for one more release."""
 
 from model_test_train.evaluate_robustness import main
 from pipeline.errors import run

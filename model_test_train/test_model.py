@@ -1,30 +1,33 @@
-"""Stage test: a checkpoint and the crops of the test videos -> verdicts, figures and the ROC, in results/tests.
+"""Stage test: score the crops of the test videos with a checkpoint; write verdicts, metrics and plots to results/tests.
 
-What it writes is all that explanation and report need; they never run the test again.
+Explanations and the report need only these results, and never run the test again.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
-from model_test_train.evaluation.plots import draw_all, told
+from model_test_train.evaluation.plots import format_estimate, write_plots
 from model_test_train.evaluation.testing import (
-    Params,
-    calibration_metrics,
+    MetricsRecord,
+    ProtocolRecord,
+    TestParams,
+    compute_calibration_metrics,
+    compute_test_metrics,
+    get_estimate,
     labelled_videos,
-    measure_tests,
-    protocol,
-    rule_of,
-    samples_of,
+    make_protocol,
+    make_verdict_rule,
     score_frames,
+    select_samples,
 )
-from model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Rule, Verdict, video_verdicts
+from model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Verdict, VerdictRule, video_verdicts
 from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.networks.network import read_description
 from pipeline.errors import UserError, run
-from pipeline.index import Video, of_dataset, read_index
+from pipeline.index import Video, read_index, select_dataset
 from pipeline.outputs import write_csv, write_json, write_text
 from pipeline.params import PathFlag, read_command_line
 from pipeline.reproducible import choose_device, seed_everything
@@ -46,15 +49,59 @@ VIDEO_COLUMNS = (
 )
 SAMPLE_COLUMNS = ("video_name", "label", "video_prob", "high_low_prob", "example_file_name")
 PREDICTION_COLUMNS = ("image", "label", "score", "prediction")
-TOLD = ("accuracy", "balanced_accuracy", "auc", "eer", "f1")
+PRINTED_METRICS = ("accuracy", "balanced_accuracy", "auc", "eer", "f1")
+
+
+class FrameScoreRow(TypedDict):
+    video: str
+    method: str
+    label: int
+    frame: int
+    track: int
+    path: str
+    fake_probability: float
+
+
+class VerdictRow(TypedDict):
+    video: str
+    method: str
+    label: int
+    identities: str
+    fake_probability: float | str  # empty without a verdict
+    fake_probability_raw: float | str
+    verdict: str
+    uncertain: bool
+    outcome: str
+    people: int
+    frames: int
+
+
+class SampleRow(TypedDict):
+    video_name: str
+    label: float
+    video_prob: float | None
+    high_low_prob: float
+    example_file_name: str
+
+
+class PredictionRow(TypedDict):
+    image: str
+    label: int
+    score: float
+    prediction: int
 
 
 def write_verdicts(
-    folder: Path, name: str, params: Params, verdicts: list[Verdict], rule: Rule, told: Sequence[str] = ()
+    folder: Path,
+    name: str,
+    params: TestParams,
+    verdicts: list[Verdict],
+    rule: VerdictRule,
+    aux_output_names: Sequence[str] = (),
 ) -> None:
-    """The two tables, and those that the published scripts write; predictions with all that the network has told."""
-    for earlier in (*folder.glob("samples_list_*.csv"), *folder.glob("*_labels.txt")):  # of another network
-        earlier.unlink()
+    """Write the tables of frames and videos, and those of the published scripts, with all auxiliary outputs of the network."""
+    for outdated in (*folder.glob("samples_list_*.csv"), *folder.glob("*_labels.txt")):  # of another network
+        outdated.unlink()
     by_name = {verdict.video.video: verdict.video for verdict in verdicts}
     frames = [frame for verdict in verdicts for frame in verdict.frames]
     write_csv(folder / "frames.csv", FRAME_COLUMNS, (_frame_row(f, by_name[f.video]) for f in frames))
@@ -62,25 +109,33 @@ def write_verdicts(
     write_text(folder / f"{params.dataset}_{name}_labels.txt", "".join(map(_label_line, verdicts)))
     samples = (_sample_row(verdict) for verdict in verdicts if verdict.verdict != NO_VERDICT)
     write_csv(folder / f"samples_list_{params.dataset}_{name}.csv", SAMPLE_COLUMNS, samples)
-    predictions = ({**_prediction_row(f, by_name[f.video], rule), **dict(zip(told, f.told, strict=True))} for f in frames)
-    write_csv(folder / "test_predictions.csv", (*PREDICTION_COLUMNS, *told), predictions)
+    predictions = (
+        {**_prediction_row(f, by_name[f.video], rule), **dict(zip(aux_output_names, f.aux_outputs, strict=True))}
+        for f in frames
+    )
+    write_csv(folder / "test_predictions.csv", (*PREDICTION_COLUMNS, *aux_output_names), predictions)
 
 
-def _frame_row(frame: FrameScore, video: Video) -> dict[str, Any]:
-    return {**_facts(video), **{column: value for column, value in vars(frame).items() if column in FRAME_COLUMNS}}
+def _frame_row(frame: FrameScore, video: Video) -> FrameScoreRow:
+    return {
+        "video": frame.video,
+        "method": video.method,
+        "label": video.label,
+        "frame": frame.frame,
+        "track": frame.track,
+        "path": frame.path,
+        "fake_probability": frame.fake_probability,
+    }
 
 
-def _facts(video: Video) -> dict[str, Any]:
-    return {"method": video.method, "label": video.label}
-
-
-def _video_row(verdict: Verdict) -> dict[str, Any]:
+def _video_row(verdict: Verdict) -> VerdictRow:
     return {
         "video": verdict.video.video,
-        **_facts(verdict.video),
+        "method": verdict.video.method,
+        "label": verdict.video.label,
         "identities": " ".join(verdict.video.identities),
-        "fake_probability": _or_nothing(verdict.fake_probability),
-        "fake_probability_raw": _or_nothing(verdict.raw_probability),
+        "fake_probability": _or_empty(verdict.fake_probability),
+        "fake_probability_raw": _or_empty(verdict.raw_probability),
         "verdict": verdict.verdict,
         "uncertain": verdict.is_uncertain,
         "outcome": verdict.outcome,
@@ -89,23 +144,23 @@ def _video_row(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _or_nothing(probability: float | None) -> float | str:
+def _or_empty(probability: float | None) -> float | str:
     return "" if probability is None else probability
 
 
-def _prediction_row(frame: FrameScore, video: Video, rule: Rule) -> dict[str, Any]:
+def _prediction_row(frame: FrameScore, video: Video, rule: VerdictRule) -> PredictionRow:
     called_fake = int(frame.fake_probability > rule.threshold)
     return {"image": frame.path, "label": video.label, "score": frame.fake_probability, "prediction": called_fake}
 
 
 def _label_line(verdict: Verdict) -> str:
     people = "".join(f" {probability:.6f}" for probability in verdict.people.values())
-    judged = NO_VERDICT if verdict.fake_probability is None else f"{verdict.fake_probability:.6f}"
-    return f"{verdict.video.video}{people} --> {judged}(CORRECT: {float(verdict.video.label)})\n"
+    score = NO_VERDICT if verdict.fake_probability is None else f"{verdict.fake_probability:.6f}"
+    return f"{verdict.video.video}{people} --> {score}(CORRECT: {float(verdict.video.label)})\n"
 
 
-def _sample_row(verdict: Verdict) -> dict[str, Any]:
-    """One crop a video: where it lies, as folder of the video and file name."""
+def _sample_row(verdict: Verdict) -> SampleRow:
+    """One crop per video; its path is divided into the video's folder and the file name."""
     example = Path(verdict.example.path)
     return {
         "video_name": example.parent.as_posix(),
@@ -120,63 +175,69 @@ def main() -> None:
     params, paths = read_command_line(
         __doc__,
         "test",
-        Params,
+        TestParams,
         model_path=PathFlag("data/models/best.safetensors", "the checkpoint to test"),
-        config=PathFlag(None, "a network's YAML that the checkpoint must agree with"),
+        config=PathFlag(None, "a network's YAML; an error if the checkpoint was trained with another"),
         **CROPS_FLAGS,
-        output_path=PathFlag("results/tests", "where the verdicts go"),
+        output_path=PathFlag("results/tests", "folder for the results"),
     )
     seed_everything(params.seed, params.threads)
     index = index_for(paths.crops, paths.index)
     network, checkpoint = load_checkpoint(paths.model_path, choose_device(params.device))
     if paths.config and read_description(paths.config) != checkpoint.description:
-        raise UserError(f"{paths.model_path} was not trained with {paths.config}; leave --config out, the checkpoint knows")
-    videos = [video for video in of_dataset(read_index(index), params.dataset) if video.split == params.split]
-    samples = samples_of(videos, paths.crops, params)
+        raise UserError(
+            f"{paths.model_path} was not trained with {paths.config}; omit --config, since the checkpoint describes its network"
+        )
+    videos = [video for video in select_dataset(read_index(index), params.dataset) if video.split == params.split]
+    samples = select_samples(videos, paths.crops, params)
     if not len(samples):
-        raise UserError(f"no crops of {params.split} videos in {paths.crops}; `dvc repro extract_crops` makes them")
+        raise UserError(f"no crops of {params.split} videos in {paths.crops}; make them with `dvc repro extract_crops`")
     claim(paths.output_path, index, paths.replace)
-    rule = rule_of(checkpoint, params)
+    rule = make_verdict_rule(checkpoint, params)
     verdicts = video_verdicts(videos, score_frames(network, samples, params), rule)
-    facts = protocol(checkpoint, paths.model_path, index, params, rule)
-    say(write_tests(paths.output_path, checkpoint, facts, verdicts, rule, params, network.told), checkpoint)
+    protocol = make_protocol(checkpoint, paths.model_path, index, params, rule)
+    metrics = write_results(paths.output_path, checkpoint, protocol, verdicts, rule, params, network.aux_output_names)
+    print_summary(metrics, checkpoint)
 
 
-def write_tests(
+def write_results(
     folder: Path,
     checkpoint: Checkpoint,
-    facts: dict[str, Any],
+    protocol: ProtocolRecord,
     verdicts: list[Verdict],
-    rule: Rule,
-    params: Params,
-    told: Sequence[str],
-) -> dict[str, Any]:
-    """Verdicts, figures and plots; returns the figures."""
-    write_verdicts(folder, checkpoint.name, params, verdicts, rule, told)
+    rule: VerdictRule,
+    params: TestParams,
+    aux_output_names: Sequence[str],
+) -> MetricsRecord:
+    """Write verdicts, metrics and plots; return the metrics."""
+    write_verdicts(folder, checkpoint.name, params, verdicts, rule, aux_output_names)
     no_verdict = [verdict.video.video for verdict in verdicts if verdict.verdict == NO_VERDICT]
-    write_json(folder / "protocol.json", {**facts, "no_verdict": no_verdict})
-    measured = measure_tests(verdicts, rule, params)
-    measured["calibration"] = calibration_metrics(checkpoint, verdicts, params.calibration)
-    write_json(folder / "metrics.json", measured)
-    write_json(folder / "test_metrics.json", summary(measured))
+    write_json(folder / "protocol.json", {**protocol, "no_verdict": no_verdict})
+    metrics: MetricsRecord = {
+        **compute_test_metrics(verdicts, rule, params),
+        "calibration": compute_calibration_metrics(checkpoint, verdicts, params.calibration),
+    }
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "test_metrics.json", point_metrics(metrics))
     raw = np.array([v.raw_probability for v in verdicts if v.raw_probability is not None]) if checkpoint.calibration else None
-    draw_all(folder, labelled_videos(verdicts), measured, facts, raw)
-    return measured
+    write_plots(folder, labelled_videos(verdicts), metrics, protocol, raw, protocol["uncertain_from_to"])
+    return metrics
 
 
-def summary(measured: dict[str, Any]) -> dict[str, Any]:
-    """The figures of the videos alone, without their intervals."""
-    return {name: figure["value"] if isinstance(figure, dict) else figure for name, figure in measured["video"].items()}
+def point_metrics(metrics: MetricsRecord) -> dict[str, float | None]:
+    """The metrics by video without their intervals."""
+    return {name: entry["value"] if isinstance(entry, dict) else entry for name, entry in metrics["video"].items()}
 
 
-def say(measured: dict[str, Any], checkpoint: Checkpoint) -> None:
-    """The figures in words, on the terminal."""
-    print(f"{checkpoint.name}: {measured['video']['count']} videos judged, {measured['no_verdict']} without a usable face")
-    for level in ("video", "frame"):
-        print(f"  by {level}: {', '.join(f'{name} {told(measured[level][name])}' for name in TOLD)}")
-    left = measured["abstaining"]
-    wrong, certain = (sum(left[name].values()) for name in ("wrong_though_certain", "certain"))
-    print(f"  {left['uncertain']} videos are left uncertain; of the {certain} others, {wrong} are judged wrong")
+def print_summary(metrics: MetricsRecord, checkpoint: Checkpoint) -> None:
+    print(f"{checkpoint.name}: {metrics['video']['count']} videos scored, {metrics['no_verdict']} without a usable face")
+    for level, table in (("video", metrics["video"]), ("frame", metrics["frame"])):
+        print(f"  by {level}: {', '.join(f'{name} {format_estimate(get_estimate(table, name))}' for name in PRINTED_METRICS)}")
+    abstaining = metrics["abstaining"]
+    wrong, certain = (
+        counts["of_real"] + counts["of_fake"] for counts in (abstaining["wrong_though_certain"], abstaining["certain"])
+    )
+    print(f"  {abstaining['uncertain']} verdicts are uncertain; of the other {certain}, {wrong} are wrong")
     if checkpoint.warning:
         print(checkpoint.warning)
 

@@ -1,7 +1,7 @@
-"""Stage train: crops of the training and validation videos -> a checkpoint, and the figures of every epoch.
+"""Stage train: train a network on crops of the training videos; writes a checkpoint and the metrics of every epoch.
 
-Reads the index and data/crops, writes data/models. A killed run goes on from the last state that it saved. With several GPUs
-(or `--devices`) a process for each trains on its share of every batch.
+Reads the index and data/crops, writes data/models. An interrupted run resumes from its last saved state. With several GPUs (or
+`--devices`), one process per GPU trains on its share of every batch.
 """
 
 import argparse
@@ -10,250 +10,253 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from model_test_train.networks.checkpoint import Checkpoint, save_checkpoint
-from model_test_train.networks.network import build_network, read_description
-from model_test_train.networks.pretrained import begins_from
-from model_test_train.training import sanity_checks as sanity
+from model_test_train.networks.network import Description, build_network, read_description
+from model_test_train.networks.pretrained import pretrained_identity
 from model_test_train.training.augmentations.augmentation import FORGERIES, Augmentation, build_augmentation
 from model_test_train.training.augmentations.mixing import Batch
 from model_test_train.training.data import (
-    Groups,
     Sample,
+    SampleGroups,
     Samples,
-    TrainingGroups,
-    chance_of_forgery,
-    counts_of,
-    pairs,
-    pictures_in,
+    TrainingDataset,
+    count_pictures,
+    describe_groups,
+    forgery_probability,
+    pair_with_originals,
     samples_by_video,
-    singles,
+    single_crop_groups,
     training_batches,
 )
 from model_test_train.training.distributed import (
-    ALONE,
-    STOPPED,
+    EXIT_STOPPED,
+    SINGLE_PROCESS,
     ProcessGroup,
     SigtermFlag,
-    joined,
+    join_process_group,
     process_count,
     start_processes,
-    with_synced_norms,
+    synchronise_batch_norms,
 )
-from model_test_train.training.loggers import Watched
+from model_test_train.training.loggers import RunLogger
 from model_test_train.training.run_folder import RunFolder
-from model_test_train.training.trainer import PRECISIONS, Recipe, Run, Trainer, begin_run, is_stale, keep_if_best
-from model_test_train.training.validation import ValidationSet, validate, with_twins
+from model_test_train.training.sanity_checks import run_checks
+from model_test_train.training.trainer import PRECISIONS, Recipe, Run, Trainer, begin_run, record_epoch, should_stop
+from model_test_train.training.validation import ValidationSet, add_forged_twins, validate
 from model_test_train.training.video_sampling import sample_videos
 from pipeline.errors import UserError, run
-from pipeline.index import FAKE, REAL, Video, of_dataset, read_index
+from pipeline.index import FAKE, REAL, Video, read_index, select_dataset
 from pipeline.ledger import content_hash, key_of
 from pipeline.memory import keep_memory
 from pipeline.outputs import write_bytes
-from pipeline.params import DEVICES, PathFlag, SwitchFlag, build, load_params, read_command_line, setting
+from pipeline.params import DEVICES, PathFlag, SwitchFlag, build_settings, load_params, read_command_line, setting
 from pipeline.progress import track
 from pipeline.project import from_root, relative
 from pipeline.provenance import code_revision
 from pipeline.reproducible import seed_everything
 from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
 from preprocessing.crops import extraction
-from preprocessing.crops.crops import ledgers_in, read_crops
+from preprocessing.crops.crops import find_ledgers, read_crops
 from preprocessing.faces import detection
 
-FORGE = " or ".join(f"augmentation.{name}" for name in FORGERIES)
-CHANGE_NOTHING = ("workers", "save_seconds", "tensorboard")  # settings under which it is the same run
+FORGERY_OPTIONS = " or ".join(f"augmentation.{name}" for name in FORGERIES)
+NOT_IDENTIFYING = ("workers", "save_seconds", "tensorboard")  # settings that do not make it a different run
 
 
 @dataclass(frozen=True)
-class Params:
+class TrainParams:
     config: str = setting("the network's YAML")
-    dataset: str = setting("one manipulation to train on, or All")
-    num_epochs: int = setting("passes over the training crops", low=1)
-    patience: int = setting("epochs without a better validation loss before training stops", low=1)
-    max_videos: int = setting("train on that many videos at most, evenly of both labels and all methods; -1: all", low=-1)
+    dataset: str = setting("one manipulation method to train on, or All")
+    num_epochs: int = setting("number of epochs", low=1)
+    patience: int = setting("epochs without a better validation loss after which training stops", low=1)
+    max_videos: int = setting("largest number of training videos, balanced over labels and methods; -1: all", low=-1)
     workers: int = setting("processes that read crops", low=0)
-    seed: int = setting("of weights, order and augmentation", low=0)
-    threads: int = setting("of the processor, for the network, of each process", low=1)
-    device: str = setting("where the network is trained", choices=DEVICES)
-    devices: int = setting("processes that train together; 0: one for each GPU", low=0)
-    precision: str = setting("of the network's arithmetic in training", choices=tuple(PRECISIONS))
-    compile: bool = setting("the network by torch.compile, which needs a C++ compiler")
-    save_seconds: float = setting("between two states on disk of a run that goes on", low=0)
-    tensorboard: bool = setting("events for TensorBoard in the run's folder")
+    seed: int = setting("seed of weights, order and augmentation", low=0)
+    threads: int = setting("CPU threads of each training process", low=1)
+    device: str = setting("device to train on", choices=DEVICES)
+    devices: int = setting("training processes; 0: one per GPU", low=0)
+    precision: str = setting("numeric precision of training", choices=tuple(PRECISIONS))
+    compile: bool = setting("compile the network with torch.compile, which needs a C++ compiler")
+    save_seconds: float = setting("seconds between two saved states of an unfinished run", low=0)
+    tensorboard: bool = setting("write events for TensorBoard to the run's folder")
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learns from and what it is validated on."""
+    """The groups that a run trains on and the samples that it is validated on."""
 
-    groups: Groups
+    groups: SampleGroups
     validation: ValidationSet
 
 
 def train_model(
     data: TrainingData,
-    description: dict[str, Any],
-    params: Params,
+    description: Description,
+    params: TrainParams,
     folder: RunFolder,
     output: Path,
-    checkpoint_of: Callable[[Run, int], Checkpoint],
-    team: ProcessGroup,
+    make_card: Callable[[Run, int], Checkpoint],
+    group: ProcessGroup,
     device: torch.device,
 ) -> Run:
-    """Trains to the end (or until validation no longer improves), from the state in the run's folder if there is one."""
-    notice = SigtermFlag(team, device)
-    recipe, dataset, training = prepared(data, description, params, team, device)
-    folder.restore(training)
-    trainer = Trainer(training, recipe, params.seed, team, params.precision, dataset.augmentation, params.compile)
-    folder.say(trainer.learning_share())
-    watched = Watched(output, folder.path, training, params.tensorboard) if team.is_main else None
-    save = partial(folder.save, training)
-    while training.epoch < params.num_epochs and not is_stale(training, recipe, params.patience):
+    """Train to the end, or until validation no longer improves, resuming from the state in the run's folder if there is one."""
+    sigterm = SigtermFlag(group, device)
+    recipe, dataset, training_run = prepare_run(data, description, params, group, device)
+    folder.restore(training_run)
+    trainer = Trainer(training_run, recipe, params.seed, group, params.precision, dataset.augmentation, params.compile)
+    folder.log(trainer.describe_trainable())
+    logger = RunLogger(output, folder.path, training_run, params.tensorboard) if group.is_main else None
+    save = partial(folder.save, training_run)
+    while training_run.epoch < params.num_epochs and not should_stop(training_run, recipe, params.patience):
+        epoch = training_run.epoch
         if trainer.enter_phase():
-            folder.say(f"after epoch {training.epoch} {trainer.learning_share()}")
-        batches = training_batches(dataset, recipe.batch_size, params.workers, params.seed, training.epoch, training.step, team)
-        steps = until_told(shown(batches, training, params, team), notice, training, folder)
+            folder.log(f"after epoch {epoch} {trainer.describe_trainable()}")
+        batches = training_batches(dataset, recipe.batch_size, params.workers, params.seed, epoch, training_run.step, group)
+        steps = stop_on_sigterm(with_progress(batches, training_run, params, group), sigterm, training_run, folder)
         losses = trainer.train_epoch(steps, save, params.save_seconds)
-        found = validate(training.averaged, data.validation, params.workers, team)
-        keep_if_best(training, {**losses, **found.figures(recipe.most_false_alarms)})
-        training.calibrations.append(found.calibration().facts())
-        folder.say(told(training.history[-1], trainer.pictures_a_second))
-        folder.keep(training, checkpoint_of)
-        if watched:
-            watched.note(training, found, trainer.pictures_a_second)
+        validation = validate(training_run.averaged, data.validation, params.workers, group)
+        record_epoch(training_run, {**losses, **validation.metrics(recipe.most_false_alarms)})
+        training_run.calibrations.append(validation.calibration().to_dict())
+        folder.log(format_epoch(training_run.history[-1], trainer.pictures_per_second))
+        folder.save_epoch(training_run, make_card)
+        if logger:
+            logger.log_epoch(training_run, validation, trainer.pictures_per_second)
         save()
-    if watched:
-        watched.close(training)
-    training.network.load_state_dict(training.best, strict=False)
-    return training
+    if logger:
+        logger.close(training_run)
+    training_run.network.load_state_dict(training_run.best, strict=False)
+    return training_run
 
 
-def prepared(
-    data: TrainingData, description: dict[str, Any], params: Params, team: ProcessGroup, device: torch.device
-) -> tuple[Recipe, TrainingGroups, Run]:
-    """What a run is made of, at its first step."""
+def prepare_run(
+    data: TrainingData, description: Description, params: TrainParams, group: ProcessGroup, device: torch.device
+) -> tuple[Recipe, TrainingDataset, Run]:
+    """The recipe, the dataset, and the run at its first step."""
     seed_everything(params.seed, params.threads)
     keep_memory()
-    recipe = build(Recipe, description["training"], f"{params.config}: training")
+    recipe = build_settings(Recipe, description["training"], f"{params.config}: training")
     network = build_network(description).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with_synced_norms(network, team)
+    synchronise_batch_norms(network, group)
     augmentation = build_augmentation(description["augmentation"])
-    if recipe.mask_weight and not network.places:
-        raise UserError("training.mask_weight must be 0, or detector.patch_head true: this detector's tokens are no places")
-    if recipe.attention_loss_weight and not hasattr(network.head, "places"):
-        raise UserError("training.attention_loss_weight must be 0: this detector has no class token that looks at places")
-    dataset = TrainingGroups(data.groups, network.input, network.places or (1, 1), augmentation, params.seed)
+    if recipe.mask_weight and not network.patch_grid:
+        raise UserError("training.mask_weight must be 0 or detector.patch_head true: the tokens of this head are not patches")
+    if recipe.attention_loss_weight and not hasattr(network.head, "patch_grid"):
+        raise UserError("training.attention_loss_weight must be 0: this head has no class token that attends to patches")
+    dataset = TrainingDataset(data.groups, network.input, network.patch_grid or (1, 1), augmentation, params.seed)
     steps = len(training_batches(dataset, recipe.batch_size, 0, params.seed, 0))
     return recipe, dataset, begin_run(network, recipe, steps, params.num_epochs, params.precision)
 
 
-def shown(batches: DataLoader, training: Run, params: Params, team: ProcessGroup) -> Iterable[Batch]:
-    """The batches, with a bar for who looks."""
-    if not team.is_main:
+def with_progress(batches: DataLoader[Batch], training_run: Run, params: TrainParams, group: ProcessGroup) -> Iterable[Batch]:
+    """The batches, with a progress bar in the main process."""
+    if not group.is_main:
         return batches
-    doing, pictures = f"epoch {training.epoch + 1} of {params.num_epochs}", team.size * pictures_in(batches)
-    return track(batches, pictures, doing, "pictures", size=lambda batch: team.size * len(batch[1]))
+    title, pictures = f"epoch {training_run.epoch + 1} of {params.num_epochs}", group.size * count_pictures(batches)
+    return track(batches, pictures, title, "pictures", size=lambda batch: group.size * len(batch[1]))
 
 
-def until_told(batches: Iterable[Batch], notice: SigtermFlag, training: Run, folder: RunFolder) -> Iterator[Batch]:
-    """The batches; whoever is told to end finishes the step, saves, and ends."""
+def stop_on_sigterm(batches: Iterable[Batch], sigterm: SigtermFlag, training_run: Run, folder: RunFolder) -> Iterator[Batch]:
+    """The batches; after SIGTERM, the current step is finished, the state is saved, and the process exits."""
     for batch in batches:
         yield batch
-        if notice.has_come():
-            folder.save(training)
-            folder.say(
-                f"told to end: saved after epoch {training.epoch}, step {training.step}; the same command goes on from there"
+        if sigterm.is_set():
+            folder.save(training_run)
+            folder.log(
+                f"received SIGTERM: saved after epoch {training_run.epoch}, step {training_run.step}; "
+                "run the same command again to resume"
             )
-            notice.team.wait()  # no one may miss another before the state is on disk
-            sys.exit(STOPPED)
+            sigterm.group.wait()  # no process may exit before the state is on disk
+            sys.exit(EXIT_STOPPED)
 
 
-def told(row: dict[str, float], pictures_a_second: float) -> str:
-    """An epoch's figures in a line."""
+def format_epoch(row: dict[str, float], pictures_per_second: float) -> str:
+    """A line with an epoch's metrics."""
     names = ("epoch", "train_loss", "val_loss", "val_auc")
-    return "  ".join(f"{name} {row[name]:.4g}" for name in names) + f"  {pictures_a_second:.0f} pictures a second"
+    return "  ".join(f"{name} {row[name]:.4g}" for name in names) + f"  {pictures_per_second:.0f} pictures/s"
 
 
-def load_data(index: list[Video], crops_path: Path, params: Params, recipe: Recipe, augmentation: Augmentation) -> TrainingData:
-    """Training groups and validation samples; of a fake only the main person, whom its label is about.
+def load_data(
+    index: list[Video], crops_path: Path, params: TrainParams, recipe: Recipe, augmentation: Augmentation
+) -> TrainingData:
+    """Training groups and validation samples; in fakes only the main person, to whom the label applies.
 
-    Where augmentation makes fakes of real faces, real videos alone are enough to learn from, and to validate on.
+    If the augmentation forges fakes from real faces, real videos alone are enough for training and validation.
     """
-    videos = of_dataset(index, params.dataset)
+    videos = select_dataset(index, params.dataset)
     crops = read_crops(crops_path)
     with_crops = {crop.video for crop in crops}
     training = [video for video in videos if video.split == "training_set" and video.video in with_crops]
     if not training:
-        raise UserError(f"no crops of training videos in {crops_path}; `dvc repro extract_crops` makes them")
+        raise UserError(f"no crops of training videos in {crops_path}; run `dvc repro extract_crops`")
     if params.max_videos >= 0:
         training = sample_videos(training, params.max_videos, params.seed)
     chosen = samples_by_video(training, crops, recipe.frames_per_video, everybody=False)
-    check_classes([samples[0].video for samples in chosen.values()], params, chance_of_forgery(augmentation) > 0)
+    check_classes([samples[0].video for samples in chosen.values()], params, forgery_probability(augmentation) > 0)
     shares = recipe.rebalancing_real, recipe.rebalancing_fake
-    groups = pairs(chosen, *shares) if recipe.paired else singles(chosen, *shares)
+    groups = pair_with_originals(chosen, *shares) if recipe.paired else single_crop_groups(chosen, *shares)
     validation_videos = [video for video in videos if video.split == "validation_set"]
     validation = samples_by_video(validation_videos, crops, recipe.frames_per_video, everybody=False)
-    return TrainingData(Groups(groups), validation_set(validation, validation_videos, params, augmentation))
+    return TrainingData(SampleGroups(groups), validation_set(validation, validation_videos, params, augmentation))
 
 
 def validation_set(
-    chosen: dict[str, list[Sample]], videos: list[Video], params: Params, augmentation: Augmentation
+    chosen: dict[str, list[Sample]], videos: list[Video], params: TrainParams, augmentation: Augmentation
 ) -> ValidationSet:
-    """As the videos are, if they are real and fake; real ones get forged twins, if augmentation forges."""
+    """The validation samples; real videos get forged twins if there are no fakes and the augmentation forges."""
     labels = {samples[0].video.label for samples in chosen.values()}
     if labels == {REAL, FAKE}:
         return ValidationSet(Samples(sample for samples in chosen.values() for sample in samples), videos)
     forgeries = {name: forgery for name, forgery in augmentation.forgeries.items() if forgery.p}
     if labels == {REAL} and forgeries:
-        return with_twins(chosen, forgeries, params.seed)
-    forge = f", or {FORGE} make fakes of the real ones" if labels == {REAL} else ""
-    raise UserError(f"validation_set needs crops of real and of fake videos{forge}; see data/index/videos.csv")
+        return add_forged_twins(chosen, forgeries, params.seed)
+    hint = f", or {FORGERY_OPTIONS} to forge fakes from the real ones" if labels == {REAL} else ""
+    raise UserError(f"validation_set needs crops of real and of fake videos{hint}; see data/index/videos.csv")
 
 
-def check_classes(training: list[Video], params: Params, forges: bool) -> None:
-    """That there are real and fake faces to tell apart."""
+def check_classes(training: list[Video], params: TrainParams, forges: bool) -> None:
+    """Raise an error unless there are both real and fake faces to train on."""
     labels = {video.label for video in training}
     if labels == {REAL, FAKE} or (forges and labels == {REAL}):
         return
-    found = "only real" if labels == {REAL} else "only fake" if labels else "no"
-    way = "raise train.max_videos" if params.max_videos >= 0 else "add videos of the other class, or choose another dataset"
-    blend = f"; or let {FORGE} make fakes of the real ones" if labels == {REAL} else ""
-    raise UserError(f"the training set has crops of {found} videos, so there is nothing to tell apart: {way}{blend}")
+    present = "only real" if labels == {REAL} else "only fake" if labels else "no"
+    remedy = "raise train.max_videos" if params.max_videos >= 0 else "add videos of the other class, or choose another dataset"
+    hint = f"; or let {FORGERY_OPTIONS} forge fakes from the real ones" if labels == {REAL} else ""
+    raise UserError(f"the training set has crops of {present} videos, but both classes are needed: {remedy}{hint}")
 
 
-def checkpoint_of(
-    training: Run,
+def make_card(
+    training_run: Run,
     epoch: int,
     *,
-    description: dict[str, Any],
-    params: Params,
+    description: Description,
+    params: TrainParams,
     index_path: Path,
     index: list[Video],
     forged_validation: bool,
 ) -> Checkpoint:
-    """What the file of an epoch's network says beside its weights; the threshold is the best on the validation videos."""
-    figures = training.history[epoch - 1]
+    """The checkpoint card of an epoch's network; its threshold is the best on the validation videos."""
+    metrics = training_run.history[epoch - 1]
     return Checkpoint(
         name=f"{Path(params.config).stem}_checkpoint{epoch}_{params.dataset}",
         description=description,
         preprocessing={
-            "detect_faces": asdict(load_params("detect_faces", detection.Params).settings()),
-            "extract_crops": asdict(load_params("extract_crops", extraction.Params).crop_settings()),
+            "detect_faces": asdict(load_params("detect_faces", detection.DetectionParams).detection_settings()),
+            "extract_crops": asdict(load_params("extract_crops", extraction.CropParams).crop_settings()),
         },
-        threshold=figures["threshold"],
-        calibration=training.calibrations[epoch - 1],
+        threshold=metrics["threshold"],
+        calibration=training_run.calibrations[epoch - 1],
         trained_on=sorted({video.dataset for video in index}),
         provenance={
             "code": code_revision("train"),
             "params": asdict(params),
-            "begins_from": begins_from(description["backbone"].get("pretrained")),
+            "begins_from": pretrained_identity(description["backbone"].get("pretrained")),
             "index": content_hash(index_path),
             "epoch": epoch,
-            "validation": figures,
+            "validation": metrics,
             "validation_fakes": "forged of real videos by augmentation" if forged_validation else "videos of the corpus",
         },
     )
@@ -263,79 +266,79 @@ def main() -> None:
     params, paths = read_command_line(
         __doc__,
         "train",
-        Params,
+        TrainParams,
         **CROPS_FLAGS,
-        resume=PathFlag(None, "state of an unfinished run to go on from (the same run is found without it)"),
-        sanity=SwitchFlag("only check what is worth checking before a long run: data, gradients, one batch by heart"),
-        output_path=PathFlag("data/models", "where the checkpoint goes"),
+        resume=PathFlag(None, "saved state of an unfinished run to resume from (not needed to resume the same run)"),
+        sanity=SwitchFlag("only run quick checks of data, gradients and overfitting of one batch"),
+        output_path=PathFlag("data/models", "output folder of the checkpoint"),
     )
     paths.index = index_for(paths.crops, paths.index)
     size = 0 if paths.sanity else process_count(params.devices, params.device)
     if size:
         start_processes(size, sys.argv)
         return
-    with joined(params.device) as (team, device):
-        train(params, paths, team, device)
+    with join_process_group(params.device) as (group, device):
+        train(params, paths, group, device)
 
 
-def train(params: Params, paths: argparse.Namespace, team: ProcessGroup, device: torch.device) -> None:
+def train(params: TrainParams, paths: argparse.Namespace, group: ProcessGroup, device: torch.device) -> None:
     description = read_description(config_path(params.config))
     index = read_index(paths.index)
-    recipe = build(Recipe, description["training"], f"{params.config}: training")
+    recipe = build_settings(Recipe, description["training"], f"{params.config}: training")
     data = load_data(index, paths.crops, params, recipe, build_augmentation(description["augmentation"]))
-    folder = RunFolder(run_path(params, description, paths), team.is_main)
+    folder = RunFolder(run_path(params, description, paths), group.is_main)
     folder.write_config({"train": asdict(params), **description})
-    forged = ", the fake ones forged of the real ones by augmentation" if data.validation.twins else ""
-    folder.say(f"{counts_of(data.groups)}; {len(data.validation.samples)} validation crops{forged}")
+    forged = ", fakes forged from the real ones by augmentation" if data.validation.twins else ""
+    folder.log(f"{describe_groups(data.groups)}; {len(data.validation.samples)} validation crops{forged}")
     if paths.sanity:
         check_sanity(data, description, params, folder, device)
         return
-    if team.is_main:
+    if group.is_main:
         claim(paths.output_path, paths.index, paths.replace)
-    if paths.resume and team.is_main:
+    if paths.resume and group.is_main:
         write_bytes(folder.state, paths.resume.read_bytes())
-    team.wait()
-    card = partial(
-        checkpoint_of,
+    group.wait()
+    make_epoch_card = partial(
+        make_card,
         description=description,
         params=params,
         index_path=paths.index,
         index=index,
         forged_validation=bool(data.validation.twins),
     )
-    training = train_model(data, description, params, folder, paths.output_path, card, team, device)
-    if team.is_main:
-        checkpoint = card(training, training.best_epoch)
-        save_checkpoint(paths.output_path / "best.safetensors", training.network, checkpoint)
-        best = training.history[training.best_epoch - 1]
-        folder.say(f"{checkpoint.name}: validation AUC {best['val_auc']:.3f}, threshold {checkpoint.threshold:.3f}")
-        folder.say(f"the whole run: {relative(folder.path)}")
+    training_run = train_model(data, description, params, folder, paths.output_path, make_epoch_card, group, device)
+    if group.is_main:
+        checkpoint = make_epoch_card(training_run, training_run.best_epoch)
+        save_checkpoint(paths.output_path / "best.safetensors", training_run.network, checkpoint)
+        best = training_run.history[training_run.best_epoch - 1]
+        folder.log(f"{checkpoint.name}: validation AUC {best['val_auc']:.3f}, threshold {checkpoint.threshold:.3f}")
+        folder.log(f"log and checkpoints of the run: {relative(folder.path)}")
         folder.close()
 
 
-def run_path(params: Params, description: dict[str, Any], paths: argparse.Namespace) -> Path:
-    """The folder of this very run: with other settings, another network or other data it is another one."""
-    ledgers = [content_hash(path) for path in ledgers_in(paths.crops)]
-    settings = {name: value for name, value in asdict(params).items() if name not in CHANGE_NOTHING}
-    begins = begins_from(description["backbone"].get("pretrained"))
-    key = key_of(settings, description, begins, content_hash(paths.index), ledgers)
+def run_path(params: TrainParams, description: Description, paths: argparse.Namespace) -> Path:
+    """The folder of this run; its name depends on settings, network and data."""
+    ledgers = [content_hash(path) for path in find_ledgers(paths.crops)]
+    settings = {name: value for name, value in asdict(params).items() if name not in NOT_IDENTIFYING}
+    pretrained = pretrained_identity(description["backbone"].get("pretrained"))
+    key = key_of(settings, description, pretrained, content_hash(paths.index), ledgers)
     return from_root(f"data/runs/{Path(params.config).stem}_{params.dataset}_{key[:8]}")
 
 
 def check_sanity(
-    data: TrainingData, description: dict[str, Any], params: Params, folder: RunFolder, device: torch.device
+    data: TrainingData, description: Description, params: TrainParams, folder: RunFolder, device: torch.device
 ) -> None:
-    recipe, dataset, training = prepared(data, description, params, ALONE, device)
+    recipe, dataset, training_run = prepare_run(data, description, params, SINGLE_PROCESS, device)
     failed = 0
-    for is_well, words in sanity.check(training, dataset, recipe, params.seed, folder.path / "batch.png"):
-        folder.say(f"{'well' if is_well else 'WRONG'}: {words}")
-        failed += not is_well
+    for result in run_checks(training_run, dataset, recipe, params.seed, folder.path / "batch.png"):
+        folder.log(f"{'ok' if result.passed else 'FAILED'}: {result.message}")
+        failed += not result.passed
     if failed:
-        raise UserError(f"{failed} of the checks found something wrong, as told above")
+        raise UserError(f"{failed} sanity checks failed, see above")
 
 
 def config_path(config: str) -> Path:
-    """As given (from the current folder, as published) or, as `params.yaml` has it, from the project's root."""
+    """The path relative to the current folder, as in the published scripts, or else to the project's root."""
     return Path(config) if Path(config).is_file() else from_root(config)
 
 

@@ -1,1 +1,1 @@
-"""What every room needs and none owns: settings, the index of videos, atomic outputs, progress, seeds, provenance."""
+"""Infrastructure shared by all packages: settings, the video index, atomic outputs, progress, seeds and provenance."""

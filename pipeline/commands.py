@@ -1,4 +1,4 @@
-"""One command of the project runs another, as a user would: with its settings from params.yaml and its own memory."""
+"""Run another command of the project in a process of its own, with its own settings from params.yaml."""
 
 import sys
 from subprocess import call
@@ -9,4 +9,4 @@ from pipeline.project import CODE
 
 def run_command(script: str, *flags: object) -> None:
     if status := call([sys.executable, str(CODE / script), *map(str, flags)]):
-        raise UserError(f"{script} ended with {status}, as told above")
+        raise UserError(f"{script} failed with exit status {status}; see its output above")

@@ -1,35 +1,35 @@
-"""Texts by name that lie on disk, so that a million of them take no memory."""
+"""A dict of strings on disk, so that millions of entries need no memory."""
 
 import errno
 import sqlite3
 from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 
-PUT = "INSERT OR REPLACE INTO texts VALUES (?, ?)"
+UPSERT = "INSERT OR REPLACE INTO texts VALUES (?, ?)"
 
 
 class DiskDict(MutableMapping[str, str]):
-    """In the order of their names. SQLite keeps them in a file without a name, in the folder for such that TMPDIR tells."""
+    """Iterates in the order of the keys. SQLite keeps the data in an unnamed temporary file in TMPDIR."""
 
-    def __init__(self, texts: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
         self.table = sqlite3.connect("", isolation_level=None)
-        self.table.execute("PRAGMA journal_mode = OFF")  # it goes with us: there is nothing to go back to
+        self.table.execute("PRAGMA journal_mode = OFF")  # the file is temporary, so a rollback is never needed
         self.table.execute("CREATE TABLE texts (name BLOB PRIMARY KEY, text TEXT)")
         self.table.execute("BEGIN")
-        with _disk():
-            self.table.executemany(PUT, ((_key(name), text) for name, text in texts))
+        with _full_disk_as_os_error():
+            self.table.executemany(UPSERT, ((_encode(name), text) for name, text in items))
 
     def __getitem__(self, name: str) -> str:
-        for (text,) in self.table.execute("SELECT text FROM texts WHERE name = ?", (_key(name),)):
+        for (text,) in self.table.execute("SELECT text FROM texts WHERE name = ?", (_encode(name),)):
             return str(text)
         raise KeyError(name)
 
     def __setitem__(self, name: str, text: str) -> None:
-        with _disk():
-            self.table.execute(PUT, (_key(name), text))
+        with _full_disk_as_os_error():
+            self.table.execute(UPSERT, (_encode(name), text))
 
     def __delitem__(self, name: str) -> None:
-        if not self.table.execute("DELETE FROM texts WHERE name = ?", (_key(name),)).rowcount:
+        if not self.table.execute("DELETE FROM texts WHERE name = ?", (_encode(name),)).rowcount:
             raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -41,14 +41,14 @@ class DiskDict(MutableMapping[str, str]):
         return int(count)
 
 
-def _key(name: str) -> bytes:
-    """Sorted as Python sorts names, and also of those that are no Unicode."""
+def _encode(name: str) -> bytes:
+    """Return bytes that sort as Python sorts strings, also for names with surrogates (file names that are not UTF-8)."""
     return name.encode(errors="surrogatepass")
 
 
 @contextmanager
-def _disk() -> Iterator[None]:
+def _full_disk_as_os_error() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise OSError(errno.ENOSPC, f"{error}, where temporary files lie; TMPDIR names another folder") from error
+        raise OSError(errno.ENOSPC, f"{error} (folder of temporary files; set TMPDIR to use another one)") from error

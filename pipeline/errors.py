@@ -1,11 +1,12 @@
-"""The one kind of error that is the user's to mend, and how a command ends on it: one line, exit status 2."""
+"""Errors that the user can fix. They end a command with a message of one line and exit status 2."""
 
 import errno
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
-# Of the machine: a disk that is full or broken, too many open files, a reader of the output that has gone (`| head`).
-OF_THE_MACHINE = {
+# Problems of the machine: a full or broken disk, too many open files, a closed output pipe (`| head`).
+MACHINE_ERRNOS = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,
@@ -16,8 +17,8 @@ OF_THE_MACHINE = {
     errno.ENFILE,
     errno.EPIPE,
 }
-# Of a path, which must then be named. All other system errors are mistakes of ours.
-OF_A_PATH = {
+# Problems with a path, which the error must name. All other system errors are bugs of ours.
+PATH_ERRNOS = {
     errno.ENOENT,
     errno.EACCES,
     errno.EPERM,
@@ -32,30 +33,31 @@ OF_A_PATH = {
 
 
 class UserError(Exception):
-    """A wrong setting, a missing file, a layout nobody knows: the message says what is wrong and what to do."""
+    """A wrong setting, a missing file or an unknown layout. The message says what is wrong and what to do."""
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command; an error the user can mend ends it in one line instead of a traceback."""
+    """Run a command. An error that the user can fix ends it with one line instead of a traceback."""
     try:
         main()
     except UserError as error:
-        # One that comes out of a data loader's process has that process's traceback before its own words.
-        sys.exit(_say(str(error).splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: "), 2))
+        # An error raised in a worker process of a data loader has that process's traceback before its message.
+        message = str(error).splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+        _exit(f"error: {message}", 2)
     except OSError as error:
-        if not is_of_the_user(error):
+        if not is_user_error(error):
             raise
-        where = f": {error.filename}" if error.filename else ""
-        sys.exit(_say(f"{error.strerror or error}{where}", 2))
+        path = f": {error.filename}" if error.filename else ""
+        _exit(f"error: {error.strerror or error}{path}", 2)
     except KeyboardInterrupt:
-        sys.exit(_say("stopped; what is finished is kept, the same command takes up from there", 130))
+        _exit("interrupted; finished work is kept, and the same command resumes", 130)
 
 
-def is_of_the_user(error: OSError) -> bool:
-    """Whether the user can mend it: a path, a permission, a disk. Any other is a mistake of ours and keeps its traceback."""
-    return error.errno in OF_THE_MACHINE or (error.errno in OF_A_PATH and error.filename is not None)
+def is_user_error(error: OSError) -> bool:
+    """Whether the user can fix it: a path, a permission, a disk. Any other system error is a bug and keeps its traceback."""
+    return error.errno in MACHINE_ERRNOS or (error.errno in PATH_ERRNOS and error.filename is not None)
 
 
-def _say(message: str, status: int) -> int:
-    print(f"error: {message}" if status == 2 else message, file=sys.stderr)
-    return status
+def _exit(message: str, status: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(status)

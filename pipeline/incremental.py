@@ -1,30 +1,29 @@
-"""Keeping a stage's outputs up to date, video by video: what is new or stale is worked on, what vanished is removed.
+"""Keep the outputs of a stage up to date, video by video: process new and stale videos, remove outputs of vanished ones.
 
-A video's outputs are claimed in the ledger before they are touched, so that a killed run takes up where it was, leaves
-nothing that nobody owns, and ends with the same bytes as an undisturbed one.
+The outputs of a video are claimed in the ledger before they are written. A killed run can therefore resume, leaves no file
+without an owner, and ends with the same bytes as a run that was never interrupted.
 
-A shard does its part of the videos and knows of no other: it writes a ledger of its own and removes nothing that may be
-another's. A run without `--shard` takes the shards' ledgers over before it does anything else.
+A shard processes its share of the videos independently of the others: it writes a ledger of its own, and removes nothing that
+may belong to another shard. A run without `--shard` merges the ledgers of all shards before it does anything else.
 """
 
 import hashlib
 import os
 import re
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
-from pipeline.buckets import is_in_bucket, within
+from pipeline.buckets import is_in_bucket, join_path
 from pipeline.disk_dict import DiskDict
 from pipeline.errors import UserError
 from pipeline.index import Video
 from pipeline.ledger import Entries, Entry, Ledger, report_failures
-from pipeline.outputs import ASIDE, remove, remove_empty_folders, sweep
+from pipeline.outputs import PART_SUFFIX, remove, remove_empty_folders, remove_leftovers
 from pipeline.params import SwitchFlag, TextFlag
 from pipeline.progress import track
 from pipeline.ray_workers import LOCAL
@@ -32,20 +31,20 @@ from pipeline.ray_workers import map_unordered as map_on_ray
 from pipeline.workers import map_unordered
 
 LEDGER, FAILURES = "ledger.jsonl", "failures.csv"
-BEGUN = "begun"  # the key of a video whose outputs are being made
+BEGUN = "begun"  # key in the ledger of a video whose outputs are being written
 
 SCOPE_FLAGS: dict[str, SwitchFlag | TextFlag] = {
-    "shard": TextFlag("i/N: do the i-th of N parts of the videos; a run without it, when all are done, merges them"),
-    "retry_failed": SwitchFlag("try again the videos that failed before, though nothing changed"),
-    "ray": SwitchFlag("work in processes of Ray, an extra; `workers` is how many"),
-    "address": TextFlag("of a Ray cluster to work on, as host:6379 or auto; `workers` counts over all of it"),
-    "replace": SwitchFlag("delete the results of another corpus where they lie in the output folder"),
+    "shard": TextFlag("i/N: process only the i-th of N shards; run once more without it to merge the finished shards"),
+    "retry_failed": SwitchFlag("process videos again that failed before, even if nothing has changed"),
+    "ray": SwitchFlag("use Ray for the worker processes (needs the extra `ray`); `workers` is their number"),
+    "address": TextFlag("address of a Ray cluster, host:6379 or auto; `workers` is the number in the whole cluster"),
+    "replace": SwitchFlag("delete the results of another corpus that are in the output folder"),
 }
 
 
 @dataclass(frozen=True)
 class Shard:
-    number: int  # the first is 1
+    number: int  # from 1
     count: int
 
     def holds(self, video: str) -> bool:
@@ -66,57 +65,58 @@ def read_shard(text: str) -> Shard:
 
 @dataclass(frozen=True)
 class Scope:
-    """Which of the videos a run takes on, and where."""
+    """Which videos a run processes, and on which workers."""
 
-    shard: Shard | None = None  # None: all of them
+    shard: Shard | None = None  # None: all videos
     retry_failed: bool = False
-    ray: str | None = None  # address of the Ray cluster that does the work; None: processes of this machine do
-    replace: bool = False  # results of another corpus, which else are left alone
+    ray: str | None = None  # address of the Ray cluster; None: processes of this machine
+    replace: bool = False  # whether results of another corpus may be deleted
 
     def holds(self, video: Video) -> bool:
         return not self.shard or self.shard.holds(video.video)
 
 
-def scope_of(given: Namespace) -> Scope:
-    shard = read_shard(given.shard) if given.shard else None
-    ray = given.address or (LOCAL if given.ray else None)
-    return Scope(shard, bool(given.retry_failed), ray, bool(given.replace))
+def scope_from_args(args: Namespace) -> Scope:
+    """Return the scope that the SCOPE_FLAGS on the command line describe."""
+    shard = read_shard(args.shard) if args.shard else None
+    ray = args.address or (LOCAL if args.ray else None)
+    return Scope(shard, bool(args.retry_failed), ray, bool(args.replace))
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class VideoTask:
     video: Video
-    key: str  # hash of all that the result depends on
-    outputs: tuple[str, ...]  # what may be written: files and folders, relative to the stage's folder
+    key: str  # hash of everything that the result depends on
+    outputs: tuple[str, ...]  # files and folders that may be written, relative to the stage's folder
 
 
-StaleItem = tuple[Job | None, ...]  # a video's jobs, one for each folder that is kept up; None where there is nothing to do
+StaleItem = tuple[VideoTask | None, ...]  # the tasks of a video, one for each stage folder; None: that one is up to date
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a video. `reason` and `remedy` tell of a failure, which may leave an output all the same."""
+    """The result of a task. `reason` and `remedy` among the facts mean that it failed, possibly with some outputs written."""
 
-    job: Job
-    outputs: tuple[str, ...]  # those of the job's that were written
-    facts: dict[str, Any]
+    task: VideoTask
+    outputs: tuple[str, ...]  # the task's outputs that were written
+    facts: Mapping[str, object]  # further fields of the ledger entry
 
 
-def failure(job: Job, reason: str, remedy: str, outputs: tuple[str, ...] = ()) -> Outcome:
-    return Outcome(job, outputs, {"reason": reason, "remedy": remedy})
+def failure(task: VideoTask, reason: str, remedy: str, outputs: tuple[str, ...] = ()) -> Outcome:
+    return Outcome(task, outputs, {"reason": reason, "remedy": remedy})
 
 
 @dataclass(frozen=True)
-class Part:
-    """A folder, and what is to be in it: what the job of each video leaves."""
+class StageFolder:
+    """The output folder of a stage, and a function that returns the task of a video, whose outputs go there."""
 
     folder: Path
-    job_of: Callable[[Video], Job]
+    make_task: Callable[[Video], VideoTask]
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Some of the videos, as often as one goes through them."""
+class FilteredVideos:
+    """A subset of the videos that can be iterated over repeatedly without holding it in memory."""
 
     videos: Iterable[Video]
     holds: Callable[[Video], bool]
@@ -127,194 +127,205 @@ class Chosen:
 
 def update_outputs(
     videos: Iterable[Video],
-    part: Part,
-    work: Callable[[Job], Outcome],
-    what: str,
+    stage: StageFolder,
+    work: Callable[[VideoTask], Outcome],
+    label: str,
     workers: int,
     max_failed_fraction: float,
     scope: Scope,
 ) -> None:
-    """Does the jobs that are due. `work` writes a job's output before it returns, and runs in other processes."""
-    update_all_outputs(videos, [part], partial(_alone, work), what, workers, max_failed_fraction, scope)
+    """Run the stale tasks. `work` writes the outputs of a task before it returns, and runs in other processes."""
+    update_all_outputs(videos, [stage], partial(_run_tasks, work), label, workers, max_failed_fraction, scope)
 
 
 def update_all_outputs(
     videos: Iterable[Video],
-    parts: Sequence[Part],
+    stages: Sequence[StageFolder],
     work: Callable[[StaleItem], Sequence[Outcome | None]],
-    what: str,
+    label: str,
     workers: int,
     max_failed_fraction: float,
     scope: Scope,
 ) -> None:
-    """Several folders at once: `work` does a video's jobs for all of them. One that is due makes those behind it due.
+    """Update the folders of several consecutive stages: `work` runs the tasks of a video for all of them.
 
-    The videos are gone through again and again, and none is kept: how many there are makes no difference to the memory.
+    If one stage is stale for a video, later stages are rerun too. The videos are iterated over several times and never held
+    in memory, so memory does not depend on their number.
     """
-    upkeeps = [_Upkeep(part, scope.shard) for part in parts]
+    updaters = [_FolderUpdater(stage, scope.shard) for stage in stages]
     if not scope.replace:
-        for upkeep in upkeeps:
-            upkeep.refuse_other_corpus(videos)
-    videos = Chosen(videos, scope.holds)
-    to_do = DiskDict((_video_of(due).video, "") for due in _due(videos, upkeeps, scope.retry_failed))
-    count = len(to_do)
-    still_to_do = Chosen(videos, lambda video: video.video in to_do) if count else ()
+        for updater in updaters:
+            updater.refuse_other_corpus(videos)
+    videos = FilteredVideos(videos, scope.holds)
+    stale_names = DiskDict((_video_of(item).video, "") for item in _stale_items(videos, updaters, scope.retry_failed))
+    count = len(stale_names)
+    stale_videos = FilteredVideos(videos, lambda video: video.video in stale_names) if count else ()
     map_work = partial(map_on_ray, address=scope.ray) if scope.ray else map_unordered
     try:
-        due = _claimed(_due(still_to_do, upkeeps, scope.retry_failed), upkeeps)
-        with closing(map_work(work, due, workers, died=_lost)) as outcomes:
-            for outcome in track(outcomes, count, what, "videos"):
-                for upkeep, done in zip(upkeeps, outcome, strict=True):
-                    if done:
-                        upkeep.record(done)
-    finally:  # what a process that died, or was stopped, had not finished
-        for upkeep in upkeeps:
-            sweep(map(upkeep.place, upkeep.claimed))
-    for upkeep in upkeeps:
-        upkeep.settle(video.video for video in videos)
-    for upkeep in upkeeps:
-        entries = (upkeep.ledger.entry(video.video) for video in videos)
-        report_failures(entries, upkeep.folder / _named(FAILURES, scope.shard), max_failed_fraction)
+        items = _claim_each(_stale_items(stale_videos, updaters, scope.retry_failed), updaters)
+        with closing(map_work(work, items, workers, on_crash=_crash_outcomes)) as results:
+            for outcomes in track(results, count, label, "videos"):
+                for updater, outcome in zip(updaters, outcomes, strict=True):
+                    if outcome:
+                        updater.record(outcome)
+    finally:  # remove what crashed or terminated worker processes left unfinished
+        for updater in updaters:
+            remove_leftovers(map(updater.output_path, updater.claimed))
+    for updater in updaters:
+        updater.remove_vanished(video.video for video in videos)
+    for updater in updaters:
+        entries = (updater.ledger.entry(video.video) for video in videos)
+        report_failures(entries, updater.folder / _file_name(FAILURES, scope.shard), max_failed_fraction)
 
 
-def _alone(work: Callable[[Job], Outcome], due: StaleItem) -> Sequence[Outcome]:
-    return [work(job) for job in due if job]
+def _run_tasks(work: Callable[[VideoTask], Outcome], item: StaleItem) -> Sequence[Outcome]:
+    return [work(task) for task in item if task]
 
 
-def _due(videos: Iterable[Video], upkeeps: Sequence["_Upkeep"], retry_failed: bool) -> Iterator[StaleItem]:
-    """A video's jobs from the first that is not done; None in the place of those before."""
+def _stale_items(videos: Iterable[Video], updaters: Sequence["_FolderUpdater"], retry_failed: bool) -> Iterator[StaleItem]:
+    """Yield the tasks of each stale video: those from its first stale stage on, and None for the stages before."""
     for video in videos:
-        jobs = [upkeep.job_of(video) for upkeep in upkeeps]
-        done = [upkeep.is_done(job, retry_failed) for job, upkeep in zip(jobs, upkeeps, strict=True)]
-        if not all(done):
-            yield tuple(None if all(done[: place + 1]) else job for place, job in enumerate(jobs))
+        tasks = [updater.make_task(video) for updater in updaters]
+        current = [updater.is_current(task, retry_failed) for task, updater in zip(tasks, updaters, strict=True)]
+        if not all(current):
+            yield tuple(None if all(current[: stage + 1]) else task for stage, task in enumerate(tasks))
 
 
-def _video_of(due: StaleItem) -> Video:
-    return next(job for job in due if job).video
+def _video_of(item: StaleItem) -> Video:
+    return next(task for task in item if task).video
 
 
-def _claimed(due: Iterable[StaleItem], upkeeps: Sequence["_Upkeep"]) -> Iterator[StaleItem]:
-    for jobs in due:
-        for job, upkeep in zip(jobs, upkeeps, strict=True):
-            if job:
-                upkeep.claim(job)
-        yield jobs
+def _claim_each(items: Iterable[StaleItem], updaters: Sequence["_FolderUpdater"]) -> Iterator[StaleItem]:
+    for item in items:
+        for task, updater in zip(item, updaters, strict=True):
+            if task:
+                updater.claim(task)
+        yield item
 
 
 def shard_ledgers(folder: Path) -> list[Path]:
-    """Those of shards that no run without `--shard` has merged yet."""
+    """Return the ledgers of shards that are not merged yet."""
     return sorted(folder.glob("ledger.*-of-*.jsonl"))
 
 
-class _Upkeep:
-    """A stage's folder and the ledger of what is in it, or a shard's of its part."""
+class _FolderUpdater:
+    """A stage's folder and the ledger of its content, or the ledger of a shard."""
 
-    def __init__(self, part: Part, shard: Shard | None) -> None:
-        self.folder, self.job_of, self.shard = part.folder, part.job_of, shard
-        self.claimed = DiskDict()  # outputs, of all videos that were begun
+    def __init__(self, stage: StageFolder, shard: Shard | None) -> None:
+        self.folder, self.make_task, self.shard = stage.folder, stage.make_task, shard
+        self.claimed = DiskDict()  # outputs of all videos that were begun
         self.emptied: set[str] = set()  # folders that outputs were removed from
-        self.ledger = Ledger(self.folder / _named(LEDGER, shard), known=Ledger(self.folder / LEDGER).entries if shard else {})
-        self._sweep()
+        merged = Ledger(self.folder / LEDGER).entries if shard else {}
+        self.ledger = Ledger(self.folder / _file_name(LEDGER, shard), fallback=merged)
+        self._remove_leftovers()
         if not shard and (shards := shard_ledgers(self.folder)):
             self._merge(shards)
-            self._sweep()
+            self._remove_leftovers()
 
-    def place(self, output: str) -> Path:
-        return within(self.folder, output)
+    def output_path(self, output: str) -> Path:
+        return join_path(self.folder, output)
 
-    def _sweep(self) -> None:
-        """What a run that was killed had begun. Without a shard that goes for the tables of all shards too."""
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed run left unfinished; without a shard, also the unfinished tables of all shards."""
         for file in (LEDGER, FAILURES):
-            stem, suffix = os.path.splitext(_named(file, self.shard))
-            for leftover in self.folder.glob(f".{stem}.*{ASIDE}{suffix}"):
+            stem, suffix = os.path.splitext(_file_name(file, self.shard))
+            for leftover in self.folder.glob(f".{stem}.*{PART_SUFFIX}{suffix}"):
                 remove(leftover)
         entries = self.ledger.entries.values()
-        sweep(self.place(output) for entry in entries if entry["key"] == BEGUN for output in _outputs(entry))
+        remove_leftovers(self.output_path(output) for entry in entries if entry["key"] == BEGUN for output in _outputs(entry))
 
     def _merge(self, shards: Sequence[Path]) -> None:
-        """The shards' word counts: they began after the last merge. The ledger has it all before the first of theirs goes."""
-        for name, entry in _entries_of(shards).items():
-            self._remove_others(name, _outputs(entry))
+        """Entries of shards win, since they are newer. The merged ledger is complete before any shard's ledger is removed."""
+        for name, entry in _shard_entries(shards).items():
+            self._remove_other_outputs(name, _outputs(entry))
             self.ledger.entries[name] = entry
-        self.ledger.settle(self.ledger.entries)
+        self.ledger.compact(self.ledger.entries)
         for path in shards:
             remove(path.with_name(path.name.replace("ledger", "failures", 1)).with_suffix(".csv"))
             remove(path)
 
     def refuse_other_corpus(self, videos: Iterable[Video]) -> None:
-        """Settling would delete what it left here. A corpus that was moved is the same one: its videos have the same keys."""
-        entries = self.ledger.entries or self.ledger.known
+        """Raise if the folder holds the results of another corpus, since `remove_vanished` would delete them.
+
+        A corpus that was moved counts as the same, because the keys of its videos do not change.
+        """
+        entries = self.ledger.entries or self.ledger.fallback
         if not entries or any(map(self._is_of_this_corpus, videos)):
             return
-        held, wanted = (_common_folder(files) for files in (_files_of(entries.values()), (video.path for video in videos)))
+        old, new = (_common_folder(files) for files in (_files_of(entries.values()), (video.path for video in videos)))
         raise UserError(
-            f"{self.folder} holds the results for {len(entries)} videos of {held}, but this run is about {wanted}; choose "
-            "another folder (--output_path, --boxes_path), or add --replace to delete the results that are there"
+            f"{self.folder} holds the results for {len(entries)} videos of {old}, but this run is about {new}; choose "
+            "another folder (--output_path, --boxes_path), or add --replace to delete the old results"
         )
 
     def _is_of_this_corpus(self, video: Video) -> bool:
         entry = self.ledger.entry(video.video)
-        return bool(entry) and (entry.get("file") == video.path or entry["key"] == self.job_of(video).key)
+        return bool(entry) and (entry.get("file") == video.path or entry["key"] == self.make_task(video).key)
 
-    def is_done(self, job: Job, retry_failed: bool) -> bool:
-        entry = self.ledger.entry(job.video.video)
-        if entry.get("key") != job.key or (retry_failed and "reason" in entry):
+    def is_current(self, task: VideoTask, retry_failed: bool) -> bool:
+        entry = self.ledger.entry(task.video.video)
+        if entry.get("key") != task.key or (retry_failed and "reason" in entry):
             return False
-        return all(self.place(output).exists() for output in _outputs(entry))
+        return all(self.output_path(output).exists() for output in _outputs(entry))
 
-    def claim(self, job: Job) -> None:
-        """Its outputs, old ones of the video among them."""
-        name = job.video.video
-        before = _outputs(self.ledger.entry(name))
-        self.ledger.record(**_begun(name, job.video.path, (*before, *job.outputs)))
-        self.claimed.update(dict.fromkeys(job.outputs, name))
+    def claim(self, task: VideoTask) -> None:
+        """Record that the outputs of the task may be unfinished from now on. The video's earlier outputs stay claimed."""
+        name = task.video.video
+        earlier = _outputs(self.ledger.entry(name))
+        self.ledger.record(**_begun_entry(name, task.video.path, (*earlier, *task.outputs)))
+        self.claimed.update(dict.fromkeys(task.outputs, name))
 
     def record(self, outcome: Outcome) -> None:
-        video = outcome.job.video
-        self._remove_others(video.video, outcome.outputs)
-        self.ledger.record(video.video, outcome.job.key, file=video.path, outputs=outcome.outputs, **outcome.facts)
+        video = outcome.task.video
+        self._remove_other_outputs(video.video, outcome.outputs)
+        self.ledger.record(video.video, outcome.task.key, file=video.path, outputs=outcome.outputs, **outcome.facts)
 
-    def settle(self, videos: Iterable[str]) -> None:
-        """Forgets all other videos, with their outputs. A shard does not: they may be another's."""
+    def remove_vanished(self, videos: Iterable[str]) -> None:
+        """Remove all other videos and their outputs. A shard does not, since they may belong to another shard."""
         if self.shard:
-            self.ledger.settle(self.ledger.entries)
+            self.ledger.compact(self.ledger.entries)
             return
         names = DiskDict((name, "") for name in videos)
         for name in self.ledger.entries:
             if name not in names:
-                self._remove_others(name, ())
+                self._remove_other_outputs(name, ())
         self._remove_emptied()
-        self.ledger.settle(names)
+        self.ledger.compact(names)
 
-    def _remove_others(self, name: str, outputs: Sequence[str]) -> None:
+    def _remove_other_outputs(self, name: str, outputs: Sequence[str]) -> None:
+        """Remove the recorded outputs of a video except these."""
         for output in _outputs(self.ledger.entry(name)):
             if output not in outputs:
-                remove(self.place(output))
+                remove(self.output_path(output))
                 self.emptied.add(os.path.dirname(output))
 
     def _remove_emptied(self) -> None:
-        if is_in_bucket(self.folder):  # which has no folders but in the names of what is in it
+        if is_in_bucket(self.folder):  # a bucket has no folders of its own, only names of objects
             return
         above = Path(os.path.abspath(self.folder)).parent
-        for place in self.emptied:
-            below = Path(os.path.abspath(self.folder / place))
-            top = below.relative_to(above).parts[0]  # the stage's folder, or the one beside it
-            remove_empty_folders(below, above / top)
+        for emptied in self.emptied:
+            path = Path(os.path.abspath(self.folder / emptied))
+            top = path.relative_to(above).parts[0]  # the stage's folder or a sibling of it
+            remove_empty_folders(path, above / top)
 
 
-def _entries_of(shards: Sequence[Path]) -> Entries:
-    """Where shards of different counts, or settings, tell otherwise of a video, nobody knows which of them wrote last."""
+def _shard_entries(shards: Sequence[Path]) -> Entries:
+    """Return the entries of all shards.
+
+    Where two shards (of different shard counts or settings) disagree on a video, nobody knows which of them wrote last: the
+    video becomes stale, and owns the outputs of both.
+    """
     entries = Entries()
     for path in shards:
         for name, entry in Ledger(path).entries.items():
-            other = entries.get(name, entry)
-            entries[name] = entry if other == entry else _begun(name, entry["file"], (*_outputs(other), *_outputs(entry)))
+            earlier = entries.get(name, entry)
+            outputs = (*_outputs(earlier), *_outputs(entry))
+            entries[name] = entry if earlier == entry else _begun_entry(name, entry["file"], outputs)
     return entries
 
 
 def _common_folder(files: Iterable[str]) -> str:
-    """The deepest folder that holds them all, for a message."""
+    """Return the deepest folder that holds all files, for a message."""
     common: list[str] | None = None
     for file in files:
         folders = file.split("/")[:-1]
@@ -331,15 +342,15 @@ def _outputs(entry: Entry) -> Sequence[str]:
     return entry.get("outputs", ())
 
 
-def _begun(name: str, file: str, outputs: Iterable[str]) -> Entry:
+def _begun_entry(name: str, file: str, outputs: Iterable[str]) -> Entry:
     return {"name": name, "key": BEGUN, "file": file, "outputs": sorted(set(outputs))}
 
 
-def _lost(due: StaleItem, how: str) -> Sequence[Outcome | None]:
-    reason = f"the process that worked on it ended each time it was tried ({how})"
-    remedy = "if memory ran short, lower workers and add --retry-failed; else take the video out of the data"
-    return [failure(job, reason, remedy) if job else None for job in due]
+def _crash_outcomes(item: StaleItem, cause: str) -> Sequence[Outcome | None]:
+    reason = f"the worker process crashed each time on this video ({cause})"
+    remedy = "if memory ran short, lower workers and add --retry-failed; otherwise remove the video from the data"
+    return [failure(task, reason, remedy) if task else None for task in item]
 
 
-def _named(file: str, shard: Shard | None) -> str:
+def _file_name(file: str, shard: Shard | None) -> str:
     return shard.name_of(file) if shard else file

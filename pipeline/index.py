@@ -1,4 +1,4 @@
-"""The index: one row a video. Everything downstream takes label, split and identities from it, never from a path."""
+"""The index of videos, one row per video. All stages take label, split and identities from it, never from a path."""
 
 import csv
 import sys
@@ -11,25 +11,25 @@ from pipeline.outputs import write_csv
 
 SPLITS = ("training_set", "validation_set", "test_set")
 REAL, FAKE = 0, 1
-# The ledgers that make_demo_videos and make_portrait_videos leave beside their videos.
-DRAWN_BY_US, MADE_OF_PORTRAITS = "demo_videos.jsonl", "portrait_videos.jsonl"
+# Ledgers that make_demo_videos and make_portrait_videos write beside their videos.
+DEMO_LEDGER, PORTRAIT_LEDGER = "demo_videos.jsonl", "portrait_videos.jsonl"
 ORIGINAL = "Original"  # the method of real videos, as the published folders name it
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video and all that is known of it before it is opened."""
+    """A video and its metadata, without the content of the file."""
 
     video: str  # unique: Method/stem
     method: str
     label: int  # 0 real, 1 fake
     split: str
-    identities: tuple[str, ...]  # who is in it: both people, for a fake
-    path: str  # relative to the project where it lies inside
-    mask: str  # video of the truth of the manipulated region, or empty
-    content: str  # hash of the file's bytes
-    dataset: str  # the corpus it is from; DEMO is drawn, and no network that saw only that has seen a face
-    made_from: tuple[str, ...] = ()  # of a fake: the videos it was made of, first the one whose frames it shows
+    identities: tuple[str, ...]  # of the people in it; a fake has two
+    path: str  # relative to the project if the file is in it
+    mask: str  # ground-truth video of the manipulated region, or empty
+    content: str  # hash of the file
+    dataset: str  # corpus; DEMO is rendered, so a network trained only on it has never seen a real face
+    made_from: tuple[str, ...] = ()  # source videos of a fake; the first is the one whose frames it shows
 
     @property
     def stem(self) -> str:
@@ -37,7 +37,7 @@ class Video:
 
 
 COLUMNS = tuple(field.name for field in fields(Video))
-BETWEEN_NAMES = " // "  # names of videos may hold spaces, commas or bars; none has two slashes in a row
+NAME_SEPARATOR = " // "  # names may contain spaces, commas and bars, but not two slashes in a row
 
 
 def write_index(path: Path, videos: Iterable[Video]) -> None:
@@ -45,25 +45,25 @@ def write_index(path: Path, videos: Iterable[Video]) -> None:
 
 
 def _row(video: Video) -> dict[str, object]:
-    return {**asdict(video), "identities": " ".join(video.identities), "made_from": BETWEEN_NAMES.join(video.made_from)}
+    return {**asdict(video), "identities": " ".join(video.identities), "made_from": NAME_SEPARATOR.join(video.made_from)}
 
 
 @dataclass(frozen=True)
 class Index:
-    """The videos of an index on disk, read anew each time that one goes through them: a million take no memory."""
+    """The videos of an index file, read from disk on each iteration, so that millions of them need no memory."""
 
     path: Path
 
     def __post_init__(self) -> None:
         if not self.path.is_file():
-            raise UserError(f"{self.path} is not there; `dvc repro index_videos` or preprocessing/index_videos.py writes it")
+            raise UserError(f"{self.path} does not exist; run `dvc repro index_videos` or preprocessing/index_videos.py")
         with self.path.open(newline="") as file:
             columns = tuple(csv.DictReader(file).fieldnames or ())
         if columns and columns == COLUMNS[: len(columns)] and columns != COLUMNS:  # later versions append columns
-            lacking = ", ".join(COLUMNS[len(columns) :])
-            raise UserError(f"{self.path} is of an older version and lacks {lacking}; run preprocessing/index_videos.py again")
+            missing = ", ".join(COLUMNS[len(columns) :])
+            raise UserError(f"{self.path} has an old format without {missing}; run preprocessing/index_videos.py again")
         if columns != COLUMNS:
-            raise UserError(f"{self.path} is not an index of videos: its columns should be {','.join(COLUMNS)}")
+            raise UserError(f"{self.path} is not an index of videos; its columns must be {','.join(COLUMNS)}")
 
     def __iter__(self) -> Iterator[Video]:
         with self.path.open(newline="") as file:
@@ -75,22 +75,31 @@ def read_index(path: Path) -> list[Video]:
 
 
 def _video(row: dict[str, str]) -> Video:
-    made_from = tuple(map(sys.intern, row["made_from"].split(BETWEEN_NAMES))) if row["made_from"] else ()
-    typed = {"label": int(row["label"]), "identities": tuple(row["identities"].split()), "made_from": made_from}
-    shared = {name: sys.intern(row[name]) for name in ("method", "split", "mask", "dataset")}  # of a million rows, a few words
-    return Video(**{**row, **typed, **shared})  # type: ignore[arg-type]
+    made_from = tuple(map(sys.intern, row["made_from"].split(NAME_SEPARATOR))) if row["made_from"] else ()
+    return Video(
+        video=row["video"],
+        method=sys.intern(row["method"]),  # interned: few distinct values in millions of rows
+        label=int(row["label"]),
+        split=sys.intern(row["split"]),
+        identities=tuple(row["identities"].split()),
+        path=row["path"],
+        mask=sys.intern(row["mask"]),
+        content=row["content"],
+        dataset=sys.intern(row["dataset"]),
+        made_from=made_from,
+    )
 
 
 def original_of(fake: Video, videos: Mapping[str, Video]) -> Video | None:
-    """The real video, among these by name, whose frames the fake shows; None where it is unknown or not among them."""
+    """Return the real video whose frames the fake shows; None if it is unknown or not among the videos (by name)."""
     original = videos.get(fake.made_from[0]) if fake.label == FAKE and fake.made_from else None
     return original if original and original.label == REAL else None
 
 
-def of_dataset(videos: Iterable[Video], dataset: str) -> list[Video]:
-    """The videos of one manipulation and the real ones it is told from; `All` means every method."""
+def select_dataset(videos: Iterable[Video], dataset: str) -> list[Video]:
+    """Return the videos of one manipulation method and the real videos; `All` selects every method."""
     videos = list(videos)
     methods = sorted({video.method for video in videos})
     if dataset != "All" and dataset not in methods:
-        raise UserError(f"dataset '{dataset}' is not in the index; there are: All, {', '.join(methods)}")
+        raise UserError(f"dataset '{dataset}' is not in the index; available: All, {', '.join(methods)}")
     return [video for video in videos if dataset == "All" or video.method in (dataset, ORIGINAL)]

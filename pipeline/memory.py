@@ -1,4 +1,4 @@
-"""How a process that computes with large arrays handles its memory."""
+"""Memory settings and measurements of a process that computes with large arrays."""
 
 import ctypes
 import sys
@@ -6,27 +6,27 @@ from contextlib import suppress
 
 import psutil
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # glibc's numbers of the settings
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameter numbers of glibc's mallopt
 LARGEST_BYTES = 256 << 20
 
 
 def keep_memory() -> None:
-    """Else glibc gives every larger array back to the system, and takes it anew, page by page.
+    """Make glibc reuse freed memory for large arrays instead of returning it to the system.
 
-    That is a fifth of the time of a search for faces, and up to half of a pass through a transformer.
+    Otherwise page faults take a fifth of the time of face detection, and up to half of a forward pass of a transformer.
     """
-    with suppress(OSError, AttributeError):  # where the C library is another one
+    with suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
         libc.mallopt(MMAP_THRESHOLD, LARGEST_BYTES)
         libc.mallopt(TRIM_THRESHOLD, LARGEST_BYTES)
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has held so far."""
+    """Return the peak memory of this process in bytes."""
     if sys.platform == "win32":
         peak: int = psutil.Process().memory_info().peak_wset
         return peak
-    import resource  # which Windows has not
+    import resource  # not available on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

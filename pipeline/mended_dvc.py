@@ -1,7 +1,7 @@
-"""`python -m pipeline.mended_dvc repro` is `dvc repro`, but first mends what one that was killed left half-written.
+"""`python -m pipeline.mended_dvc repro`: `dvc repro`, after repairing files that a killed run left half-written.
 
-DVC writes its lock files in place. And it keeps git from showing the demo's hashes as a change: dvc.lock holds those of
-what this machine computed, and other processors compute other last digits. The repository's dvc.lock names no stage.
+DVC does not write its lock files atomically. The module also hides the demo's hashes from git: the committed dvc.lock has no
+stages, because the last digits of results, and so their hashes, differ between processors.
 """
 
 import subprocess
@@ -17,17 +17,17 @@ from dvc.repo import Repo
 from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError, RWLockFileFormatError, rwlock
 
 
-def mend() -> None:
-    """What DVC cannot read. All else that may be wrong, it tells itself when it begins."""
+def repair_dvc_files() -> None:
+    """Repair lock files that DVC cannot parse. DVC itself reports all other problems."""
     with suppress(DvcException, OSError):
         repo = Repo()
-        with repo.lock:  # who holds it, may be writing them
-            _mend_claims(repo)
-            _mend_results(repo)
+        with repo.lock:  # the owner of this lock may be writing them right now
+            _repair_rwlock(repo)
+            _repair_lock_file(repo)
 
 
-def hide_results_of_demo() -> None:
-    """From git, as long as nothing of the demo was changed. The results of one's own settings are to be committed."""
+def hide_demo_lock_from_git() -> None:
+    """Hide changes of dvc.lock from git as long as the demo is unchanged. Results of other settings should be committed."""
     with suppress(DvcException, OSError):
         folder = Path(Repo().root_dir)
         committed = _git(folder, "show", f"HEAD:./{LOCK_FILE}")
@@ -36,44 +36,44 @@ def hide_results_of_demo() -> None:
         _git(folder, "update-index", "--skip-worktree" if is_demo and is_unchanged else "--no-skip-worktree", LOCK_FILE)
 
 
-def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", *words], cwd=folder, capture_output=True, check=False)
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
 
 
-def _mend_claims(repo: Repo) -> None:
-    """Of running commands on paths: those of one that was killed are void in any case."""
+def _repair_rwlock(repo: Repo) -> None:
+    """Remove a corrupt file of path locks; the locks of a killed process are void anyway."""
     hardlink = repo.config["core"].get("hardlink_lock", False)
     try:
-        with rwlock(repo.tmp_dir, repo.fs, "mend", [], [], hardlink):
+        with rwlock(repo.tmp_dir, repo.fs, "repair", [], [], hardlink):
             pass
     except (RWLockFileCorruptedError, RWLockFileFormatError):
-        claims = Path(repo.tmp_dir) / RWLOCK_FILE
-        claims.unlink()
-        _tell(claims, "removed")
+        path = Path(repo.tmp_dir) / RWLOCK_FILE
+        path.unlink()
+        _report(path, "removed")
 
 
-def _mend_results(repo: Repo) -> None:
-    """What stages left, by hash: DVC's cache knows all of it as well, by what the stages read."""
-    results = Path(repo.root_dir) / LOCK_FILE
+def _repair_lock_file(repo: Repo) -> None:
+    """Restore a corrupt dvc.lock. No result is lost, since DVC's run cache has all of them."""
+    path = Path(repo.root_dir) / LOCK_FILE
     try:
-        Lockfile(repo, str(results)).load()
+        Lockfile(repo, str(path)).load()
     except DvcException:
-        if b"<<<<<<<" in results.read_bytes():  # whose merge it is, knows better
+        if b"<<<<<<<" in path.read_bytes():  # an unresolved merge is the user's to resolve
             return
-        committed = _git(results.parent, "show", f"HEAD:./{LOCK_FILE}")
+        committed = _git(path.parent, "show", f"HEAD:./{LOCK_FILE}")
         if committed.returncode:
-            results.unlink()
+            path.unlink()
         else:
-            results.write_bytes(committed.stdout)
-        done = "removed" if committed.returncode else "put back as it was committed"
-        _tell(results, f"{done}; what was made since then is taken from DVC's cache")
+            path.write_bytes(committed.stdout)
+        action = "removed" if committed.returncode else "restored to the committed version"
+        _report(path, f"{action}; later results are restored from DVC's cache")
 
 
-def _tell(path: Path, done: str) -> None:
-    print(f"{path.name} was left half-written by a run that was killed, and is {done}", file=sys.stderr, flush=True)
+def _report(path: Path, action: str) -> None:
+    print(f"{path.name} was left half-written by a killed run, and is {action}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    mend()
-    hide_results_of_demo()
+    repair_dvc_files()
+    hide_demo_lock_from_git()
     sys.exit(main(sys.argv[1:]))

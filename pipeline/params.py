@@ -1,28 +1,29 @@
-"""Settings: a section of `params.yaml` and the flags that override it -> one frozen dataclass, checked.
+"""Settings: a section of `params.yaml` and the flags that override it are parsed and checked into a frozen dataclass.
 
-A command declares its settings once, as a dataclass of `setting(...)` fields. The field's name is the key in
-`params.yaml` and the flag (`frames_per_video` -> `--frames_per_video`, also spelt `--frames-per-video`).
+A command declares its settings once, as a dataclass of `setting(...)` fields. The name of a field is the key in
+`params.yaml` and the flag (`frames_per_video` -> `--frames_per_video`, also spelled `--frames-per-video`).
 """
 
 import argparse
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from pipeline.buckets import on_disk, reached
+from pipeline.buckets import local_path, reachable_path
 from pipeline.errors import UserError
 from pipeline.project import absolute, from_root
 
-DEVICES = ("auto", "cpu", "cuda")  # that work may run on
-NOTHING = ("null", "none", "~", "")  # a flag's text that says None
-EXPECTED = {
-    int: "a whole number",
+DEVICES = ("auto", "cpu", "cuda")  # choices of settings that select a device
+NULL_WORDS = ("null", "none", "~", "")  # values of a flag that mean None
+TYPE_DESCRIPTIONS: dict[object, str] = {
+    int: "an integer",
     float: "a number",
-    str: "a text; put it in quotes where YAML reads something else",
+    str: "a string; add quotes if YAML parses it as another type",
     bool: "true or false",
     dict: "a mapping",
 }
@@ -37,12 +38,12 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     flags: tuple[str, ...] = (),
-    implies: dict[str, Any] | None = None,
+    implies: dict[str, object] | None = None,
 ) -> Any:
-    """A knob: what it does, and what it may be. `flags` are further names of its flag.
+    """Declare a setting: its help text, its allowed values, and further names of its flag (`flags`).
 
-    It has no default here: that is `params.yaml`'s to say. What its flag `implies` for other knobs holds unless they
-    are given too.
+    The default value is in `params.yaml`. Setting the flag also sets the values that it `implies` for other settings, unless
+    flags set those, too.
     """
     rules = {"help": help, "choices": choices, "low": low, "high": high, "flags": flags, "implies": implies or {}}
     return dataclasses.field(metadata=rules)
@@ -52,23 +53,23 @@ def setting(
 class PathFlag:
     """A file or folder that a command reads or writes.
 
-    The default is relative to the project, a flag to the current folder.
+    The default is relative to the project, the value of a flag to the current folder.
     """
 
     default: str | None
     help: str
-    kind = staticmethod(on_disk)
+    kind = staticmethod(local_path)
 
 
-class PlaceFlag(PathFlag):
-    """One that may also be a URL, of something in a bucket."""
+class PathOrUrlFlag(PathFlag):
+    """A path that may also be the URL of a file or folder in a bucket."""
 
-    kind = staticmethod(reached)
+    kind = staticmethod(reachable_path)
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A further section of `params.yaml` that the command's work depends on, with a flag for each of its settings."""
+    """A further section of `params.yaml` that the command uses, with a flag for each of its settings."""
 
     name: str
     settings: type
@@ -76,7 +77,7 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class TextFlag:
-    """A word that only the command line can say; None if it is not given."""
+    """A string that can be set only on the command line; None if the flag is missing."""
 
     help: str
     kind = str
@@ -85,7 +86,7 @@ class TextFlag:
 
 @dataclasses.dataclass(frozen=True)
 class SwitchFlag:
-    """A yes that only the command line can say; None if it does not."""
+    """A switch that can be set only on the command line; None if the flag is missing."""
 
     help: str
     default = None
@@ -94,126 +95,133 @@ class SwitchFlag:
 def read_command_line(
     description: str | None, section: str, settings: type[Settings], **extra: PathFlag | TextFlag | SwitchFlag | Section
 ) -> tuple[Settings, argparse.Namespace]:
-    """The command's settings, and what else it is given or reads from further sections, by name.
+    """Return the command's settings, and a namespace of the extra flags and sections by name.
 
-    `overridden` has the names of the settings that a flag gave.
-    Unknown flags, keys and values end in one line that names them.
+    `overridden` in the namespace has the names of the settings that were set by a flag.
+    Unknown flags, keys and values end the command with one line that names them.
     """
     sections = {name: flag for name, flag in extra.items() if isinstance(flag, Section)}
     flags = {name: flag for name, flag in extra.items() if not isinstance(flag, Section)}
-    homes = ", ".join([section, *(shared.name for shared in sections.values())])
+    section_names = ", ".join([section, *(shared.name for shared in sections.values())])
     parser = argparse.ArgumentParser(
-        description=(description or "").split("\n\n")[0], epilog=f"Defaults: params.yaml, section {homes}."
+        description=(description or "").split("\n\n")[0], epilog=f"Defaults: params.yaml, section {section_names}."
     )
     for name, flag in flags.items():
-        default = f" (default: {flag.default})" if flag.default else ""
-        kind: dict[str, Any] = {"action": "store_true"} if isinstance(flag, SwitchFlag) else {"type": flag.kind}
-        parser.add_argument(*spellings(name), dest=name, help=flag.help + default, **kind)
-    for knobs in (settings, *(shared.settings for shared in sections.values())):
-        add_flags(parser, knobs)
-    given = vars(parser.parse_args())
-    found = {name: given.pop(name) or flag.default and from_root(flag.default) for name, flag in flags.items()}
+        help_text = flag.help + (f" (default: {flag.default})" if flag.default else "")
+        if isinstance(flag, SwitchFlag):
+            parser.add_argument(*flag_spellings(name), dest=name, help=help_text, action="store_true")
+        else:
+            parser.add_argument(*flag_spellings(name), dest=name, help=help_text, type=flag.kind)
+    for settings_class in (settings, *(shared.settings for shared in sections.values())):
+        add_flags(parser, settings_class)
+    args = vars(parser.parse_args())
+    values = {name: args.pop(name) or flag.default and from_root(flag.default) for name, flag in flags.items()}
     for name, shared in sections.items():
-        overrides = {field.name: given.pop(field.name) for field in dataclasses.fields(shared.settings)}
-        found[name] = load_params(shared.name, shared.settings, overrides)
-    overridden = frozenset(name for name, value in given.items() if value is not None)
-    return load_params(section, settings, given), argparse.Namespace(**found, overridden=overridden)
+        overrides = {field.name: args.pop(field.name) for field in dataclasses.fields(shared.settings)}
+        values[name] = load_params(shared.name, shared.settings, overrides)
+    overridden = frozenset(name for name, value in args.items() if value is not None)
+    return load_params(section, settings, args), argparse.Namespace(**values, overridden=overridden)
 
 
 def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
-    """One optional flag a setting; a flag that is not given leaves the setting to `params.yaml`."""
+    """Add an optional flag for each setting. A setting without its flag has the value of `params.yaml`."""
     for field in dataclasses.fields(settings):
-        kind = _kinds(settings)[field.name]
-        names = spellings(field.name) + field.metadata.get("flags", ())
+        kind = _types_of(settings)[field.name]
+        names = flag_spellings(field.name) + field.metadata.get("flags", ())
         help_text = field.metadata["help"]
         if kind is bool:
             parser.add_argument(*names, dest=field.name, action=argparse.BooleanOptionalAction, help=help_text)
-        elif kind in (Path, Path | None, tuple[Path, ...]):  # as any flag that is a path, relative to the current folder
-            many: dict[str, Any] = {"nargs": "+"} if kind == tuple[Path, ...] else {}
-            parser.add_argument(*names, dest=field.name, type=lambda text: absolute(reached(text)), help=help_text, **many)
+        elif kind in (Path, Path | None, tuple[Path, ...]):  # relative to the current folder, as all paths in flags
+            nargs = "+" if kind == tuple[Path, ...] else None
+            parser.add_argument(*names, dest=field.name, type=_absolute_path, help=help_text, nargs=nargs)
         else:
             parser.add_argument(*names, dest=field.name, metavar=_metavar(field), help=help_text)
 
 
-def load_params(section: str, settings: type[Settings], overrides: dict[str, Any] | None = None) -> Settings:
-    """The section of `params.yaml`, with the overrides that are not None put over it: values, or texts of flags."""
+def _absolute_path(text: str) -> Path:
+    return absolute(reachable_path(text))
+
+
+def load_params(section: str, settings: type[Settings], overrides: Mapping[str, object] | None = None) -> Settings:
+    """Load a section of `params.yaml`. Overrides that are not None, as values or texts of flags, take precedence."""
     path = from_root("params.yaml")
     values = read_yaml(path).get(section)
     if not isinstance(values, dict):
         raise UserError(f"{path.name} has no section '{section}'")
-    kinds = _kinds(settings)
-    given = {
-        name: parse(value, kinds[name], spellings(name)[0]) if isinstance(value, str) and name in kinds else value
+    kinds = _types_of(settings)
+    flag_values = {
+        name: parse_flag(value, kinds[name], flag_spellings(name)[0]) if isinstance(value, str) and name in kinds else value
         for name, value in (overrides or {}).items()
         if value is not None
     }
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
-        if field.name in given:
-            given = {**field.metadata.get("implies", {}), **given}
-    return build(settings, {**values, **given}, where=f"{path.name}: {section}")
+        if field.name in flag_values:
+            flag_values = {**field.metadata.get("implies", {}), **flag_values}
+    return build_settings(settings, {**values, **flag_values}, where=f"{path.name}: {section}")
 
 
-def build(settings: type[Settings], values: dict[str, Any], where: str) -> Settings:
-    """Plain values, as a YAML file holds them -> the dataclass; `where` names their home in error messages."""
+def build_settings(settings: type[Settings], values: Mapping[str, object], where: str) -> Settings:
+    """Build the dataclass from plain values of a YAML file. `where` names their source in error messages."""
     fields = {field.name: field for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
     unknown, missing = sorted(set(values) - set(fields)), sorted(set(fields) - set(values))
     if unknown:
-        raise UserError(f"{where}.{unknown[0]} is not a setting; there are: {', '.join(fields)}")
+        raise UserError(f"{where}.{unknown[0]} is not a setting; available: {', '.join(fields)}")
     if missing:
         raise UserError(f"{where}.{missing[0]} is missing")
-    kinds = _kinds(settings)
+    kinds = _types_of(settings)
     return settings(**{name: _checked(values[name], kinds[name], fields[name], where) for name in fields})
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds one mapping."""
+    """Read a YAML file that contains a mapping."""
     if not path.is_file():
-        raise UserError(f"{path} is not there")
+        raise UserError(f"{path} does not exist")
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path} must hold 'key: value' lines")
+        raise UserError(f"{path} must contain 'key: value' lines")
     return values
 
 
-def spellings(name: str) -> tuple[str, ...]:
-    """The flag as the published scripts spell it, with underscores, and as most tools do, with hyphens."""
+def flag_spellings(name: str) -> tuple[str, ...]:
+    """Return the flag with underscores, as in the published scripts, and with hyphens, as in most tools."""
     return tuple(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
 
 
-def parse(text: str, kind: Any, flag: str) -> Any:
-    """The text of a flag as its setting's type: a text stays as it was typed, which YAML would not leave it."""
+def parse_flag(text: str, kind: object, flag: str) -> object:
+    """Convert the text of a flag to the type of its setting. A string stays as it was typed, unlike with YAML."""
     if kind is str or kind is Path:
         return text
     if isinstance(kind, types.UnionType):
-        return None if text.lower() in NOTHING else parse(text, _inner(kind), flag)
-    if kind in (int, float):
+        return None if text.lower() in NULL_WORDS else parse_flag(text, _inner(kind), flag)
+    if kind is int or kind is float:
         try:
-            return kind(text)
+            return int(text) if kind is int else float(text)
         except ValueError:
-            raise UserError(f"{flag} is {text!r}; it must be {EXPECTED[kind]}") from None
+            raise UserError(f"{flag} is {text!r}; it must be {TYPE_DESCRIPTIONS[kind]}") from None
     if typing.get_origin(kind) is not tuple:
         return _parse_yaml(text, yaml.SafeLoader, flag)
     item_kind = typing.get_args(kind)[0]
-    # The base loader leaves each item the text that it is, to be parsed as a flag's text is.
+    # The base loader keeps each item as text, which is then parsed like the text of a flag.
     items = _parse_yaml(text, yaml.SafeLoader if dataclasses.is_dataclass(item_kind) else yaml.BaseLoader, flag)
     if isinstance(items, str):  # a,b without the brackets
         items = [item.strip() for item in items.split(",")]
     if not isinstance(items, list):
         raise UserError(f"{flag} is {text!r}; it must be a list, such as [a,b]")
-    return tuple(parse(item, item_kind, flag) if isinstance(item, str) else item for item in items)
+    return tuple(parse_flag(item, item_kind, flag) if isinstance(item, str) else item for item in items)
 
 
-def _parse_yaml(text: str, loader: Any, flag: str) -> Any:
+def _parse_yaml(text: str, loader: type[yaml.SafeLoader] | type[yaml.BaseLoader], flag: str) -> object:
     try:
-        return yaml.load(text, loader)
+        parsed: object = yaml.load(text, loader)
     except yaml.YAMLError as error:
-        raise UserError(f"{flag} is {text!r}, which cannot be read: {' '.join(str(error).split())}") from error
+        raise UserError(f"{flag} is {text!r}, which is not valid YAML: {' '.join(str(error).split())}") from error
+    return parsed
 
 
-def _kinds(settings: type) -> dict[str, Any]:
+def _types_of(settings: type) -> Mapping[str, object]:
     return typing.get_type_hints(settings)
 
 
@@ -222,21 +230,22 @@ def _metavar(field: dataclasses.Field) -> str:
     return "{" + ",".join(choices) + "}" if choices else field.name.upper()
 
 
-def _checked(value: Any, kind: Any, field: dataclasses.Field, where: str) -> Any:
+def _checked(value: object, kind: object, field: dataclasses.Field, where: str) -> object:
+    """Convert the value, and raise if it violates a rule of the setting."""
     name, rules = f"{where}.{field.name}", field.metadata
     value = _converted(value, kind, name)
     if rules.get("choices") and value is not None and value not in rules["choices"]:
-        raise UserError(f"{name} is '{value}'; it can be: {', '.join(rules['choices'])}")
+        raise UserError(f"{name} is '{value}'; choose from: {', '.join(rules['choices'])}")
     for number in value if isinstance(value, tuple) else (value,):
         if rules.get("low") is not None and number is not None and number < rules["low"]:
-            raise UserError(f"{name} is {number}; the least it can be is {rules['low']}")
+            raise UserError(f"{name} is {number}; the minimum is {rules['low']}")
         if rules.get("high") is not None and number is not None and number > rules["high"]:
-            raise UserError(f"{name} is {number}; the most it can be is {rules['high']}")
+            raise UserError(f"{name} is {number}; the maximum is {rules['high']}")
     return value
 
 
-def _converted(value: Any, kind: Any, name: str) -> Any:
-    """The value as `kind`: whole numbers pass as float, nothing else changes its type."""
+def _converted(value: object, kind: object, name: str) -> object:
+    """Return the value as `kind`. Integers are accepted as float; all other types must match."""
     if isinstance(kind, types.UnionType):
         return None if value is None else _converted(value, _inner(kind), name)
     if typing.get_origin(kind) is tuple:
@@ -244,18 +253,20 @@ def _converted(value: Any, kind: Any, name: str) -> Any:
             raise UserError(f"{name} is {value!r}; it must be a list")
         return tuple(_converted(item, typing.get_args(kind)[0], name) for item in value)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        return build(kind, value, name)
+        return build_settings(kind, value, name)
     if kind is Path and isinstance(value, str):
-        return from_root(reached(value))
-    if kind is Path and hasattr(value, "parents"):  # a path, or what a URL names
-        return from_root(value)
+        return from_root(reachable_path(value))
+    if kind is Path and hasattr(value, "parents"):  # a Path or UPath
+        return from_root(typing.cast(Path, value))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if not isinstance(kind, type):
+        raise TypeError(f"{name}: {kind} is not a type of settings")
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise UserError(f"{name} is {value!r}; it must be {EXPECTED.get(kind, kind.__name__)}")
+        raise UserError(f"{name} is {value!r}; it must be {TYPE_DESCRIPTIONS.get(kind, kind.__name__)}")
     return value
 
 
-def _inner(kind: types.UnionType) -> Any:
-    """Of `X | None`, which alone occurs: X."""
+def _inner(kind: types.UnionType) -> object:
+    """Return X of `X | None`, the only kind of union in settings."""
     return next(part for part in typing.get_args(kind) if part is not type(None))

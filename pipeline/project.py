@@ -1,15 +1,15 @@
-"""Where the project lies: commands work from any folder, and in the copies that `dvc exp run --temp` makes."""
+"""Paths relative to the project: commands work from any folder, and in the copies that `dvc exp run --temp` makes."""
 
 import os
 from pathlib import Path
 
-from pipeline.buckets import is_in_bucket, place
+from pipeline.buckets import is_in_bucket, parse_path
 
 CODE = Path(__file__).resolve().parents[1]
 
 
 def root() -> Path:
-    """The nearest folder at or above the current one that holds the DAG; else the checkout this code runs from."""
+    """Return the nearest folder, from the current one upwards, with dvc.yaml and params.yaml, or else this checkout."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
@@ -18,18 +18,18 @@ def root() -> Path:
 
 
 def from_root(path: str | Path) -> Path:
-    """A path as `params.yaml` and `dvc.yaml` write it: relative to the project, or a URL."""
-    named = place(path)
-    return named if is_in_bucket(named) else root() / named
+    """Resolve a path of `params.yaml` or `dvc.yaml`, which is relative to the project or a URL."""
+    parsed = parse_path(path)
+    return parsed if is_in_bucket(parsed) else root() / parsed
 
 
 def absolute(path: Path) -> Path:
-    """Without `..`, so that a file has one name wherever the command was called."""
+    """Return the absolute path without `..`, which does not depend on the current folder."""
     return path if is_in_bucket(path) else Path(os.path.abspath(path))
 
 
 def relative(path: Path) -> str:
-    """The path as it may be stored: relative to the project where it lies inside, so that no machine's paths are kept."""
+    """Return the path to store in outputs: relative to the project if it is inside, so that it is the same on all machines."""
     if is_in_bucket(path):
         return str(path)
     path = absolute(path)

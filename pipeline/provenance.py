@@ -1,4 +1,4 @@
-"""Where a result came from, in facts that do not change from one run to the next."""
+"""Provenance of results: hashes of the code that do not change between identical runs."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,21 +8,21 @@ from pathlib import Path
 from pipeline.params import read_yaml
 from pipeline.project import CODE
 
-ROOMS = ("serving", "explain_model", "model_test_train", "preprocessing", "pipeline")
+PACKAGES = ("serving", "explain_model", "model_test_train", "preprocessing", "pipeline")
 
 
 def code_revision(stage: str) -> str:
-    """A hash of the code that dvc.yaml says the stage's result depends on.
+    """Return a hash of the code that the stage depends on according to dvc.yaml.
 
-    Not the commit: that changes with every note in the README, and a result would then differ from its own rerun.
+    A commit hash would change with every edit of the README, and the result of an identical rerun would differ.
     """
     return _hash_of(code_of(stage))
 
 
 @cache
 def all_code() -> str:
-    """A hash of all code of the project, as it is when it is first asked for."""
-    return _hash_of(sorted(file for room in ROOMS for file in (CODE / room).rglob("*.py")))
+    """Return a hash of all code of the project, as of the first call."""
+    return _hash_of(sorted(file for package in PACKAGES for file in (CODE / package).rglob("*.py")))
 
 
 def _hash_of(files: Iterable[Path]) -> str:
@@ -33,7 +33,7 @@ def _hash_of(files: Iterable[Path]) -> str:
 
 
 def code_of(stage: str) -> list[Path]:
-    """The Python files among the stage's dependencies, and in the folders among them."""
+    """Return the Python files among the stage's dependencies and in folders among them."""
     deps = [CODE / dep for dep in read_yaml(CODE / "dvc.yaml")["stages"][stage]["deps"]]
-    found = [file for dep in deps for file in (dep.rglob("*.py") if dep.is_dir() else [dep]) if file.suffix == ".py"]
-    return sorted(file for file in found if file.is_file())
+    files = [file for dep in deps for file in (dep.rglob("*.py") if dep.is_dir() else [dep]) if file.suffix == ".py"]
+    return sorted(file for file in files if file.is_file())

@@ -1,7 +1,7 @@
-"""Independent work in several processes: results come as they are ready, and each process holds one item at a time.
+"""Run independent items in several processes. Results arrive in the order of completion; a process holds one item at a time.
 
-A process that ends before its work does (the system took its memory back, a library crashed) costs nobody but its own
-item: a fresh one takes its place, and the item is tried once more when all others are done and nothing else runs.
+If a process crashes (killed because memory ran out, a crash in a library), only its own item is affected: a new process takes
+its place, and the item is retried once, alone, after all other items.
 """
 
 import multiprocessing
@@ -16,144 +16,144 @@ from functools import partial
 from itertools import islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from pipeline.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# Fresh processes: a forked copy of one that already ran torch or OpenCV threads can hang.
+# Spawned processes: a fork of a process that already runs torch or OpenCV threads can hang.
 CONTEXT = multiprocessing.get_context("spawn")
-MEND = "if memory ran short, lower workers"
+MEMORY_HINT = "if memory ran short, lower workers"
 
 
 @dataclass(frozen=True)
-class Death:
-    how: str
+class Crash:
+    cause: str
 
 
 class WorkerTraceback(Exception):
-    """Where in a worker process the error came from that is raised again here."""
+    """The traceback in the worker process, as the cause of an error that is raised again in this process."""
 
 
 def map_unordered(
     work: Callable[[Item], Result],
     items: Iterable[Item],
     workers: int,
-    prepare: Callable[..., None] | None = None,
-    prepare_with: tuple[Any, ...] = (),
-    died: Callable[[Item, str], Result] | None = None,
+    initializer: Callable[[], None] | None = None,
+    on_crash: Callable[[Item, str], Result] | None = None,
 ) -> Generator[Result, None, None]:
-    """`work(item)` for each item. `prepare(*prepare_with)` runs once in each process, to load what its items share.
+    """Yield `work(item)` for each item. `initializer` runs once in each process.
 
-    `died(item, how)` is the result of an item that ended two processes; without it that is an error. Close the generator to
-    end the processes before all is done.
+    `on_crash(item, cause)` returns the result of an item that crashed two processes; without it, that raises an error.
+    Close the generator to terminate the processes early.
     """
-    start = partial(_Worker, partial(_serve, work, prepare, prepare_with))
-    suspects: list[tuple[Item, str]] = []
+    start = partial(_Worker, partial(_serve, work, initializer))
+    crashed: list[Item] = []
     for item, result in _results(start, items, workers):
-        if isinstance(result, Death):
-            suspects.append((item, result.how))
+        if isinstance(result, Crash):
+            crashed.append(item)
         else:
             yield result
-    for suspect, _ in suspects:
+    for suspect in crashed:
         for item, result in _results(start, [suspect], 1):
-            if not isinstance(result, Death):
+            if not isinstance(result, Crash):
                 yield result
-            elif died:
-                yield died(item, result.how)
+            elif on_crash:
+                yield on_crash(item, result.cause)
             else:
-                raise UserError(f"a worker process ended twice over the same work ({result.how}); {MEND}")
+                raise UserError(f"a worker process crashed twice on the same item ({result.cause}); {MEMORY_HINT}")
 
 
 @dataclass(frozen=True)
-class Answer(Generic[Result]):
-    """What a process says of its item: the result, or the error."""
+class ItemResult(Generic[Result]):
+    """What a worker process sends back: a result, or an error with its traceback."""
 
-    result: Result
+    result: Result | None
     error: Exception | None = None
     trace: str = ""
 
     def get(self) -> Result:
         if self.error:
             raise self.error from WorkerTraceback(self.trace)
-        return self.result
+        return cast(Result, self.result)
 
 
 class _Worker(Generic[Item, Result]):
-    """A process, seen from outside."""
+    """A worker process, as its parent sees it. It gets its first item when its initializer has run."""
 
     def __init__(self, serve: Callable[[Connection], None], item: Item) -> None:
         self.item, self.is_ready = item, False
-        self.pipe, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=serve, args=(theirs,))
-        with _ctrl_c_blocked():  # for the process, for ever: whoever started it ends it
+        self.pipe, worker_pipe = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=serve, args=(worker_pipe,))
+        with _ctrl_c_blocked():  # inherited by the process: its parent terminates it
             self.process.start()
-        theirs.close()
+        worker_pipe.close()
 
-    def give(self, item: Item) -> None:
+    def send(self, item: Item) -> None:
         self.item, self.is_ready = item, True
-        with suppress(BrokenPipeError):  # it died: that is found out when it is asked for its answer
+        with suppress(BrokenPipeError):  # it crashed, which `receive` reports
             self.pipe.send(item)
 
-    def answer(self) -> Answer[Result] | Death:
+    def receive(self) -> ItemResult[Result] | Crash:
         try:
-            return self.pipe.recv()
+            received: ItemResult[Result] = self.pipe.recv()
+            return received
         except (EOFError, OSError):
             self.process.join()
             code = self.process.exitcode or 0
-            return Death(signal.Signals(-code).name if code < 0 else f"exit status {code}")
+            return Crash(signal.Signals(-code).name if code < 0 else f"exit status {code}")
 
-    def dismiss(self) -> None:
+    def close(self) -> None:
         self.pipe.close()
         self.process.join()
 
     def kill(self) -> None:
         self.process.kill()
-        self.dismiss()
+        self.close()
 
 
 def _results(
     start: Callable[[Item], _Worker[Item, Result]], items: Iterable[Item], workers: int
-) -> Generator[tuple[Item, Result | Death], None, None]:
-    waiting, crew = iter(items), dict[Any, _Worker[Item, Result]]()
+) -> Generator[tuple[Item, Result | Crash], None, None]:
+    remaining, pool = iter(items), dict[Connection, _Worker[Item, Result]]()
 
-    def hire(count: int) -> None:
-        for item in islice(waiting, count):
+    def start_workers(count: int) -> None:
+        for item in islice(remaining, count):
             worker = start(item)
-            crew[worker.pipe] = worker
+            pool[worker.pipe] = worker
 
     try:
-        hire(max(workers, 1))
-        while crew:
-            for pipe in wait(list(crew)):
-                worker, answer = crew[pipe], crew[pipe].answer()
-                item = worker.item
-                if isinstance(answer, Death):
-                    del crew[pipe]
+        start_workers(max(workers, 1))
+        while pool:
+            for pipe in cast(list[Connection], wait(list(pool))):
+                worker = pool[pipe]
+                item, received = worker.item, worker.receive()
+                if isinstance(received, Crash):
+                    del pool[pipe]
                     if not worker.is_ready:
-                        raise UserError(f"a worker process could not start ({answer.how}); {MEND}")
-                    hire(1)
-                    yield item, answer
+                        raise UserError(f"a worker process could not start ({received.cause}); {MEMORY_HINT}")
+                    start_workers(1)
+                    yield item, received
                 elif not worker.is_ready:
-                    answer.get()
-                    worker.give(item)
+                    received.get()  # raises the error of the initializer, if any
+                    worker.send(item)
                 else:
-                    result = answer.get()
-                    for following in islice(waiting, 1):
-                        worker.give(following)
+                    result = received.get()
+                    for next_item in islice(remaining, 1):
+                        worker.send(next_item)
                         break
                     else:
-                        crew.pop(pipe).dismiss()
+                        pool.pop(pipe).close()
                     yield item, result
     finally:
-        for worker in crew.values():
+        for worker in pool.values():
             worker.kill()
 
 
 @contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
-    resource_tracker.ensure_running()  # at the first process' start, it would let Ctrl-C through again
+    resource_tracker.ensure_running()  # otherwise the start of the first process would unblock SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -161,29 +161,27 @@ def _ctrl_c_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(
-    work: Callable[[Any], Any], prepare: Callable[..., None] | None, prepare_with: tuple[Any, ...], pipe: Connection
-) -> None:
-    """What runs in the process: says that it is ready, then answers each item until the pipe is closed."""
-    end_with_parent()
-    pipe.send(attempt(prepare, *prepare_with) if prepare else Answer(None))
+def _serve(work: Callable[[Item], Result], initializer: Callable[[], None] | None, pipe: Connection) -> None:
+    """Main function of a worker process: report that it is ready, then process items until the pipe is closed."""
+    exit_with_parent()
+    pipe.send(attempt(initializer) if initializer else ItemResult(None))
     while True:
         try:
             item = pipe.recv()
         except EOFError:
             return
-        pipe.send(attempt(work, item))
+        pipe.send(attempt(partial(work, item)))
 
 
-def attempt(function: Callable[..., Any], *arguments: Any) -> Answer:
+def attempt(function: Callable[[], Result]) -> ItemResult[Result]:
     try:
-        return Answer(function(*arguments))
+        return ItemResult(function())
     except Exception as error:  # noqa: BLE001 - not swallowed: the parent raises it again
-        return Answer(None, error, traceback.format_exc())
+        return ItemResult(None, error, traceback.format_exc())
 
 
-def end_with_parent() -> None:
-    """Called in a process that multiprocessing started: it ends when its parent does, were that killed without a warning."""
+def exit_with_parent() -> None:
+    """Make this process, which multiprocessing started, exit when its parent does, even if the parent was killed."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

@@ -1,1 +1,1 @@
-"""Videos into an index of them, into face boxes, into face crops."""
+"""Preprocessing: videos -> video index -> face boxes -> face crops."""

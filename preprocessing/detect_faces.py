@@ -1,7 +1,7 @@
-"""Stage detect_faces: videos -> the faces in some of their frames, and who of them is who.
+"""Stage detect_faces: detect faces in sampled frames of each video, and track each person through the video.
 
-Reads the videos of the index, or of the folder at `--data_path`; writes <Method>/<stem>.json for each (see boxes.py), the
-stage's ledger and failures.csv to data/boxes, or to boxes/ below `--data_path`.
+Reads the videos of the index, or of the folder at `--data_path`. Writes <Method>/<stem>.json for each video (see boxes.py), the
+ledger of the stage and failures.csv to data/boxes, or to boxes/ below `--data_path`.
 """
 
 from contextlib import nullcontext
@@ -10,57 +10,58 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import run
-from pipeline.incremental import SCOPE_FLAGS, Job, Outcome, Part, failure, scope_of, update_outputs
+from pipeline.incremental import SCOPE_FLAGS, Outcome, StageFolder, VideoTask, failure, scope_from_args, update_outputs
 from pipeline.index import Video
 from pipeline.ledger import key_of
-from pipeline.params import PlaceFlag, Section, read_command_line
+from pipeline.params import PathOrUrlFlag, Section, read_command_line
 from pipeline.project import from_root
 from preprocessing.corpus.folders import CorpusFolders
-from preprocessing.corpus.source import FLAGS, videos_of
+from preprocessing.corpus.source import CORPUS_FLAGS, select_videos
 from preprocessing.faces.boxes import write_boxes
-from preprocessing.faces.detection import Params, find_boxes
-from preprocessing.faces.ray_detector import detectors_of
-from preprocessing.video.video import OpenVideo, Reading, UnreadableVideo, open_video
+from preprocessing.faces.detection import DetectionParams, find_boxes
+from preprocessing.faces.ray_detector import ray_detectors
+from preprocessing.video.video import OpenVideo, ReadingParams, UnreadableVideo, open_video
 
 
-def detect_in_video(job: Job, output: Path, params: Params, reading: Reading, opened: OpenVideo | None = None) -> Outcome:
-    """`opened` is the job's video, if it is open already."""
+def detect_in_video(
+    task: VideoTask, output: Path, params: DetectionParams, reading: ReadingParams, opened: OpenVideo | None = None
+) -> Outcome:
+    """Write the boxes of a video. `opened` is the video if it is already open."""
     try:
-        with nullcontext(opened) if opened else open_video(from_root(job.video.path), reading) as video:
-            boxes = find_boxes(video, job.video.video, params)
+        with nullcontext(opened) if opened else open_video(from_root(task.video.path), reading) as video:
+            boxes = find_boxes(video, task.video.video, params)
     except UnreadableVideo as error:
-        return failure(job, error.reason, error.remedy)
-    (place,) = job.outputs
-    write_boxes(output / place, boxes)
+        return failure(task, error.reason, error.remedy)
+    (file_name,) = task.outputs
+    write_boxes(output / file_name, boxes)
     if not boxes.frames:
-        looked = f"no face found in the {len(boxes.looked_at)} frames looked at"
-        remedy = f"lower detect_faces.thresholds ({list(params.thresholds)}) or min_face_size, or look at more frames"
-        return failure(job, looked, remedy, (place,))
-    return Outcome(job, (place,), {})
+        reason = f"no face was found in the {len(boxes.analysed_frames)} analysed frames"
+        remedy = f"lower detect_faces.thresholds ({list(params.thresholds)}) or min_face_size, or analyse more frames"
+        return failure(task, reason, remedy, (file_name,))
+    return Outcome(task, (file_name,), {})
 
 
-def job_of(video: Video, params: Params, reading: Reading) -> Job:
-    key = key_of(video.content, params.that_matter(), reading.that_matter())
-    return Job(video, key, (f"{video.video}.json",))
+def make_task(video: Video, params: DetectionParams, reading: ReadingParams) -> VideoTask:
+    key = key_of(video.content, params.relevant_params(), reading.relevant_params())
+    return VideoTask(video, key, (f"{video.video}.json",))
 
 
 def main() -> None:
-    where = "where the boxes go (default: data/boxes, or boxes below --data_path)"
-    params, given = read_command_line(
+    params, args = read_command_line(
         __doc__,
         "detect_faces",
-        Params,
-        **FLAGS,
+        DetectionParams,
+        **CORPUS_FLAGS,
         **SCOPE_FLAGS,
-        output_path=PlaceFlag(None, where),
-        reading=Section("read_video", Reading),
+        output_path=PathOrUrlFlag(None, "output folder of the boxes (default: data/boxes, or boxes below --data_path)"),
+        reading=Section("read_video", ReadingParams),
     )
-    output = given.output_path or CorpusFolders.of(given.data_path).boxes
-    scope = scope_of(given)
-    videos, part = videos_of(given), Part(output, partial(job_of, params=params, reading=given.reading))
-    with detectors_of(scope.ray, params.detector_settings(), params.device, params.workers) as device:
-        work = partial(detect_in_video, output=output, params=replace(params, device=device), reading=given.reading)
-        update_outputs(videos, part, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
+    output = args.output_path or CorpusFolders.at(args.data_path).boxes
+    scope = scope_from_args(args)
+    videos, stage = select_videos(args), StageFolder(output, partial(make_task, params=params, reading=args.reading))
+    with ray_detectors(scope.ray, params.face_detector_settings(), params.device, params.workers) as device:
+        work = partial(detect_in_video, output=output, params=replace(params, device=device), reading=args.reading)
+        update_outputs(videos, stage, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Stage make_portrait_videos: a folder of portraits -> real and fake videos of these people, with true masks.
+"""Stage make_portrait_videos: a folder of portraits -> real and fake videos of these people, with ground-truth masks.
 
-For whoever has photographs of faces that may be used for it, and no videos. Each portrait is animated, and up to eight
-manipulations are made of the same frames. A real video and its fakes are encoded alike. The folders are those of
+For users who have suitable photographs of faces, but no videos. Each portrait is animated, and up to eight manipulations are
+applied to the same frames. A real video and its fakes are encoded in the same way. The folder layout is that of
 FaceForensics++ (docs/portraits.md):
 
     original_sequences/youtube/c23/videos/<id>.mp4
@@ -9,30 +9,37 @@ FaceForensics++ (docs/portraits.md):
     manipulated_sequences/<Method>/masks/videos/<target>_<source>.mp4
     splits/{train,val,test}.json, portraits.csv, failures.csv
 
-What was made is remembered in `portrait_videos.jsonl` beside them; a run that was interrupted goes on where it was.
+The ledger `portrait_videos.jsonl` beside them records the generated files; an interrupted run is resumed.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline import errors
 from pipeline.errors import UserError
-from pipeline.index import MADE_OF_PORTRAITS
-from pipeline.ledger import FAILURE_COLUMNS, Ledger, key_of
-from pipeline.outputs import sweep, write_csv, write_json_if_changed
+from pipeline.index import PORTRAIT_LEDGER
+from pipeline.ledger import FAILURE_COLUMNS, Entry, Ledger, key_of
+from pipeline.outputs import remove_leftovers, write_csv, write_json_if_changed
 from pipeline.params import PathFlag, read_command_line
 from pipeline.progress import track
 from pipeline.workers import map_unordered
 from preprocessing.corpus.generated_files import GeneratedFiles
-from preprocessing.portrait_corpus.plan import SPLITS, Params, Person, Recipe, make_plan, pairs_of, people_with_faces
-from preprocessing.portrait_corpus.portraits import Failure, Portrait, detect_task, list_portraits
+from preprocessing.portrait_corpus.plan import (
+    SPLITS,
+    PersonPlan,
+    PortraitVideoParams,
+    Subject,
+    pair_people,
+    people_with_faces,
+    plan_corpus,
+)
+from preprocessing.portrait_corpus.portraits import Portrait, UnusablePortrait, detect_task, list_portraits
 from preprocessing.portrait_corpus.rendering import render
 
-CODE_VERSION = 1  # of everything that decides a pixel: a new number has all videos made anew
-DETECTION_VERSION = 1  # of what is found in a portrait
-VIDEOS, FACES = MADE_OF_PORTRAITS, "portrait_faces.jsonl"  # the ledgers
+CODE_VERSION = 1  # increased when the code changes any pixel, so that all videos are rendered again
+DETECTION_VERSION = 1  # the same for the face detection in portraits
+VIDEOS, FACES = PORTRAIT_LEDGER, "portrait_faces.jsonl"  # ledgers
 PEOPLE, FAILURES = "portraits.csv", "failures.csv"
 COLUMNS = (
     "id",
@@ -48,108 +55,113 @@ COLUMNS = (
     "fps",
     "frames",
     "encodings",
-    "crf",  # the worse, of two
+    "crf",  # the higher of two
     "face_px",  # height
     "skin_ita",  # individual typology angle, degrees: the darker the skin, the lower
 )
 
 
-def make_portrait_videos(out: Path, params: Params) -> None:
+def make_portrait_videos(out: Path, params: PortraitVideoParams) -> None:
     folder, tables = params.folder, (VIDEOS, FACES, PEOPLE, FAILURES, *(f"splits/{split}.json" for split in SPLITS))
-    sweep(out / name for name in tables)
+    remove_leftovers(out / name for name in tables)
     portraits, failures = list_portraits(folder)
     facts = detect_portraits(portraits, out, params)
-    failures += [Failure(**{column: one[column] for column in FAILURE_COLUMNS}) for one in facts.values() if "reason" in one]
+    failures += [
+        UnusablePortrait(entry["file"], entry["reason"], entry["remedy"]) for entry in facts.values() if "reason" in entry
+    ]
     people = people_with_faces(portraits, facts)
-    report_failures(failures, len(failures) + sum("points" in one for one in facts.values()), out, params)
-    recipes = make_plan(people, params)
-    make_videos(recipes, out, params)
+    usable = sum("points" in entry for entry in facts.values())
+    report_failures(failures, len(failures) + usable, out, params)
+    plans = plan_corpus(people, params)
+    make_videos(plans, out, params)
     for split in SPLITS:
-        write_json_if_changed(out / "splits" / f"{split}.json", pairs_of(recipes, split))
-    write_csv(out / PEOPLE, COLUMNS, people_rows(recipes, people, params))
-    print(summary(recipes, out))
+        write_json_if_changed(out / "splits" / f"{split}.json", pair_people(plans, split))
+    write_csv(out / PEOPLE, COLUMNS, people_rows(plans, people, params))
+    print(summary_line(plans, out))
 
 
-def detect_portraits(portraits: Sequence[Portrait], out: Path, params: Params) -> dict[str, dict[str, Any]]:
-    """What the detector says of each portrait, by file; found once for each content."""
+def detect_portraits(portraits: Sequence[Portrait], out: Path, params: PortraitVideoParams) -> dict[str, Entry]:
+    """Return the ledger entries of the portraits by file. A portrait is processed again only if its content changes."""
     ledger = Ledger(out / FACES)
-    keys = {one.file: key_of(DETECTION_VERSION, params.min_face_px, one.content) for one in portraits}
-    tasks = [(params.folder, params.min_face_px, one) for one in portraits if not ledger.is_current(one.file, keys[one.file])]
+    keys = {portrait.file: key_of(DETECTION_VERSION, params.min_face_px, portrait.content) for portrait in portraits}
+    stale = [portrait for portrait in portraits if not ledger.is_current(portrait.file, keys[portrait.file])]
+    tasks = [(params.folder, params.min_face_px, portrait) for portrait in stale]
     for portrait, facts in track(map_unordered(detect_task, tasks, params.workers), len(tasks), "detecting", "portraits"):
         ledger.record(portrait.file, keys[portrait.file], **facts)
-    ledger.settle(one.file for one in portraits)
-    return {one.file: ledger.entries[one.file] for one in portraits}
+    ledger.compact(portrait.file for portrait in portraits)
+    return {portrait.file: ledger.entries[portrait.file] for portrait in portraits}
 
 
-def report_failures(failures: Sequence[Failure], count: int, out: Path, params: Params) -> None:
-    write_csv(out / FAILURES, FAILURE_COLUMNS, sorted((one.as_facts() for one in failures), key=lambda row: row["file"]))
+def report_failures(failures: Sequence[UnusablePortrait], count: int, out: Path, params: PortraitVideoParams) -> None:
+    failures = sorted(failures, key=lambda failure: failure.file)
+    write_csv(out / FAILURES, FAILURE_COLUMNS, [failure.as_facts() for failure in failures])
     if not failures:
         return
-    first = min(failures, key=lambda one: one.file)
+    first = failures[0]
     message = f"{len(failures)} of {count} portraits cannot be used; the first is {first.file}: {first.reason}"
     if len(failures) == count or len(failures) > params.max_failed_fraction * count:
-        raise UserError(f"{message}; the others are in {out / FAILURES}. Raise max_failed_fraction to go on without them")
+        raise UserError(f"{message}; the others are in {out / FAILURES}. Increase max_failed_fraction to continue without them")
     print(f"{message}; the others are in {out / FAILURES}")
 
 
-def make_videos(recipes: Sequence[Recipe], out: Path, params: Params) -> None:
-    files = {video: files for recipe in recipes for video, files in recipe.videos.items()}
-    basis = CODE_VERSION, params.seed, params.frames
-    keys = {video: key_of(*basis, *recipe.basis_of(video)) for recipe in recipes for video in recipe.videos}
-    made = GeneratedFiles(out, Ledger(out / VIDEOS), keys, files)
-    made.sweep()
-    wanted = {video: unfinished for video in files if (unfinished := made.unfinished(video))}
-    made.claim(wanted)
-    tasks = [(recipe, todo, out, params) for recipe in recipes if (todo := _of_recipe(recipe, wanted))]
-    for recipe in track(map_unordered(render_task, tasks, params.workers), len(tasks), "rendering", "people"):
-        for video in recipe.videos.keys() & wanted.keys():
-            made.done(video)
-    made.forget_others()
+def make_videos(plans: Sequence[PersonPlan], out: Path, params: PortraitVideoParams) -> None:
+    files = {video: files for plan in plans for video, files in plan.videos.items()}
+    common = CODE_VERSION, params.seed, params.frames
+    keys = {video: key_of(*common, *plan.key_inputs(video)) for plan in plans for video in plan.videos}
+    generated = GeneratedFiles(out, Ledger(out / VIDEOS), keys, files)
+    generated.remove_leftovers()
+    unfinished = {video: missing for video in files if (missing := generated.unfinished(video))}
+    generated.claim(unfinished)
+    tasks = [(plan, missing, out, params) for plan in plans if (missing := _files_of_plan(plan, unfinished))]
+    for plan in track(map_unordered(render_task, tasks, params.workers), len(tasks), "rendering", "people"):
+        for video in plan.videos.keys() & unfinished.keys():
+            generated.finish(video)
+    generated.remove_others()
 
 
-def _of_recipe(recipe: Recipe, wanted: Mapping[str, list[str]]) -> list[str]:
-    return [file for video in recipe.videos for file in wanted.get(video, ())]
+def _files_of_plan(plan: PersonPlan, unfinished: Mapping[str, list[str]]) -> list[str]:
+    return [file for video in plan.videos for file in unfinished.get(video, ())]
 
 
-def render_task(task: tuple[Recipe, list[str], Path, Params]) -> Recipe:
-    recipe, wanted, out, params = task
-    render(recipe, wanted, params.folder, out, params.seed, params.frames)
-    return recipe
+def render_task(task: tuple[PersonPlan, list[str], Path, PortraitVideoParams]) -> PersonPlan:
+    plan, files, out, params = task
+    render(plan, files, params.folder, out, params.seed, params.frames)
+    return plan
 
 
-def people_rows(recipes: Sequence[Recipe], people: Sequence[Person], params: Params) -> list[dict[str, Any]]:
+def people_rows(plans: Sequence[PersonPlan], people: Sequence[Subject], params: PortraitVideoParams) -> list[dict[str, object]]:
     by_id = {person.id: person for person in people}
-    return [_row(recipe, by_id[recipe.id], params) for recipe in sorted(recipes, key=lambda recipe: recipe.id)]
+    return [_row(plan, by_id[plan.id], params) for plan in sorted(plans, key=lambda plan: plan.id)]
 
 
-def _row(recipe: Recipe, person: Person, params: Params) -> dict[str, Any]:
-    portrait, last = person.portrait, recipe.encodings[-1]
-    known = {name: getattr(portrait, name) for name in ("source", "licence", "credit", "file")}
+def _row(plan: PersonPlan, person: Subject, params: PortraitVideoParams) -> dict[str, object]:
+    portrait, last = person.portrait, plan.encodings[-1]
+    provenance = {name: getattr(portrait, name) for name in ("source", "licence", "credit", "file")}
     second = person.pictures[1].file if len(person.pictures) > 1 else ""
-    size = {"width": last.width, "height": last.height, "fps": recipe.framing.frame_rate, "frames": params.frames}
-    encodings = ", ".join(encoding.text() for encoding in recipe.encodings)
-    face_px = round(recipe.picture.face_height * recipe.framing.scale * last.height / recipe.framing.height)
-    lightness, _, yellow = recipe.picture.skin
+    size = {"width": last.width, "height": last.height, "fps": plan.framing.frame_rate, "frames": params.frames}
+    encodings = ", ".join(encoding.text() for encoding in plan.encodings)
+    face_px = round(plan.picture.face_height * plan.framing.scale * last.height / plan.framing.height)
+    lightness, _, yellow = plan.picture.skin
     of_face = {"face_px": face_px, "skin_ita": round(math.degrees(math.atan2(lightness - 50, max(yellow, 0.0))))}
-    of_video = {"second_file": second, "split": recipe.split, **size, "encodings": encodings}
-    crf = max(encoding.crf for encoding in recipe.encodings)
-    return {"id": recipe.id, "person": person.name, **known, **of_video, "crf": crf, **of_face}
+    of_video = {"second_file": second, "split": plan.split, **size, "encodings": encodings}
+    crf = max(encoding.crf for encoding in plan.encodings)
+    return {"id": plan.id, "person": person.name, **provenance, **of_video, "crf": crf, **of_face}
 
 
-def summary(recipes: Sequence[Recipe], out: Path) -> str:
-    fakes = sum(len(recipe.fakes) for recipe in recipes)
-    counts = ", ".join(f"{sum(recipe.split == split for recipe in recipes)} {split}" for split in SPLITS)
-    return f"{out}: {len(recipes)} real videos (people: {counts}) and {fakes} fakes"
+def summary_line(plans: Sequence[PersonPlan], out: Path) -> str:
+    fakes = sum(len(plan.fakes) for plan in plans)
+    counts = ", ".join(f"{sum(plan.split == split for plan in plans)} {split}" for split in SPLITS)
+    return f"{out}: {len(plans)} real videos (people: {counts}) and {fakes} fakes"
 
 
 def main() -> None:
-    params, paths = read_command_line(
+    params, args = read_command_line(
         __doc__,
         "make_portrait_videos",
-        Params,
-        output_path=PathFlag("data/portrait_videos", "folder to write the corpus to"),
+        PortraitVideoParams,
+        output_path=PathFlag("data/portrait_videos", "output folder of the corpus"),
     )
-    make_portrait_videos(paths.output_path, params)
+    make_portrait_videos(args.output_path, params)
 
 
 if __name__ == "__main__":

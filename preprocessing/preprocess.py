@@ -1,7 +1,7 @@
-"""The stages detect_faces and extract_crops in one go: each video is decoded once for both, which large corpora feel.
+"""Run the stages detect_faces and extract_crops together, decoding each video only once: faster for large corpora.
 
-Leaves what the two would leave, one after the other, and what they take as done: boxes, crops and masks in data/, or below
-`--data_path`. Flags are detect_faces'; crops are cut as params.yaml says.
+The results are those of the two stages run one after the other, and the stages count them as done: boxes, crops and masks in
+data/, or below `--data_path`. The flags are those of detect_faces; the settings of extract_crops come from params.yaml.
 """
 
 from collections.abc import Sequence
@@ -9,75 +9,79 @@ from dataclasses import replace
 from functools import partial
 
 from pipeline.errors import run
-from pipeline.incremental import SCOPE_FLAGS, Outcome, Part, StaleItem, scope_of, update_all_outputs
+from pipeline.incremental import SCOPE_FLAGS, Outcome, StageFolder, StaleItem, scope_from_args, update_all_outputs
 from pipeline.outputs import remove
-from pipeline.params import PlaceFlag, Section, load_params, read_command_line
+from pipeline.params import PathOrUrlFlag, Section, load_params, read_command_line
 from pipeline.project import from_root
 from preprocessing import detect_faces, extract_crops
 from preprocessing.corpus.folders import CorpusFolders
-from preprocessing.corpus.source import FLAGS, videos_of
-from preprocessing.crops import extraction
-from preprocessing.extract_crops import Places
-from preprocessing.faces import detection
-from preprocessing.faces.ray_detector import detectors_of
-from preprocessing.video.video import OpenVideo, Reading, UnreadableVideo, open_video
+from preprocessing.corpus.source import CORPUS_FLAGS, select_videos
+from preprocessing.crops.extraction import CropParams
+from preprocessing.extract_crops import CropPaths
+from preprocessing.faces.detection import DetectionParams
+from preprocessing.faces.ray_detector import ray_detectors
+from preprocessing.video.video import OpenVideo, ReadingParams, UnreadableVideo, open_video
 
 
 def preprocess_video(
-    due: StaleItem, places: Places, finding: detection.Params, cutting: extraction.Params, reading: Reading
+    item: StaleItem, paths: CropPaths, detection_params: DetectionParams, crop_params: CropParams, reading: ReadingParams
 ) -> Sequence[Outcome | None]:
-    video = next(job.video for job in due if job)
-    work = partial(detect_and_extract, due, places, finding, cutting, reading)
+    video = next(task.video for task in item if task)
+    work = partial(detect_and_extract, item, paths, detection_params, crop_params, reading)
     try:
         with open_video(from_root(video.path), reading) as opened:
             return work(opened)
-    except UnreadableVideo:  # each of the two says so of its own
+    except UnreadableVideo:  # both stages then open it themselves, and report the failure
         return work(None)
 
 
 def detect_and_extract(
-    due: StaleItem,
-    places: Places,
-    finding: detection.Params,
-    cutting: extraction.Params,
-    reading: Reading,
+    item: StaleItem,
+    paths: CropPaths,
+    detection_params: DetectionParams,
+    crop_params: CropParams,
+    reading: ReadingParams,
     opened: OpenVideo | None,
 ) -> Sequence[Outcome | None]:
-    to_detect, to_extract = due
-    found = cut = None
+    to_detect, to_extract = item
+    detected = extracted = None
     if to_detect:
-        found = detect_faces.detect_in_video(to_detect, places.boxes, finding, reading, opened)
-        for stale in set(to_detect.outputs).difference(found.outputs):
-            remove(places.boxes / stale)
+        detected = detect_faces.detect_in_video(to_detect, paths.boxes, detection_params, reading, opened)
+        for unwritten in set(to_detect.outputs).difference(detected.outputs):
+            remove(paths.boxes / unwritten)
     if to_extract:
-        job = extract_crops.job_of(to_extract.video, places, cutting, reading)  # of the boxes that are there now
-        cut = extract_crops.extract_video(job, places, cutting, reading, opened)
-    return found, cut
+        task = extract_crops.make_task(to_extract.video, paths, crop_params, reading)  # its key includes the new boxes
+        extracted = extract_crops.extract_video(task, paths, crop_params, reading, opened)
+    return detected, extracted
 
 
 def main() -> None:
-    finding, given = read_command_line(
+    detection_params, args = read_command_line(
         __doc__,
         "detect_faces",
-        detection.Params,
-        **FLAGS,
+        DetectionParams,
+        **CORPUS_FLAGS,
         **SCOPE_FLAGS,
-        boxes_path=PlaceFlag(None, "where the boxes go (default: data/boxes, or boxes below --data_path)"),
-        output_path=PlaceFlag(None, "where the crops go (default: data/crops, or crops below --data_path)"),
-        reading=Section("read_video", Reading),
+        boxes_path=PathOrUrlFlag(None, "output folder of the boxes (default: data/boxes, or boxes below --data_path)"),
+        output_path=PathOrUrlFlag(None, "output folder of the crops (default: data/crops, or crops below --data_path)"),
+        reading=Section("read_video", ReadingParams),
     )
-    cutting = load_params("extract_crops", extraction.Params)
-    folders = CorpusFolders.of(given.data_path)
-    places = Places(given.boxes_path or folders.boxes, given.output_path or folders.crops, with_split=True, store=cutting.store)
-    scope, videos = scope_of(given), videos_of(given)
-    extract_crops.refuse_ambiguous_boxes(videos, places)
-    boxes = Part(places.boxes, partial(detect_faces.job_of, params=finding, reading=given.reading))
-    crops = Part(places.crops, partial(extract_crops.job_of, places=places, params=cutting, reading=given.reading))
-    with detectors_of(scope.ray, finding.detector_settings(), finding.device, finding.workers) as device:
-        placed = replace(finding, device=device)
-        work = partial(preprocess_video, places=places, finding=placed, cutting=cutting, reading=given.reading)
-        update_all_outputs(videos, [boxes, crops], work, "preprocess", finding.workers, finding.max_failed_fraction, scope)
-    places.masks.mkdir(exist_ok=True)
+    crop_params = load_params("extract_crops", CropParams)
+    folders = CorpusFolders.at(args.data_path)
+    boxes_path, crops_path = args.boxes_path or folders.boxes, args.output_path or folders.crops
+    paths = CropPaths(boxes_path, crops_path, with_split=True, store=crop_params.store)
+    scope, videos = scope_from_args(args), select_videos(args)
+    extract_crops.refuse_ambiguous_boxes(videos, paths)
+    stages = [
+        StageFolder(paths.boxes, partial(detect_faces.make_task, params=detection_params, reading=args.reading)),
+        StageFolder(paths.crops, partial(extract_crops.make_task, paths=paths, params=crop_params, reading=args.reading)),
+    ]
+    workers, max_failed_fraction = detection_params.workers, detection_params.max_failed_fraction
+    with ray_detectors(scope.ray, detection_params.face_detector_settings(), detection_params.device, workers) as device:
+        on_device = replace(detection_params, device=device)
+        work = partial(preprocess_video, paths=paths, detection_params=on_device, crop_params=crop_params, reading=args.reading)
+        update_all_outputs(videos, stages, work, "preprocess", workers, max_failed_fraction, scope)
+    paths.masks.mkdir(exist_ok=True)
 
 
 if __name__ == "__main__":

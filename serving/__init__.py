@@ -1,1 +1,1 @@
-"""The same rooms, in the same order, for one video at once."""
+"""Apply a trained detector to single files: command line, HTTP server and model registry."""

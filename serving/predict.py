@@ -1,8 +1,8 @@
-"""Is the face in it real? Videos, pictures, or folders of them -> verdicts; with --report, pages that show why.
+"""Is the face real? Examine videos, pictures or folders of them; print verdicts, and with --report, write pages of evidence.
 
 python serving/predict.py VIDEO… [--model_path CHECKPOINT] [--report OUT.html] [--json]
-python serving/predict.py --model_path data/ensembles/average/ensemble.json VIDEO…    # several networks together
-python serving/predict.py --crops IMAGE…                                              # faces that are cut out already
+python serving/predict.py --model_path data/ensembles/average/ensemble.json VIDEO…    # an ensemble
+python serving/predict.py --crops IMAGE…                                              # face crops
 """
 
 import argparse
@@ -14,164 +14,206 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from model_test_train.evaluation.plots import told
+from model_test_train.evaluation.plots import format_estimate
 from model_test_train.metrics.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from pipeline.errors import UserError, run
-from pipeline.outputs import shortened
-from pipeline.params import DEVICES, spellings
+from pipeline.outputs import shorten_name
+from pipeline.params import DEVICES, flag_spellings
 from preprocessing.video.video import UnreadableVideo
-from serving.examination.evidence import Facts, facts_of, facts_of_crop, write_evidence
-from serving.examination.examiner import Examiner, Finding, Say
+from serving.examination.evidence import crop_record, file_record, write_evidence
+from serving.examination.examiner import CalibratedVerdict, Examiner, ProgressCallback
+from serving.examination.records import CropRecord, FileRecord, PersonRecord, TestRecord, VerdictRecord
 from serving.models.default_model import default_model
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
 COLOURS = {FAKE_VERDICT: "bold red", REAL_VERDICT: "bold green", NO_VERDICT: "bold yellow"}
-PAGE = ".html"
-MOST_OF_NAME = 200  # bytes of a file's name that its page's name begins with
+PAGE_SUFFIX = ".html"
+MAX_STEM_BYTES = 200  # of a file's name in the name of its page
 VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".gif"}
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
-def print_verdict(facts: Facts, console: Console) -> None:
-    """The verdict in words."""
-    console.print(f"{facts['file']}: {in_words(facts)}")
-    if facts["verdict"] == NO_VERDICT:
+def print_verdict(record: FileRecord, console: Console) -> None:
+    """Print the verdict on a file, its people and its most suspicious segment."""
+    if not print_headline(record, console):
         return
-    if facts["warning"]:
-        console.print(f"  [bold yellow]{facts['warning']}[/]")
-    if "video" in facts:
-        video = facts["video"]
-        console.print(f"  {video['frames_scored']} of the {video['frames_looked_at']} frames looked at were scored")
-    for person in facts.get("people", ()):
-        top = ", ".join(str(frame["frame"]) for frame in person["frames"] if frame["decided"])
-        once = {**person, "reason": None} if person["reason"] == facts["reason"] else person
-        console.print(f"  person {person['track']}: {in_words(once)}; {len(person['frames'])} frames, top-scoring: {top}")
-    if segment := facts.get("most_suspicious_segment"):
-        console.print(f"  most suspicious segment: person {segment['track']} {segment['when']}, {in_words(segment)}")
-    model = facts["judged_by"]
+    video = record["video"]
+    console.print(f"  {video['frames_scored']} of the {video['frames_looked_at']} sampled frames were scored")
+    for person in record["people"]:
+        top_frames = ", ".join(str(frame["frame"]) for frame in person["frames"] if frame["decided"])
+        is_repeated = person["reason"] == record["reason"]
+        shown: PersonRecord = {**person, "reason": None} if is_repeated else person
+        verdict = format_verdict(shown)
+        console.print(f"  person {person['track']}: {verdict}; {len(person['frames'])} frames, top-scoring: {top_frames}")
+    if segment := record["most_suspicious_segment"]:
+        console.print(f"  most suspicious segment: person {segment['track']} {segment['when']}, {format_verdict(segment)}")
+    print_model(record, console)
+    if tested := record["tested"]:
+        console.print(f"  {format_test(tested)}")
+
+
+def print_crop_verdict(record: CropRecord, console: Console) -> None:
+    if print_headline(record, console):
+        print_model(record, console)
+
+
+def print_headline(record: CropRecord, console: Console) -> bool:
+    """Print the verdict and the model's warning; return whether there is a verdict."""
+    console.print(f"{record['file']}: {format_verdict(record)}")
+    if record["verdict"] == NO_VERDICT:
+        return False
+    if record["warning"]:
+        console.print(f"  [bold yellow]{record['warning']}[/]")
+    return True
+
+
+def print_model(record: CropRecord, console: Console) -> None:
+    model = record["judged_by"]
     console.print(f"  checkpoint {model['model']}, fake above {model['threshold']:.3f}")
-    if tested := facts.get("tested"):
-        console.print(f"  {tested_in_words(tested)}")
 
 
-def tested_in_words(tested: Facts) -> str:
-    auc, alarms, misses = (told(tested[name]) for name in ("auc", "false_alarm_rate", "miss_rate"))
-    real = tested["videos"] - tested["fakes"]
-    return f"tested on {tested['videos']} videos: AUC {auc}; of {real} real ones called fake: {alarms}; fakes missed: {misses}"
+def format_test(test: TestRecord) -> str:
+    auc, false_alarms, misses = (
+        format_estimate(test["auc"]),
+        format_estimate(test["false_alarm_rate"]),
+        format_estimate(test["miss_rate"]),
+    )
+    real = test["videos"] - test["fakes"]
+    return (
+        f"tested on {test['videos']} videos: AUC {auc}; of {real} real ones called fake: {false_alarms}; fakes missed: {misses}"
+    )
 
 
-def in_words(facts: Facts) -> str:
-    verdict, colour = facts["verdict"], COLOURS[facts["verdict"]]
+def format_verdict(record: VerdictRecord) -> str:
+    verdict, colour = record["verdict"], COLOURS[record["verdict"]]
     if verdict == NO_VERDICT:
-        return f"[{colour}]{verdict}[/]: {facts['reason']}"
-    probability = f"fake probability {facts['fake_probability']:.3f}"
-    if facts["uncertain"]:
-        because = f": {facts['reason']}" if facts["reason"] else ""
-        return f"[{COLOURS[NO_VERDICT]}]{verdict}, but uncertain[/] ({probability}){because}"
+        return f"[{colour}]{verdict}[/]: {record['reason']}"
+    probability = f"fake probability {record['fake_probability']:.3f}"
+    if record["uncertain"]:
+        reason = f": {record['reason']}" if record["reason"] else ""
+        return f"[{COLOURS[NO_VERDICT]}]{verdict}, but uncertain[/] ({probability}){reason}"
     return f"[{colour}]{verdict}[/] ({probability})"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Is the face in it real? The verdict of a trained network.")
+    parser = argparse.ArgumentParser(description="Is the face in a video or picture real? Print a trained network's verdict.")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="videos, pictures, or folders of them")
-    parser.add_argument("--crops", action="store_true", help="the files are pictures of faces, cut out already")
+    parser.add_argument("--crops", action="store_true", help="treat the files as pictures of faces that are cropped already")
     parser.add_argument(
-        *spellings("model_path"),
+        *flag_spellings("model_path"),
         type=Path,
-        help="the checkpoint, or an ensemble's .json (default: the detector that comes with the project)",
+        help="checkpoint, or .json file of an ensemble (default: the detector shipped with the project)",
     )
-    parser.add_argument("--report", type=Path, metavar="OUT.html", help="evidence: a page, and OUT.json; or a folder for them")
-    parser.add_argument("--json", action="store_true", help="print what was found as a JSON list")
     parser.add_argument(
-        "--frames", type=at_least_one, metavar="N", help="of a video, to look at; else as the network's card says"
+        "--report",
+        type=Path,
+        metavar="OUT.html",
+        help="write the evidence to this page and OUT.json, or to pages in this folder",
     )
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--json", action="store_true", help="print the results as a JSON list")
+    parser.add_argument(
+        "--frames",
+        type=positive_integer,
+        metavar="N",
+        help="frames to sample from a video (default: as many as the checkpoint card says)",
+    )
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="device that the network runs on")
     parser.add_argument(
         "--demo",
         action="store_true",
-        help="use the demo network of `make repro`; also allow a --model_path that has never seen a real face",
+        help="use the demo network of `make repro`, and allow a --model_path never trained on real faces",
     )
-    given = parser.parse_args()
-    files = list(files_in(given.files, PICTURES if given.crops else VIDEOS | PICTURES))
-    if given.report and given.crops:
-        raise UserError("--report is of videos and whole pictures; leave --crops out")
-    if given.report and given.report.suffix not in ("", PAGE) and not given.report.is_dir():
-        raise UserError(f"--report is {given.report}; name a page that ends in {PAGE}, or a folder")
-    if given.report and len(files) > 1 and given.report.suffix == PAGE:
-        raise UserError("--report: there are several files; name a folder, and each gets a page in it")
-    model_path = given.model_path or default_model(given.demo)
-    examiner = Examiner.load(model_path, given.device, given.frames, demo=given.demo)
-    found = []
-    for facts in verdicts(examiner, files, given.crops, given.report):
-        found.append(facts)
-        if not given.json:
-            print_verdict(facts, CONSOLE)
-    if given.json:
-        print(json.dumps(found, indent=1, allow_nan=False))
-    if len(found) < len(files):
-        raise UserError(f"{len(files) - len(found)} of {len(files)} files could not be read, as told above")
+    args = parser.parse_args()
+    files = list(find_files(args.files, PICTURES if args.crops else VIDEOS | PICTURES))
+    if args.report and args.crops:
+        raise UserError("--report needs videos or whole pictures; remove --crops or --report")
+    if args.report and args.report.suffix not in ("", PAGE_SUFFIX) and not args.report.is_dir():
+        raise UserError(f"--report is {args.report}; name a page that ends in {PAGE_SUFFIX}, or a folder")
+    if args.report and len(files) > 1 and args.report.suffix == PAGE_SUFFIX:
+        raise UserError("--report: there are several files; name a folder for their pages")
+    model_path = args.model_path or default_model(args.demo)
+    examiner = Examiner.load(model_path, args.device, args.frames, demo=args.demo)
+    records: list[CropRecord] = []
+    if args.crops:
+        for crop in examine_crops(examiner, files):
+            records.append(crop)
+            if not args.json:
+                print_crop_verdict(crop, CONSOLE)
+    else:
+        for record in examine_files(examiner, files, args.report):
+            records.append(record)
+            if not args.json:
+                print_verdict(record, CONSOLE)
+    if args.json:
+        print(json.dumps(records, indent=1, allow_nan=False))
+    if len(records) < len(files):
+        raise UserError(f"{len(files) - len(records)} of {len(files)} files could not be read; see the messages above")
 
 
-def at_least_one(text: str) -> int:
+def positive_integer(text: str) -> int:
     if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("it looks at one frame at least")
+        raise argparse.ArgumentTypeError("must be at least 1")
     return number
 
 
-def files_in(paths: Sequence[Path], suffixes: set[str]) -> Iterator[Path]:
+def find_files(paths: Sequence[Path], suffixes: set[str]) -> Iterator[Path]:
+    """The named files, and in named folders all files with one of the suffixes."""
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
-            if not found:
-                raise UserError(f"in the folder {path} there is no file that looks like a video or a picture")
-            yield from found
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+            if not files:
+                raise UserError(f"the folder {path} contains no video or picture")
+            yield from files
         elif not path.is_file():
             raise UserError(f"there is no file {path}")
         else:
             yield path
 
 
-def verdicts(examiner: Examiner, files: Sequence[Path], are_crops: bool, report: Path | None) -> Iterator[Facts]:
-    if are_crops:
-        for path, finding in zip(files, examiner.examine_crops(files), strict=True):
-            if isinstance(finding, Finding):
-                yield facts_of_crop(examiner, path, finding)
-            else:
-                print(str(finding) if isinstance(finding, UserError) else f"{path}: {finding.strerror}", file=sys.stderr)
-        return
+def examine_crops(examiner: Examiner, files: Sequence[Path]) -> Iterator[CropRecord]:
+    for path, verdict in zip(files, examiner.examine_crops(files), strict=True):
+        if isinstance(verdict, CalibratedVerdict):
+            yield crop_record(examiner, path, verdict)
+        elif isinstance(verdict, UserError):
+            print(verdict, file=sys.stderr)
+        else:
+            print(f"{path}: {verdict.strerror}", file=sys.stderr)
+
+
+def examine_files(examiner: Examiner, files: Sequence[Path], report: Path | None) -> Iterator[FileRecord]:
     for path in files:
         try:
-            yield examined(examiner, path, report)
+            yield examine_file(examiner, path, report)
         except UnreadableVideo as error:
             if len(files) == 1:
                 raise UserError(f"{path}: {error}") from error
             print(f"{path}: {error}", file=sys.stderr)
 
 
-def examined(examiner: Examiner, path: Path, report: Path | None) -> Facts:
+def examine_file(examiner: Examiner, path: Path, report: Path | None) -> FileRecord:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        say = shown_in(progress)
-        examination = examiner.examine(path, say)
-        facts = facts_of(examiner, examination)
+        report_progress = progress_bar(progress)
+        examination = examiner.examine(path, report_progress)
+        record = file_record(examiner, examination)
         if report:
-            name = shortened(path.stem, MOST_OF_NAME)
-            page = report if report.suffix == PAGE else report / f"{name}_{facts['video']['sha256'][:8]}{PAGE}"
-            write_evidence(page, facts, examination, examiner.explain(examination, say), examiner)
+            stem = shorten_name(path.stem, MAX_STEM_BYTES)
+            page = report if report.suffix == PAGE_SUFFIX else report / f"{stem}_{record['video']['sha256'][:8]}{PAGE_SUFFIX}"
+            write_evidence(page, record, examination, examiner.explain(examination, report_progress), examiner)
     if report:
         print(f"evidence: {page}", file=sys.stderr)
-    return facts
+    return record
 
 
-def shown_in(progress: Progress) -> Say:
-    """One bar, that begins anew with each thing done."""
+def progress_bar(progress: Progress) -> ProgressCallback:
+    """A single bar, which restarts with each step."""
     bar = progress.add_task("opening", total=None)
 
-    def say(doing: str, done: int, total: int) -> None:
+    def report_progress(doing: str, done: int, total: int) -> None:
         progress.update(bar, description=doing, completed=done, total=total)
 
-    return say
+    return report_progress
 
 
 if __name__ == "__main__":

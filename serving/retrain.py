@@ -1,14 +1,14 @@
-"""For cron: trains anew where data, settings or code changed, and puts what came of it in place if it did not get worse.
+"""Retrain for cron: train again if data, settings or code changed, and deploy the result if it is not worse.
 
-    python serving/retrain.py [--deploy /srv/judge] [--server http://127.0.0.1:8000] [--notify notify.yaml]
+    python serving/retrain.py [--deploy /srv/model] [--server http://127.0.0.1:8000] [--notify notify.yaml]
 
-Ends with 0 where nothing changed, another one runs, or all went well; with 1 where training failed, or what came of it was
-not promoted or does not work. notify.yaml says who is told:
+Exit status: 0 if nothing changed, another retraining is running, or all went well; 1 if training failed, or if the new model
+was not promoted or does not work. notify.yaml names the recipients of a message about the outcome:
 
-    webhook: https://…                   # is sent {"text": "…"}
+    webhook: https://…                   # receives {"text": "…"}
     email: {host: …, port: 587, from: …, to: …, user: …, password: …}
 
-Keep it to yourself (chmod 600): nothing of what is in it is printed or logged.
+Protect this file (chmod 600); its contents are never printed or logged.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,17 @@ from pipeline.project import from_root, root
 from serving.models.deployment import Deployment
 from serving.registry import Registry, deploy
 
-STAGE = "test"  # and all that it needs
+STAGE = "test"  # with all stages that it depends on
 MODEL, TESTS = "data/models/best.safetensors", "results/tests"
 LOCK, LOG = "retrain.lock", "retrain.log"
-SECONDS_TO_TELL = 20
+NOTIFY_TIMEOUT_SECONDS = 20
 
 
 @contextlib.contextmanager
-def alone(lock: Path) -> Iterator[bool]:
-    """Whether no other one runs; the lock goes with its process, however that ends."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+def exclusive_lock(path: Path) -> Iterator[bool]:
+    """Yield whether the lock is free, and hold it then; it ends with its process, even if that is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -54,96 +54,97 @@ def alone(lock: Path) -> Iterator[bool]:
             yield True
 
 
-def dvc(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "dvc", *words], cwd=root(), capture_output=True, text=True)
+def run_dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root(), capture_output=True, text=True)
 
 
 def has_changed() -> bool:
-    told = dvc("status", "--json", "--with-deps", STAGE)
-    if told.returncode:
-        raise UserError(f"dvc status failed: {last_line(told.stderr)}")
-    return bool(json.loads(told.stdout))
+    status = run_dvc("status", "--json", "--with-deps", STAGE)
+    if status.returncode:
+        raise UserError(f"dvc status failed: {last_line(status.stderr)}")
+    return bool(json.loads(status.stdout))
 
 
 def last_line(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "no message")
 
 
-def retrain(registry: Registry, place: Deployment | None, server: str | None) -> tuple[bool, str]:
-    """Whether all went well, and in words what came of it."""
-    done = dvc("repro", STAGE)
-    (registry.folder / LOG).write_text(done.stdout + done.stderr)
-    if done.returncode:
-        return False, f"training failed: {last_line(done.stderr)}; {registry.folder / LOG} tells all"
+def retrain(registry: Registry, deployment: Deployment | None, server: str | None) -> tuple[bool, str]:
+    """Train, register, promote and deploy; return whether all went well, and the outcome in words."""
+    training = run_dvc("repro", STAGE)
+    (registry.folder / LOG).write_text(training.stdout + training.stderr)
+    if training.returncode:
+        return False, f"training failed: {last_line(training.stderr)}; see {registry.folder / LOG}"
     model = from_root(MODEL)
-    if same := registry.with_hash(content_hash(model)):
-        return True, f"training gave version {same.number} again"
+    if existing := registry.with_hash(content_hash(model)):
+        return True, f"training gave version {existing.number} again"
     try:
         version = registry.add(model, from_root(TESTS))
-        words = f"version {version.number} is in production: {registry.promote(version.number, force=False)}"
-        if place:
-            deploy(registry, place, server)
-            words += f" It answers from {place.current}."
+        outcome = f"version {version.number} is in production: {registry.promote(version.number, force=False)}"
+        if deployment:
+            deploy(registry, deployment, server)
+            outcome += f" It is active at {deployment.current}."
     except UserError as error:
         return False, str(error)
-    return True, words
+    return True, outcome
 
 
-def tell(path: Path, text: str) -> None:
-    """Whom the file names. Where that fails, why: but no address, which may hold a token."""
+def notify(path: Path, text: str) -> None:
+    """Send a message to the recipients in the file; report a failure without any address, which may hold a token."""
     try:
-        told: dict[str, Any] = yaml.safe_load(path.read_text())
-        unknown = told.keys() - {"webhook", "email"}
+        recipients = yaml.safe_load(path.read_text())
+        unknown = recipients.keys() - {"webhook", "email"}
     except (OSError, yaml.YAMLError, AttributeError):
-        raise UserError(f"--notify: {path} cannot be read as YAML with webhook or email in it") from None
-    if unknown or not told:
-        raise UserError(f"--notify: {path} should say webhook or email, and nothing else")
-    for name, send in (("webhook", send_to_webhook), ("email", send_email)):
-        if name not in told:
+        raise UserError(f"--notify: {path} is not a readable YAML file with a webhook or email section") from None
+    if unknown or not recipients:
+        raise UserError(f"--notify: {path} must contain webhook or email, and nothing else")
+    senders: dict[str, Callable[[Any, str], None]] = {"webhook": send_to_webhook, "email": send_email}
+    for name, send in senders.items():
+        if name not in recipients:
             continue
         try:
-            send(told[name], text)
+            send(recipients[name], text)
         except (OSError, ValueError, KeyError, TypeError, smtplib.SMTPException, http.client.HTTPException) as error:
             code = f" {error.code}" if isinstance(error, urllib.error.HTTPError) else ""
-            print(f"the {name} could not be told ({type(error).__name__}{code})", file=sys.stderr)
+            print(f"the {name} could not be notified ({type(error).__name__}{code})", file=sys.stderr)
 
 
-def send_to_webhook(address: str, text: str) -> None:
+def send_to_webhook(url: str, text: str) -> None:
     body = json.dumps({"text": text}).encode()
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=SECONDS_TO_TELL).close()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=NOTIFY_TIMEOUT_SECONDS).close()
 
 
-def send_email(how: dict[str, Any], text: str) -> None:
+def send_email(account: dict[str, str], text: str) -> None:
     message = EmailMessage()
-    message["From"], message["To"] = how["from"], how["to"]
+    message["From"], message["To"] = account["from"], account["to"]
     message["Subject"] = f"retraining on {socket.gethostname()}"
     message.set_content(text)
-    with smtplib.SMTP(how["host"], int(how.get("port", 25)), timeout=SECONDS_TO_TELL) as post:
-        if "user" in how:
-            post.starttls()  # a password is not sent in the clear
-            post.login(how["user"], how["password"])
-        post.send_message(message)
+    with smtplib.SMTP(account["host"], int(account.get("port", 25)), timeout=NOTIFY_TIMEOUT_SECONDS) as connection:
+        if "user" in account:
+            connection.starttls()  # do not send the password in the clear
+            connection.login(account["user"], account["password"])
+        connection.send_message(message)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Trains anew where something changed; for cron.")
-    parser.add_argument("--registry", type=Path, default=from_root("data/registry"), help="folder of the versions")
-    parser.add_argument("--deploy", type=Path, help="where the one in production is put")
-    parser.add_argument("--server", metavar="URL", help="of the server that judges by it: wait until it does")
-    parser.add_argument("--notify", type=Path, metavar="YAML", help="who is told what came of it")
-    given = parser.parse_args()
-    with alone(given.registry / LOCK) as is_alone:
-        if not is_alone:
-            print("another one runs")
+    parser = argparse.ArgumentParser(description="Train again if something changed, and deploy the result if it is not worse.")
+    parser.add_argument("--registry", type=Path, default=from_root("data/registry"), help="folder of the registry")
+    parser.add_argument("--deploy", type=Path, help="deployment folder for the version in production")
+    parser.add_argument("--server", metavar="URL", help="wait until the server at this URL uses the new checkpoint")
+    parser.add_argument("--notify", type=Path, metavar="YAML", help="file with the recipients of a message about the outcome")
+    args = parser.parse_args()
+    with exclusive_lock(args.registry / LOCK) as is_free:
+        if not is_free:
+            print("another retraining is running")
             return
         if not has_changed():
             print("nothing changed")
             return
-        went_well, words = retrain(Registry(given.registry), given.deploy and Deployment(given.deploy), given.server)
-        print(words)
-        if given.notify:
-            tell(given.notify, words)
+        went_well, outcome = retrain(Registry(args.registry), args.deploy and Deployment(args.deploy), args.server)
+        print(outcome)
+        if args.notify:
+            notify(args.notify, outcome)
     sys.exit(0 if went_well else 1)
 
 

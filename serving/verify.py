@@ -1,127 +1,143 @@
-"""The second examiner: a file and the facts of its evidence -> whether the same is found again, and if not, what differs.
+"""Verify a report: examine the file again and list every difference from the report.
 
     python serving/verify.py VIDEO REPORT.json [--model_path CHECKPOINT]
 
-Ends with status 0 if all is the same; with 1 if not, or if the report is about another file or checkpoint.
+Exit status: 0 if the results are the same, 1 if they differ or the report is about another file or checkpoint.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import UserError, run
 from pipeline.ledger import content_hash
-from pipeline.params import build, spellings
+from pipeline.params import build_settings, flag_spellings
 from preprocessing.video.video import UnreadableVideo
-from serving.examination.evidence import FORMAT, Facts, facts_of
+from serving.examination.evidence import FORMAT, file_record
 from serving.examination.examiner import Examiner
-from serving.examination.segments import SegmentSettings
+from serving.examination.records import FileRecord
+from serving.examination.segments import SegmentParams
 from serving.models.default_model import default_model
 
 TOLERANCE = 1e-4  # of probabilities: other processors sum in another order
-FINDINGS = ("verdict", "uncertain", "fake_probability")
-NO_MATTER = ("warning",)  # of the judge: words
-SECTIONS = {"people", "video", "judged_by", "how", *FINDINGS}
+VERDICT_FIELDS = ("verdict", "uncertain", "fake_probability")
+IGNORED_MODEL_FIELDS = ("warning",)
+REQUIRED_FIELDS = {"people", "video", "judged_by", "how", *VERDICT_FIELDS}
 
 
-def differences(told: Facts, found: Facts) -> Iterator[str]:
-    """What of the findings is not as it was told."""
-    for name in FINDINGS:
-        yield from unlike(f"{name} of the whole", told[name], found[name])
-    people, again = ({person["track"]: person for person in facts["people"]} for facts in (told, found))
-    yield from unlike("people", sorted(people), sorted(again))
-    for track in sorted(people.keys() & again.keys()):
-        for name in FINDINGS:
-            yield from unlike(f"{name} of person {track}", people[track][name], again[track][name])
-        frames, anew = ({frame["frame"]: frame for frame in one["frames"]} for one in (people[track], again[track]))
-        yield from unlike(f"frames of person {track}", sorted(frames), sorted(anew))
-        for number in sorted(frames.keys() & anew.keys()):
-            for name in ("fake_probability", "window"):
-                yield from unlike(f"{name} of person {track} in frame {number}", frames[number][name], anew[number][name])
+def differences(reported: FileRecord, actual: FileRecord) -> Iterator[str]:
+    """Describe each result that differs from the report."""
+    yield from compare_fields(VERDICT_FIELDS, "of the file", reported, actual)
+    reported_people, people = ({person["track"]: person for person in record["people"]} for record in (reported, actual))
+    yield from compare("people", sorted(reported_people), sorted(people))
+    for track in sorted(reported_people.keys() & people.keys()):
+        yield from compare_fields(VERDICT_FIELDS, f"of person {track}", reported_people[track], people[track])
+        reported_frames, frames = (
+            {frame["frame"]: frame for frame in person["frames"]} for person in (reported_people[track], people[track])
+        )
+        yield from compare(f"frames of person {track}", sorted(reported_frames), sorted(frames))
+        for number in sorted(reported_frames.keys() & frames.keys()):
+            fields, subject = ("fake_probability", "window"), f"of person {track} in frame {number}"
+            yield from compare_fields(fields, subject, reported_frames[number], frames[number])
 
 
-def other_circumstances(told: Facts, found: Facts) -> Iterator[str]:
-    """What may be why: another setting, other code or packages."""
-    for name, value in told["judged_by"].items():
-        if name not in NO_MATTER:
-            yield from unlike(f"the judge's {name}", value, found["judged_by"].get(name))
-    for name in ("code", "python"):
-        yield from unlike(name, told["how"][name], found["how"][name])
-    for name, value in told["how"]["packages"].items():
-        yield from unlike(f"package {name}", value, found["how"]["packages"].get(name))
+def environment_differences(reported: FileRecord, actual: FileRecord) -> Iterator[str]:
+    """Describe each setting, and each version of code or packages, that differs from the report."""
+    model_fields = [name for name in reported["judged_by"] if name not in IGNORED_MODEL_FIELDS]
+    yield from compare_fields(model_fields, "of the model", reported["judged_by"], actual["judged_by"])
+    yield from compare("code", reported["how"]["code"], actual["how"]["code"])
+    yield from compare("python", reported["how"]["python"], actual["how"]["python"])
+    for name, version in reported["how"]["packages"].items():
+        yield from compare(f"package {name}", version, actual["how"]["packages"].get(name))
 
 
-def unlike(what: str, told: Any, found: Any) -> Iterator[str]:
-    same = abs(told - found) <= TOLERANCE if isinstance(told, float) and isinstance(found, float) else told == found
-    if not same:
-        yield f"{what}: {told} in the report, {found} here"
+def compare_fields(
+    names: Sequence[str], subject: str, reported: Mapping[str, object], actual: Mapping[str, object]
+) -> Iterator[str]:
+    for name in names:
+        yield from compare(f"{name} {subject}", reported[name], actual.get(name))
 
 
-def mismatch(told: Facts, file: Path, checkpoint: Path) -> str | None:
-    """That the report is about another file, or by another checkpoint: nothing that it says can then be expected here."""
-    for what, path, facts in (("file", file, told["video"]), ("checkpoint", checkpoint, told["judged_by"])):
-        if (sha256 := content_hash(path)) != facts["sha256"]:
-            return f"{path} is not the {what} that the report is about (SHA-256 {sha256}; in the report {facts['sha256']})"
+def compare(what: str, reported: object, actual: object) -> Iterator[str]:
+    if isinstance(reported, float) and isinstance(actual, float):
+        is_same = abs(reported - actual) <= TOLERANCE
+    else:
+        is_same = reported == actual
+    if not is_same:
+        yield f"{what}: {reported} in the report, {actual} here"
+
+
+def mismatch(report: FileRecord, file: Path, checkpoint: Path) -> str | None:
+    """Say so if the report is about another file or checkpoint: its results cannot be compared then."""
+    for what, path, reported in (
+        ("file", file, report["video"]["sha256"]),
+        ("checkpoint", checkpoint, report["judged_by"]["sha256"]),
+    ):
+        if (sha256 := content_hash(path)) != reported:
+            return f"{path} is not the {what} that the report is about (SHA-256 {sha256}; in the report {reported})"
     return None
 
 
-def read_facts(path: Path) -> Facts:
+def read_report(path: Path) -> FileRecord:
     try:
-        facts: Facts = json.loads(path.read_text())
-        version = facts["format"]
+        report: FileRecord = json.loads(path.read_text())
+        version = report["format"]
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         version = None
-    if version is None or (version == FORMAT and not facts.keys() >= SECTIONS):
+    if version is None or (version == FORMAT and not report.keys() >= REQUIRED_FIELDS):
         raise UserError(f"{path} is not the JSON of a report by predict.py --report")
     if version != FORMAT:
-        raise UserError(f"{path} is a report of another version (format {version}; this one reads {FORMAT})")
-    return facts
+        raise UserError(f"{path} is a report of another version (format {version}; this program reads {FORMAT})")
+    return report
 
 
-def model_of(told: Facts) -> Path:
-    """The one that answers by default, unless the report is by the demo's."""
+def model_of(report: FileRecord) -> Path:
+    """The demo network if the report names it, else the default checkpoint."""
     shipped, demo = default_model(False), default_model(True)
-    return demo if demo.is_file() and content_hash(demo) == told["judged_by"]["sha256"] else shipped
+    return demo if demo.is_file() and content_hash(demo) == report["judged_by"]["sha256"] else shipped
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Whether what a report says is found again in the file.")
-    parser.add_argument("file", type=Path)
-    parser.add_argument("report", type=Path, metavar="REPORT.json")
-    parser.add_argument(*spellings("model_path"), type=Path, help="the checkpoint that the report names, if it lies elsewhere")
-    given = parser.parse_args()
-    told = read_facts(given.report)
-    if not given.file.is_file():
-        raise UserError(f"there is no file {given.file}")
-    model_path = given.model_path or model_of(told)
+    parser = argparse.ArgumentParser(description="Examine a file again and compare the results with a report.")
+    parser.add_argument("file", type=Path, help="the video or picture that the report is about")
+    parser.add_argument("report", type=Path, metavar="REPORT.json", help="JSON file of the report")
+    parser.add_argument(*flag_spellings("model_path"), type=Path, help="checkpoint of the report, if it is not the default one")
+    args = parser.parse_args()
+    report = read_report(args.report)
+    if not args.file.is_file():
+        raise UserError(f"there is no file {args.file}")
+    model_path = args.model_path or model_of(report)
     if not model_path.is_file():
-        raise UserError(f"there is no checkpoint {model_path}; --model_path names the one of the report")
-    if message := mismatch(told, given.file, model_path):
+        raise UserError(f"there is no checkpoint {model_path}; name the checkpoint of the report with --model_path")
+    if message := mismatch(report, args.file, model_path):
         print(message)
         sys.exit(1)
-    how = told["judged_by"]
-    examiner = Examiner.load(model_path, frames=how["frames_requested"], demo=how["demo"])
-    examiner = replace(examiner, segmenting=build(SegmentSettings, how["segments"], f"{given.report}: segments"))
+    model = report["judged_by"]
+    examiner = Examiner.load(model_path, frames=model["frames_requested"], demo=model["demo"])
+    segment_params = build_settings(SegmentParams, model["segments"], f"{args.report}: segments")
+    examiner = replace(examiner, segment_params=segment_params)
     try:
-        found = json.loads(json.dumps(facts_of(examiner, examiner.examine(given.file))))
+        record: FileRecord = json.loads(json.dumps(file_record(examiner, examiner.examine(args.file))))
     except UnreadableVideo as error:
-        raise UserError(f"{given.file}: {error}") from error
-    differ, others = list(differences(told, found)), list(other_circumstances(told, found))
-    frames = sum(len(person["frames"]) for person in found["people"])
-    print("DIFFERENT" if differ else f"the same: {found['verdict']}, {len(found['people'])} people, {frames} faces")
-    for line in differ:
+        raise UserError(f"{args.file}: {error}") from error
+    result_lines, environment_lines = list(differences(report, record)), list(environment_differences(report, record))
+    faces = sum(len(person["frames"]) for person in record["people"])
+    if result_lines:
+        print("DIFFERENT")
+    else:
+        print(f"the same: {record['verdict']}, {len(record['people'])} people, {faces} faces")
+    for line in result_lines:
         print(f"  {line}")
-    if others:
-        print("other circumstances:")
-    for line in others:
+    if environment_lines:
+        print("different settings or versions:")
+    for line in environment_lines:
         print(f"  {line}")
-    sys.exit(1 if differ else 0)
+    sys.exit(1 if result_lines else 0)
 
 
 if __name__ == "__main__":

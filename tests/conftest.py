@@ -75,11 +75,15 @@ STAGES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first: else one process is left alone with it at the end. Then those that make what others need."""
+    """Mark slow tests, and start with the longest files, then with those that make what others need."""
+    for item in items:
+        if item.path.name in SLOW_FILES or "finished" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: (item.path.name not in LONGEST, "finished: Project" not in text_of(item.path)))
 
 
 LONGEST = ("test_killed.py", "test_cluster.py")
+SLOW_FILES: frozenset[str] = frozenset()  # left out by `make check`, beside the tests that need a corpus after every stage
 
 
 @cache

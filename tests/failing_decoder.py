@@ -7,16 +7,16 @@ from mmap import mmap
 from multiprocessing.connection import Connection
 from typing import Any
 
-from preprocessing.video.fork_server import receive, receive_handle, send
+from preprocessing.video.fork_server import receive, receive_fd, send
 
 FACTS = {"width": 4, "height": 2, "frame_rate": 25.0, "frames_promised": 5, "frames_present": 5}
 
 
-def work(connection: Connection) -> None:
+def main(connection: Connection) -> None:
     path = receive(connection)["path"]
     send(connection, {"facts": FACTS, "clean": True})
     receive(connection)
-    mmap(receive_handle(connection), 0)
+    mmap(receive_fd(connection), 0)
     for index in range(2):
         send(connection, {"frame": index, "slot": index})
     fail: dict[str, Any] = {"sleeps": sleep, "crashes": crash, "is_killed": be_killed}

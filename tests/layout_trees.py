@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from little_videos import face_video, fake, numbered, original, write_video
 
-from preprocessing.corpus.file_facts import Facts, look_at
+from preprocessing.corpus.file_facts import FileFacts, inspect_file
 
 FF_METHODS = ("Deepfakes", "FaceSwap")
 FF_PAIRS = {"train": [["000", "003"]], "val": [["010", "011"]], "test": [["020", "021"]]}
@@ -65,14 +65,14 @@ def put_csv(path: Path, rows: Iterable[Iterable[object]]) -> Path:
     return path
 
 
-def stumble_over(path: Path) -> tuple[Path, Facts]:
+def stumble_over(path: Path) -> tuple[Path, FileFacts]:
     """Looks at files as the commands do, but for two that the library cannot bear."""
     if path.stem == "crash":
         signal.raise_signal(signal.SIGSEGV)
     if path.stem == "hang":
         signal.alarm(1)
         time.sleep(60)
-    return look_at(path)
+    return inspect_file(path)
 
 
 def faceforensics(data: Path) -> Path:

@@ -43,7 +43,7 @@ def project_of_crops(
                 outputs = [os.path.relpath(one, data / "crops") for one in (place, masks)[: 1 + video.label]]
                 crops = [[f"{frame}_0.png", frame, 0, 0, 0, SIDE, SIDE] for frame in range(frames)]
                 ledger.entries[video.video] = {"name": video.video, "key": "key", "outputs": outputs, "crops": crops}
-    ledger.settle(ledger.entries)
+    ledger.compact(ledger.entries)
     write_index(data / "index/videos.csv", videos)
     (folder / "dvc.yaml").touch()
     _write_settings(folder, training, train)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from model_test_train.training.distributed import DIE_WITH_PARENT
+from model_test_train.training.distributed import PR_SET_PDEATHSIG
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
 os.environ["PATH"] += ":/usr/sbin"  # where Debian has the daemons, and not every user looks
@@ -104,7 +104,7 @@ def daemon(command: list[str], folder: Path) -> Iterator[None]:
 
 def end_with_parent() -> None:
     """Were the tests killed, nothing would be left behind."""
-    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_all_jobs() -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import run
-from pipeline.incremental import Job, Outcome, Part, Scope, Shard, failure, update_outputs
+from pipeline.incremental import Outcome, Scope, Shard, StageFolder, VideoTask, failure, update_outputs
 from pipeline.index import Video
 from pipeline.ledger import key_of
 from pipeline.outputs import atomic_write, write_text
@@ -23,27 +23,31 @@ def video(name: str, split: str = "test_set") -> Video:
     return Video(name, name.split("/")[0], 0, split, ("p",), f"{name}.mp4", "", name, "DEMO")
 
 
-def job_of(video: Video, setting: str) -> Job:
-    return Job(video, key_of(video.video, setting, video.split), (f"{video.split}/{video.video}", f"../beside/{video.video}"))
+def make_task(video: Video, setting: str) -> VideoTask:
+    return VideoTask(
+        video, key_of(video.video, setting, video.split), (f"{video.split}/{video.video}", f"../beside/{video.video}")
+    )
 
 
-def make(job: Job, folder: Path, setting: str, log: Path, slowly: float = 0, fail: bool = True, kill: bool = False) -> Outcome:
+def make(
+    task: VideoTask, folder: Path, setting: str, log: Path, slowly: float = 0, fail: bool = True, kill: bool = False
+) -> Outcome:
     """A folder of two files, and a file beside; some videos fail."""
-    name = job.video.video
+    name = task.video.video
     with log.open("a") as file:
         file.write(name + "\n")
     if fail and name == FAILING:
-        return failure(job, "it is broken", "mend it")
+        return failure(task, "it is broken", "mend it")
     if kill and name == KILLING:
         os.kill(os.getpid(), signal.SIGKILL)
-    pictures, beside = job.outputs
+    pictures, beside = task.outputs
     with atomic_write(folder / pictures) as unfinished:
         unfinished.mkdir()
         for picture in ("0_0.png", "1_0.png"):
             (unfinished / picture).write_text(f"{name} {setting} {picture}")
             time.sleep(slowly)
     write_text(folder / beside, setting)
-    return Outcome(job, job.outputs, {"crops": 2})
+    return Outcome(task, task.outputs, {"crops": 2})
 
 
 def keep(place: Path, names=NAMES, setting="a", split="test_set", scope=ALL, allowed=0.5, workers=1, **how) -> list[str]:
@@ -51,7 +55,7 @@ def keep(place: Path, names=NAMES, setting="a", split="test_set", scope=ALL, all
     log = place.parent / f"{place.name}.log"
     log.write_text("")
     folder = place / "stage"
-    part = Part(folder, partial(job_of, setting=setting))
+    part = StageFolder(folder, partial(make_task, setting=setting))
     work = partial(make, folder=folder, setting=setting, log=log, **how)
     update_outputs([video(name, split) for name in names], part, work, "testing", workers, allowed, scope)
     return sorted(log.read_text().split())

@@ -12,7 +12,7 @@ from warm_commands import run_warm
 
 from pipeline.params import load_params
 from pipeline.project import CODE
-from preprocessing.video.video import Reading
+from preprocessing.video.video import ReadingParams
 
 WIDTH, HEIGHT = 160, 120
 SKIN, DARK, LIPS = (205, 165, 140), (60, 40, 35), (170, 80, 85)
@@ -68,9 +68,9 @@ def face_video(path: Path, seed: int, frames: int = 6) -> Path:
     return write_video(path, ((picture + noise).clip(0, 255).astype(np.uint8) for picture in pictures))
 
 
-def reading(**changes: object) -> Reading:
+def reading(**changes: object) -> ReadingParams:
     """As `params.yaml` has it, but for the changes."""
-    return load_params("read_video", Reading, changes)
+    return load_params("read_video", ReadingParams, changes)
 
 
 def original(data: Path, name: str, compression: str = "c23") -> Path:

@@ -22,7 +22,7 @@ from PIL import Image
 
 FRAMES = 8
 BOXES, FAILURE, EITHER = "boxes", "failure", "either"
-NO_VIDEO = "cannot be opened|holds no video|no frame of it decodes"
+NO_VIDEO = "cannot be opened|no video stream|no frame of it can be decoded"
 ANY_REASON = f"{NO_VIDEO}|no face found|megapixels|memory|codec"
 
 Pictures = Iterable[np.ndarray]
@@ -279,7 +279,7 @@ def add_what_is_no_video(corpus: Corpus) -> None:
         samples.sample_rate = 8000
         file.mux(stream.encode(samples))
         file.mux(stream.encode())
-    corpus.note("sound.mp4", "sound alone", FAILURE, "holds no video")
+    corpus.note("sound.mp4", "sound alone", FAILURE, "no video stream")
 
 
 def add_what_is_no_file(corpus: Corpus) -> None:
@@ -288,9 +288,9 @@ def add_what_is_no_file(corpus: Corpus) -> None:
     corpus.path("leads_to_itself.mp4").symlink_to(corpus.path("leads_to_itself.mp4").name)
     os.mkfifo(corpus.path("pipe.mp4"))
     corpus.note("folder.mp4", "a folder", FAILURE, "folder")
-    corpus.note("leads_nowhere.mp4", "a link that leads nowhere", FAILURE, "leads nowhere")
+    corpus.note("leads_nowhere.mp4", "a link that leads nowhere", FAILURE, "broken symbolic link")
     corpus.note("leads_to_itself.mp4", "a link to itself", FAILURE, "link")
-    corpus.note("pipe.mp4", "a pipe that nobody writes to", FAILURE, "no file that lies on a disk")
+    corpus.note("pipe.mp4", "a pipe that nobody writes to", FAILURE, "not a regular file")
     if os.geteuid():  # nothing is forbidden to root
         corpus.write("forbidden.mp4", corpus.bases["h264.mp4"] + b"\0", "no permission", FAILURE, "Permission denied")
         corpus.path("forbidden.mp4").chmod(0)

@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_test_train.preview_augmentations import SHOWN
+from model_test_train.preview_augmentations import PREVIEW_SETTINGS
 from model_test_train.training.augmentations.augmentation import FORGERIES, KINDS, Augmentation, build_augmentation
-from model_test_train.training.augmentations.forgery import Forged, Picture
+from model_test_train.training.augmentations.forgery import ForgedPair, Picture
 from model_test_train.training.augmentations.photometric import PHOTOMETRIC
-from model_test_train.training.augmentations.video_codecs import CODECS, Encoding, encoded
-from model_test_train.training.data import chance_of_forgery
+from model_test_train.training.augmentations.video_codecs import CODECS, Encoding, encode
+from model_test_train.training.data import forgery_probability
 from pipeline.errors import UserError
 
 SIZE = 64
 
 
 def only(name: str, p: float = 1.0) -> Augmentation:
-    return build_augmentation({name: {"p": p, **SHOWN[name]}})
+    return build_augmentation({name: {"p": p, **PREVIEW_SETTINGS[name]}})
 
 
 def portrait(seed: int = 0) -> np.ndarray:
@@ -35,7 +35,7 @@ def as_tensor(*pictures: np.ndarray) -> Tensor:
 
 
 def looks(name: str, picture: np.ndarray, key: int = 0) -> np.ndarray:
-    return only(name).look(as_tensor(picture), (0, 0, key))[0].permute(1, 2, 0).numpy()
+    return only(name).apply_photometric(as_tensor(picture), (0, 0, key))[0].permute(1, 2, 0).numpy()
 
 
 def luma(picture: np.ndarray) -> np.ndarray:
@@ -48,18 +48,18 @@ def grain(picture: np.ndarray) -> float:
 
 
 def test_every_augmentation_is_spoken_of_here() -> None:
-    assert set(SHOWN) == set(KINDS)
+    assert set(PREVIEW_SETTINGS) == set(KINDS)
 
 
 @pytest.mark.parametrize("name", PHOTOMETRIC)
 def test_a_look_changes_the_picture_the_same_way_each_time_and_not_at_all_at_probability_zero(name: str) -> None:
     picture = as_tensor(portrait())
-    changed, again = (only(name).look(picture, (1, 2, 3)) for _ in range(2))
+    changed, again = (only(name).apply_photometric(picture, (1, 2, 3)) for _ in range(2))
     assert changed.dtype == torch.uint8
     assert changed.shape == picture.shape
     assert not torch.equal(changed, picture)
     assert torch.equal(changed, again)
-    assert torch.equal(only(name, p=0.0).look(picture, (1, 2, 3)), picture)
+    assert torch.equal(only(name, p=0.0).apply_photometric(picture, (1, 2, 3)), picture)
 
 
 @pytest.mark.parametrize("name", sorted(set(PHOTOMETRIC) - {"grid_mask"}))
@@ -172,18 +172,18 @@ def test_what_moves_a_picture_moves_its_mask_alike(name: str) -> None:
     picture[10:30, 8:40] = 200
     mask = (picture[..., 0] > 100).astype(np.float32)
     for place in range(5):
-        move = only(name).move((0, 0, place))
+        move = only(name).draw_geometric((0, 0, place))
         moved, moved_mask = move(picture), move(mask)
         assert moved.shape[:2] == moved_mask.shape
         assert ((moved[..., 0] > 120) != (moved_mask > 0.5)).mean() < 0.01
         assert not np.array_equal(moved_mask, mask)
-        assert np.array_equal(only(name, p=0.0).move((0, 0, place))(picture), picture)
+        assert np.array_equal(only(name, p=0.0).draw_geometric((0, 0, place))(picture), picture)
 
 
 def test_a_flip_is_a_mirror_and_a_part_is_cut_out_of_the_picture() -> None:
     picture = portrait()
-    assert np.array_equal(only("flip").move((0, 0, 0))(picture), picture[:, ::-1])
-    part = only("part").move((0, 0, 0))(picture)
+    assert np.array_equal(only("flip").draw_geometric((0, 0, 0))(picture), picture[:, ::-1])
+    part = only("part").draw_geometric((0, 0, 0))(picture)
     height, width = part.shape[:2]
     assert 0.7 * SIZE - 1 <= height < SIZE
     assert any(
@@ -201,7 +201,7 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_mixup_lays_pictures_labels_and_masks_over_each_other_alike() -> None:
-    before, after = batch(), only("mixup").mix(batch(), (0, 0, 0))
+    before, after = batch(), only("mixup").apply_mixing(batch(), (0, 0, 0))
     assert torch.all((after[0].float().std((1, 2, 3))) == 0)
     assert not torch.equal(after[0], before[0])
     assert torch.allclose(after[2][:, 0, 0], after[1])
@@ -210,7 +210,7 @@ def test_mixup_lays_pictures_labels_and_masks_over_each_other_alike() -> None:
 
 
 def test_cutmix_moves_a_rectangle_with_its_truth_and_counts_it_in_the_label() -> None:
-    before, (pictures, labels, masks) = batch(), only("cutmix").mix(batch(), (0, 0, 0))
+    before, (pictures, labels, masks) = batch(), only("cutmix").apply_mixing(batch(), (0, 0, 0))
     shares = []
     for number in range(len(pictures)):
         other = pictures[number, :, :, 0] != before[0][number, :, :, 0]
@@ -227,9 +227,9 @@ def test_a_codec_loses_more_at_a_higher_crf_and_nothing_moves(codec: str, motion
     errors = []
     for crf in (18, 40):
         encoding = Encoding(codec, crf, corner=(5, 3), motion=motion)
-        changed = encoded(picture, encoding)
+        changed = encode(picture, encoding)
         assert (changed.dtype, changed.shape) == (np.uint8, picture.shape)
-        assert np.array_equal(changed, encoded(picture, encoding))
+        assert np.array_equal(changed, encode(picture, encoding))
         errors.append(np.abs(changed.astype(int) - picture).mean())
     assert 0 < 2 * errors[0] < errors[1] < 15
 
@@ -238,7 +238,7 @@ def test_the_pictures_of_a_group_are_encoded_alike_and_each_by_itself() -> None:
     """Else a fake could be told by what its original left in it."""
     one, other = portrait(0), portrait(1)
     for key in range(8):
-        look = lambda *pictures: only("codec").look(as_tensor(*pictures), (0, 0, key))  # noqa: B023, E731
+        look = lambda *pictures: only("codec").apply_photometric(as_tensor(*pictures), (0, 0, key))  # noqa: B023, E731
         together = look(one, other, one)
         assert torch.equal(together[0], together[2])
         assert torch.equal(together[:1], look(one))
@@ -258,9 +258,9 @@ def test_a_codec_of_no_range_is_refused() -> None:
         build_augmentation({"codec": {"p": 1.0, "best": 40, "worst": 20, "least": 1.0, "twice": 0.0}})
 
 
-def forgeries(lines: dict[str, Any], picture: Picture, count: int = 12) -> list[Forged]:
+def forgeries(lines: dict[str, Any], picture: Picture, count: int = 12) -> list[ForgedPair]:
     augmentation = build_augmentation(lines)
-    made = [forge(picture) for place in range(count) if (forge := augmentation.forgery((0, 0, place)))]
+    made = [forge(picture) for place in range(count) if (forge := augmentation.draw_forgery((0, 0, place)))]
     assert len(made) == count
     return made
 
@@ -272,7 +272,7 @@ def difference(one: Picture, other: Picture) -> np.ndarray:
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forged_face_differs_from_its_real_one_inside_the_mask_only(name: str) -> None:
     changed_shares = []
-    for real, fake, mask in forgeries({name: {"p": 1.0, **SHOWN[name]}}, portrait()):
+    for real, fake, mask in forgeries({name: {"p": 1.0, **PREVIEW_SETTINGS[name]}}, portrait()):
         assert (fake.dtype, fake.shape, mask.shape) == (np.uint8, real.shape, real.shape[:2])
         changed = difference(fake, real)
         assert changed[~mask].max() <= 20  # where the new content is seen by a tenth at most
@@ -281,14 +281,14 @@ def test_a_forged_face_differs_from_its_real_one_inside_the_mask_only(name: str)
         assert not mask[:, [0, -1]].any()
         changed_shares.append(mask.mean())
     assert min(changed_shares) < 0.15 < 0.2 < max(changed_shares)  # now the mouth alone, now the whole face
-    assert only(name, p=0.0).forgery((0, 0, 0)) is None
+    assert only(name, p=0.0).draw_forgery((0, 0, 0)) is None
 
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_the_same_forgery_is_made_each_time_and_of_crops_of_any_shape(name: str) -> None:
     for height, width in [(64, 64), (51, 37), (32, 65)]:
         picture = cv2.resize(portrait(), (width, height))
-        lines = {name: {"p": 1.0, **SHOWN[name]}}
+        lines = {name: {"p": 1.0, **PREVIEW_SETTINGS[name]}}
         for one, again in zip(forgeries(lines, picture, 4), forgeries(lines, picture, 4), strict=True):
             assert all(np.array_equal(*both) for both in zip(one, again, strict=True))
             assert one.fake.shape == picture.shape
@@ -352,28 +352,30 @@ def test_a_group_is_forged_once_at_most_by_the_first_kind_that_happens() -> None
     apart = [build_augmentation({name: line}) for name, line in (("rerender", {"p": 0.4}), ("self_blend", {**BLEND, "p": 0.5}))]
     happened, picture = 0, portrait()
     for place in range(200):
-        forge, *alone = (augmentation.forgery((0, 0, place)) for augmentation in (both, *apart))
+        forge, *alone = (augmentation.draw_forgery((0, 0, place)) for augmentation in (both, *apart))
         first = next((one for one in alone if one), None)
         assert (forge is None) == (first is None)
         if forge and first and place < 40:
             assert np.array_equal(forge(picture).fake, first(picture).fake)
         happened += forge is not None
-    assert chance_of_forgery(both) == pytest.approx(1 - 0.6 * 0.5)
-    assert happened / 200 == pytest.approx(chance_of_forgery(both), abs=0.1)
+    assert forgery_probability(both) == pytest.approx(1 - 0.6 * 0.5)
+    assert happened / 200 == pytest.approx(forgery_probability(both), abs=0.1)
 
 
 def test_a_line_more_changes_nothing_of_what_the_others_do() -> None:
     picture, key = as_tensor(portrait()), (1, 2, 3)
-    noisy = build_augmentation({"noise": {"p": 1.0, "most": 9.0}}).look(picture, key)
-    both = build_augmentation({"blur": {"p": 0.0, "most": 9.0}, "noise": {"p": 1.0, "most": 9.0}}).look(picture, key)
+    noisy = build_augmentation({"noise": {"p": 1.0, "most": 9.0}}).apply_photometric(picture, key)
+    both = build_augmentation({"blur": {"p": 0.0, "most": 9.0}, "noise": {"p": 1.0, "most": 9.0}}).apply_photometric(
+        picture, key
+    )
     assert torch.equal(noisy, both)
 
 
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ({"sparkle": {"p": 1.0}}, "augmentation.sparkle is not known; there are: flip, part"),
-        ({"blur": {"p": 2.0, "most": 1.0}}, "augmentation.blur.p is 2.0; the most it can be is 1"),
+        ({"sparkle": {"p": 1.0}}, "augmentation.sparkle is not known; choose from: flip, part"),
+        ({"blur": {"p": 2.0, "most": 1.0}}, "augmentation.blur.p is 2.0; the maximum is 1"),
         ({"blur": {"p": 0.5}}, "augmentation.blur.most is missing"),
     ],
 )

@@ -6,8 +6,8 @@ from array import array
 import numpy as np
 import pytest
 
-from preprocessing.crops.crops import crop_image, is_within_reason, window_of
-from preprocessing.crops.extraction import CropSettings, chosen_faces
+from preprocessing.crops.crops import compute_window, crop_image, is_plausible_box
+from preprocessing.crops.extraction import CropSettings, select_faces
 from preprocessing.faces.boxes import BadBoxes, Boxes, read_boxes, write_boxes
 from preprocessing.faces.face import Face
 from preprocessing.faces.tracks import TrackedFace
@@ -35,7 +35,7 @@ def test_boxes_of_the_published_scripts_are_read_at_full_size(tmp_path):
     path = tmp_path / "000.json"
     path.write_text('{"0": [[5, 10, 25, 40], [50.5, 10, 70, 40]], "1": null, "7": [[6, 10, 26, 40]]}')
     boxes = read_boxes(path)
-    assert boxes.looked_at == [0, 1, 7]
+    assert boxes.analysed_frames == [0, 1, 7]
     assert {index: [(one.face.box, one.track) for one in faces] for index, faces in boxes.frames.items()} == {
         0: [((10, 20, 50, 80), 0), ((101, 20, 140, 80), 1)],
         7: [((12, 20, 52, 80), 0)],
@@ -94,7 +94,7 @@ def test_a_file_without_proper_boxes_is_named(tmp_path, content):
 
 @pytest.mark.parametrize("box", [(20.3, 10.0, 49.8, 50.2), (-8.0, 5.0, 20.0, 45.0), (80.0, 60.0, 120.0, 90.0)])
 def test_a_square_crop_is_square_and_keeps_the_face_in_its_middle(box):
-    window = window_of(box, margin=0.25, square=True, width=100, height=80)
+    window = compute_window(box, margin=0.25, square=True, width=100, height=80)
     x0, y0, x1, y1 = window
     assert x1 - x0 == y1 - y0 == round(1.5 * max(box[2] - box[0], box[3] - box[1]))
     assert abs((x0 + x1) / 2 - (box[0] + box[2]) / 2) <= 0.75
@@ -114,8 +114,8 @@ def test_beyond_the_edge_the_edges_pixels_are_repeated():
 
 
 def test_a_crop_that_is_not_square_stays_within_the_frame():
-    assert window_of((30, 20, 50, 60), 0.0, square=False, width=100, height=80) == (30, 20, 50, 60)
-    assert window_of((30, 20, 50, 60), 0.5, square=False, width=100, height=70) == (20, 0, 60, 70)
+    assert compute_window((30, 20, 50, 60), 0.0, square=False, width=100, height=80) == (30, 20, 50, 60)
+    assert compute_window((30, 20, 50, 60), 0.5, square=False, width=100, height=70) == (20, 0, 60, 70)
 
 
 def test_the_same_window_cuts_a_mask_of_one_channel():
@@ -124,15 +124,15 @@ def test_the_same_window_cuts_a_mask_of_one_channel():
 
 @pytest.mark.parametrize("box", [(-900, 5, -1, 45), (100, 5, 130, 45), (5, 80, 20, 99), (5, 5, 206, 40), (5, -90, 20, 71)])
 def test_what_lies_beside_the_picture_or_is_many_times_as_large_is_no_face(box):
-    assert not is_within_reason(box, 100, 80)
+    assert not is_plausible_box(box, 100, 80)
 
 
 @pytest.mark.parametrize("square", [True, False])
 @pytest.mark.parametrize("box", [(-8, 5, 20, 45), (99, 79, 130, 120), (-30, -30, 1, 1), (-40, -40, 160, 120)])
 def test_what_reaches_over_the_edge_is_cut_and_no_margin_makes_it_huge(box, square):
-    assert is_within_reason(box, 100, 80)
+    assert is_plausible_box(box, 100, 80)
     for margin in (0.0, 0.15, 900.0):
-        crop = crop_image(PICTURE, window_of(box, margin, square, 100, 80))
+        crop = crop_image(PICTURE, compute_window(box, margin, square, 100, 80))
         assert crop.size
         assert max(crop.shape) <= 200
 
@@ -145,16 +145,16 @@ def settings(**changes):
 def test_small_faces_and_on_demand_all_but_the_main_person_are_left_out():
     large, small = Face((0, 0, 40, 50), 1.0), Face((0, 0, 40, 31.9), 1.0)
     frames = {1: [TrackedFace(large, 0), TrackedFace(large, 1), TrackedFace(small, 2)], 2: [TrackedFace(large, 1)]}
-    assert {index: [one.track for one in faces] for index, faces in chosen_faces(frames, settings()).items()} == {
+    assert {index: [one.track for one in faces] for index, faces in select_faces(frames, settings()).items()} == {
         1: [0, 1],
         2: [1],
     }
-    assert chosen_faces(frames, settings(people="main")) == {1: [TrackedFace(large, 0)]}
+    assert select_faces(frames, settings(people="main")) == {1: [TrackedFace(large, 0)]}
 
 
 def test_of_many_frames_with_faces_as_many_as_wanted_are_taken_from_all_over_the_video():
     large, small = Face((0, 0, 40, 50), 1.0), Face((0, 0, 40, 31.9), 1.0)
     frames = {index: [TrackedFace(large if index % 2 else small, 0)] for index in range(200)}
-    assert list(chosen_faces(frames, settings(frames=4))) == [25, 75, 125, 175]
-    assert len(chosen_faces(frames, settings(frames=101))) == len(chosen_faces(frames, settings())) == 100
-    assert chosen_faces({}, settings(frames=4)) == {}
+    assert list(select_faces(frames, settings(frames=4))) == [25, 75, 125, 175]
+    assert len(select_faces(frames, settings(frames=101))) == len(select_faces(frames, settings())) == 100
+    assert select_faces({}, settings(frames=4)) == {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from model_test_train.breakdown import read_table, rows_of
+from model_test_train.breakdown import break_down, read_table
 from model_test_train.evaluation.score_tables import read_scores
 from pipeline.errors import UserError
 
@@ -29,8 +29,8 @@ def tests(tmp_path: Path) -> Path:
 
 
 def test_videos_are_divided_by_method_by_texts_and_by_ranges_of_numbers(tests: Path) -> None:
-    judged, table = read_scores(tests, 0.5).judged, read_table(tests / "people.csv")
-    rows = {(row["by"], row["part"]): row for row in rows_of(judged, table, ("source", "crf"), draws=50, seed=0)}
+    judged, table = read_scores(tests, 0.5).scores, read_table(tests / "people.csv")
+    rows = {(row["by"], row["part"]): row for row in break_down(judged, table, ("source", "crf"), draws=50, seed=0)}
     assert (rows["all", "all"]["videos"], rows["manipulation", "Swap"]["fakes"]) == (20, 10)
     assert rows["source", "here"]["miss_rate"].startswith("0.000")
     assert rows["source", "there"]["miss_rate"].startswith("1.000")
@@ -40,10 +40,10 @@ def test_videos_are_divided_by_method_by_texts_and_by_ranges_of_numbers(tests: P
 
 
 def test_a_table_that_does_not_fit_is_named(tests: Path) -> None:
-    judged, table = read_scores(tests, 0.5).judged, read_table(tests / "people.csv")
+    judged, table = read_scores(tests, 0.5).scores, read_table(tests / "people.csv")
     with pytest.raises(UserError, match="no column 'age'; there are: source, crf"):
-        list(rows_of(judged, table, ("age",), draws=0, seed=0))
+        list(break_down(judged, table, ("age",), draws=0, seed=0))
     with pytest.raises(UserError, match="none of the videos is in the table"):
-        list(rows_of(judged, pd.DataFrame({"source": ["here"]}, index=["other"]), ("source",), draws=0, seed=0))
+        list(break_down(judged, pd.DataFrame({"source": ["here"]}, index=["other"]), ("source",), draws=0, seed=0))
     with pytest.raises(UserError, match="no column 'id'"):
         read_table(tests / "videos.csv")

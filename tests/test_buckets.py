@@ -14,7 +14,7 @@ from little_storage import object_storage, objects, places
 from little_videos import face_video, files_of, original, project, run_script
 from test_workers import wait_until
 
-from pipeline.buckets import is_in_bucket, place, reached, within
+from pipeline.buckets import is_in_bucket, join_path, parse_path, reachable_path
 from pipeline.errors import UserError
 from pipeline.ledger import JOURNALS, Ledger
 from pipeline.project import CODE
@@ -135,7 +135,7 @@ def test_a_bucket_that_cannot_be_had_is_one_line(
 def test_what_must_lie_on_a_disk_says_so(folder: Path) -> None:
     done = run_script(folder, "preprocess", "--index", "s3://faces/videos.csv")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: s3://faces/videos.csv is in a bucket, and this must lie on a disk: fetch it")
+    assert done.stderr.startswith("error: s3://faces/videos.csv is in a bucket, but a local path is required; download it")
 
 
 def test_a_journal_says_nothing_of_a_ledger_that_somebody_else_put_there(
@@ -144,19 +144,19 @@ def test_a_journal_says_nothing_of_a_ledger_that_somebody_else_put_there(
     ledgers = []
     for machine in ("one", "other"):
         monkeypatch.chdir(project(tmp_path / machine))
-        ledgers.append(Ledger(place("s3://faces/shared/ledger.jsonl")))
+        ledgers.append(Ledger(parse_path("s3://faces/shared/ledger.jsonl")))
         ledgers[-1].record("video", f"as {machine} made it")
-    ledgers[1].settle(["video"])
+    ledgers[1].compact(["video"])
     monkeypatch.chdir(tmp_path / "one")
-    assert Ledger(place("s3://faces/shared/ledger.jsonl")).entry("video")["key"] == "as other made it"
+    assert Ledger(parse_path("s3://faces/shared/ledger.jsonl")).entry("video")["key"] == "as other made it"
 
 
 def test_a_ledger_that_cannot_be_replaced_stays_as_it_was(storage: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    where: Any = place("s3://faces/kept/ledger.jsonl")
+    where: Any = parse_path("s3://faces/kept/ledger.jsonl")
     ledger = Ledger(where)
     ledger.record("video", "before")
-    ledger.settle(["video"])
+    ledger.compact(["video"])
     ledger = Ledger(where)
     ledger.record("video", "after")
 
@@ -166,26 +166,26 @@ def test_a_ledger_that_cannot_be_replaced_stays_as_it_was(storage: Any, folder: 
     with monkeypatch.context() as patched:
         patched.setattr(where.fs, "put", cut)
         with pytest.raises(UserError, match="the line is cut"):
-            ledger.settle(["video"])
+            ledger.compact(["video"])
     assert b'"before"' in storage.cat_file("faces/kept/ledger.jsonl")
     assert Ledger(where).entry("video")["key"] == "after"  # its journal is still there
-    ledger.settle(["video"])
+    ledger.compact(["video"])
 
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(
-        UserError, match=r"s3://faces needs s3fs, which is not installed; `pip install 'explain-deepfakes\[s3\]'"
+        UserError, match=r"s3://faces needs s3fs, which is not installed; run `pip install 'explain-deepfakes\[s3\]'"
     ):
-        place("s3://faces")
+        parse_path("s3://faces")
 
 
 def test_a_path_stays_a_path(tmp_path: Path) -> None:
-    assert reached("videos/s3:/x") == Path("videos/s3:/x")
-    assert not is_in_bucket(place("videos"))
-    assert within(tmp_path / "crops", "../masks/a") == tmp_path / "masks/a"
+    assert reachable_path("videos/s3:/x") == Path("videos/s3:/x")
+    assert not is_in_bucket(parse_path("videos"))
+    assert join_path(tmp_path / "crops", "../masks/a") == tmp_path / "masks/a"
     assert Ledger(tmp_path / "ledger.jsonl").journal == tmp_path / "ledger.jsonl"
 
 
 def test_names_beside_a_folder_of_a_bucket(storage: Any) -> None:
-    assert str(within(place("s3://faces/crops"), "../masks/a b/c")) == "s3://faces/masks/a b/c"
+    assert str(join_path(parse_path("s3://faces/crops"), "../masks/a b/c")) == "s3://faces/masks/a b/c"

@@ -21,8 +21,8 @@ from little_crops import project_of_crops
 from little_dag import TINY, dag, repro
 from little_slurm import asked, is_installed, little_slurm, until
 
-from BWCluster.jobs import jobs_of
-from BWCluster.slurm.cluster import Job, read_cluster, submit
+from BWCluster.jobs import plan_jobs
+from BWCluster.slurm.cluster import SlurmJob, read_cluster, submit
 from pipeline.project import CODE
 
 SCRIPTS = CODE / "BWCluster"
@@ -87,12 +87,12 @@ def test_what_the_yaml_asks_for_is_what_the_job_asks_for(project: Path) -> None:
 @pytest.mark.parametrize(
     ("sections", "told"),
     [
-        ({"trian": {"hours": 3}}, "cluster.yaml: trian is no section; there are: all, setup, index, shard"),
-        ({"train": {"gpu": 1}}, "cluster.yaml: train.gpu is not a setting; there are: partition, account, hours"),
-        ({"train": {"gpus": "two"}}, "cluster.yaml: train.gpus is 'two'; it must be a whole number"),
+        ({"trian": {"hours": 3}}, "cluster.yaml: trian is not a section; available: all, setup, index, shard"),
+        ({"train": {"gpu": 1}}, "cluster.yaml: train.gpu is not a setting; available: partition, account, hours"),
+        ({"train": {"gpus": "two"}}, "cluster.yaml: train.gpus is 'two'; it must be an integer"),
         ({"all": {"hours": 1}}, "cluster.yaml: all.account is missing"),
-        ({"setup": "module load x"}, "cluster.yaml: setup must be a list of shell lines"),
-        ({"shard": 4}, "cluster.yaml: shard must hold 'key: value' lines"),
+        ({"setup": "module load x"}, "cluster.yaml: setup must be a list of shell commands"),
+        ({"shard": 4}, "cluster.yaml: shard must contain 'key: value' lines"),
     ],
 )
 def test_a_mistake_in_the_yaml_ends_in_one_line_that_names_it(project: Path, sections: dict[str, Any], told: str) -> None:
@@ -106,10 +106,10 @@ def test_a_mistake_in_the_yaml_ends_in_one_line_that_names_it(project: Path, sec
     ("script", "flags", "told"),
     [
         ("train_model.sh", [], "there is no sbatch on the PATH"),
-        ("preprocess.sh", ["--shard", "2/4"], "--shard is each job's own; --shards says how many there are"),
-        ("preprocess.sh", ["--shards", "0"], "--shards is 0; the least it can be is 1"),
-        ("repro.sh", ["--config", "x.yaml"], "repro takes its settings from params.yaml, and no --config"),
-        ("test.sh", ["--cluster", "none.yaml"], "none.yaml is not there"),
+        ("preprocess.sh", ["--shard", "2/4"], "--shard is set for each job automatically; set the number"),
+        ("preprocess.sh", ["--shards", "0"], "--shards is 0; the minimum is 1"),
+        ("repro.sh", ["--config", "x.yaml"], "repro reads its settings from params.yaml and does not accept --config"),
+        ("test.sh", ["--cluster", "none.yaml"], "none.yaml does not exist"),
     ],
 )
 def test_what_cannot_be_submitted_ends_in_one_line(project: Path, script: str, flags: list[str], told: str) -> None:
@@ -143,7 +143,7 @@ def test_why_a_job_failed_is_in_the_file_that_tells_of_all(tmp_path: Path) -> No
 def test_without_the_gpus_that_it_asked_for_a_job_does_not_begin(tmp_path: Path) -> None:
     command = [*IN_JOB, "--name", "train", "--kind", "train", "--gpus", "99", "--", "touch", "begun"]
     assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 2
-    assert "it asked for 99 GPU(s), and torch finds" in (tmp_path / "failures.txt").read_text()
+    assert "the job requested 99 GPU(s), but torch finds" in (tmp_path / "failures.txt").read_text()
     assert not (tmp_path / "begun").exists()
 
 
@@ -215,9 +215,9 @@ def test_the_dag_as_jobs_leaves_the_bytes_of_the_dag_without_them(undisturbed: P
 
 def test_training_that_was_requeued_saved_within_the_epoch_and_went_on_from_there(done_by_jobs: Path) -> None:
     told = (logs_of(done_by_jobs, "repro") / "train.log").read_text()
-    ((epoch, step),) = re.findall(r"told to end: saved after epoch (\d+), step (\d+)", told)
+    ((epoch, step),) = re.findall(r"received SIGTERM: saved after epoch (\d+), step (\d+)", told)
     assert int(step) > 0
-    assert f"goes on after epoch {epoch}, step {step}" in told
+    assert f"resumed after epoch {epoch}, step {step}" in told
     assert told.count("Running stage 'train'") == 2
 
 
@@ -227,20 +227,21 @@ def test_dvc_takes_what_jobs_did_as_done(done_by_jobs: Path) -> None:
     assert "up to date" in told
 
 
-def submitted(folder: Path, *jobs: Job, **sections: Any) -> tuple[dict[str, str], Path]:
+def submitted(folder: Path, *jobs: SlurmJob, **sections: Any) -> tuple[dict[str, str], Path]:
     """Their numbers, and where they tell how they are."""
     logs = folder / "logs"
     return submit(jobs, read_cluster(cluster_yaml(folder, **sections)), logs), logs
 
 
 def test_a_part_that_never_ends_is_ended_and_named_and_no_merge_runs(slurm: None, tmp_path: Path) -> None:
-    shard = Job("shard", "shard", """sh -c 'test $0 = 1 && touch done || sleep 900' $SLURM_ARRAY_TASK_ID""", None, 2, tmp_path)
-    merge = Job("merge", "merge", "touch merged", after="shard", folder=tmp_path)
+    command = "sh -c 'test $0 = 1 && touch done || sleep 900' $SLURM_ARRAY_TASK_ID"
+    shard = SlurmJob("shard", "shard", command, None, 2, tmp_path)
+    merge = SlurmJob("merge", "merge", "touch merged", after="shard", folder=tmp_path)
     numbers, logs = submitted(tmp_path, shard, merge, shard={"hours": 0.01, "seconds_to_end": 60})
     until(lambda: not asked("squeue", "-h", "-j", ",".join(numbers.values())), "it does not end", 200)
     (line,) = (logs / "failures.txt").read_text().splitlines()
     assert line.startswith("shard-2-of-2, job ")
-    assert "its time is over, and it is ended. What it has finished is kept: raise shard.hours" in line
+    assert "time limit reached, terminating. Finished work is kept: raise shard.hours" in line
     assert "TimeLimit" not in line
     assert (tmp_path / "done").exists()
     assert not (tmp_path / "merged").exists()
@@ -255,8 +256,8 @@ def test_a_node_whose_disk_is_full_is_named_and_no_merge_runs(slurm: None, undis
         shutil.copytree(undisturbed / "data" / name, project / "data" / name)
     (project / "data/crops").mkdir()
     small = "unshare --map-root-user --mount sh -c 'mount -t tmpfs -o size=64k none data/crops && exec \"$@\"' sh "
-    jobs = [Job(**{**vars(job), "command": small + job.command}) for job in jobs_of("preprocess", 2, [])]
-    numbers, logs = submitted(project, *(Job(**{**vars(job), "folder": project}) for job in jobs))
+    jobs = [SlurmJob(**{**vars(job), "command": small + job.command}) for job in plan_jobs("preprocess", 2, [])]
+    numbers, logs = submitted(project, *(SlurmJob(**{**vars(job), "folder": project}) for job in jobs))
     until(lambda: not asked("squeue", "-h", "-j", ",".join(numbers.values())), "it does not end", 200)
     lines = (logs / "failures.txt").read_text().splitlines()
     assert lines
@@ -269,9 +270,9 @@ def test_a_node_whose_disk_is_full_is_named_and_no_merge_runs(slurm: None, undis
 @pytest.mark.parametrize(
     ("sections", "told"),
     [
-        ({"merge": {"partition": "nights"}}, "there is no partition 'nights' for merge; there are: gpus, main. It is set in"),
-        ({"merge": {"gpus": 1}}, "merge asks for gpus: 1 on each node, but nodes have gpu:1 in gpus. It is set in"),
-        ({"merge": {"memory_gb": 9000}}, "sbatch refuses merge: "),
+        ({"merge": {"partition": "nights"}}, "there is no partition 'nights' for merge; available: gpus, main. It is set in"),
+        ({"merge": {"gpus": 1}}, "merge requests gpus: 1 on each node, but nodes have gpu:1 in gpus. It is set in"),
+        ({"merge": {"memory_gb": 9000}}, "sbatch rejects merge: "),
     ],
 )
 def test_what_the_cluster_has_not_is_said_at_once_and_nothing_is_left_waiting(
@@ -290,7 +291,7 @@ def test_a_node_whose_gpu_torch_does_not_find_is_named(slurm: None, project: Pat
     assert start("train_model.sh", "--cluster", there, cwd=project).returncode == 0
     wait_for_jobs()
     told = (logs_of(project, "train") / "failures.txt").read_text()
-    assert re.match(r"train, job \d+ on with_gpu: it asked for 1 GPU\(s\), and torch finds 0", told)
+    assert re.match(r"train, job \d+ on with_gpu: the job requested 1 GPU\(s\), but torch finds 0", told)
 
 
 def test_training_whose_time_is_over_saves_is_submitted_anew_and_ends_with_the_same_bits(slurm: None, tmp_path: Path) -> None:
@@ -305,8 +306,8 @@ def test_training_whose_time_is_over_saves_is_submitted_anew_and_ends_with_the_s
     asked("scancel", "--batch", "--signal=USR1", re.findall(r"job (\d+)", done.stdout)[0])  # as SLURM does in time
     wait_for_jobs()
     told = told_in(logs)
-    assert "its time is over; it is submitted anew" in told
-    assert re.search(r"goes on after epoch \d, step [1-9]", told)
+    assert "time limit reached; the job is requeued" in told
+    assert re.search(r"resumed after epoch \d, step [1-9]", told)
     assert not (logs / "failures.txt").exists(), told
     assert files(folder / "data/models") == files(alone / "data/models")
 

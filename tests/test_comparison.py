@@ -35,7 +35,7 @@ def write_table(path: Path, columns: list[str], rows: list[list[object]]) -> Pat
 )
 def test_tables_by_common_names_are_read(tmp_path: Path, columns: list[str], rows: list[list[object]]) -> None:
     table = read_scores(write_table(tmp_path / "scores.csv", columns, rows), threshold=0.5)
-    assert [(one.name, one.label, round(one.probability, 6), one.called_fake) for one in table.judged] == [
+    assert [(one.name, one.label, round(one.probability, 6), one.called_fake) for one in table.scores] == [
         ("a", 1, 0.9, True),
         ("b", 0, 0.2, False),
     ]
@@ -45,7 +45,7 @@ def test_tables_by_common_names_are_read(tmp_path: Path, columns: list[str], row
 def test_people_of_a_table_make_groups(tmp_path: Path) -> None:
     rows: list[list[object]] = [["a", 1, 0.9, "1 2"], ["b", 0, 0.2, "2"], ["c", 0, 0.2, "3"]]
     table = read_scores(write_table(tmp_path / "t.csv", ["video", "label", "score", "identities"], rows), 0.5)
-    one, other, third = (judged.group for judged in table.judged)
+    one, other, third = (judged.group for judged in table.scores)
     assert one == other != third
     assert table.has_people
 
@@ -55,10 +55,10 @@ def test_people_of_a_table_make_groups(tmp_path: Path) -> None:
     [
         (["video", "label"], ["a", 1], "no column for the probability .* there are: video, label"),
         (["video", "label", "score"], ["a", "maybe", 0.5], "the label of a is 'maybe'"),
-        (["video", "label", "score"], ["a", 1, "high"], "the probability of a is 'high', no number"),
-        (["video", "label", "score"], ["a", 1, 1.5], "the probability of a is 1.5; it must lie from 0 to 1"),
+        (["video", "label", "score"], ["a", 1, "high"], "the probability of a is 'high', not a number"),
+        (["video", "label", "score"], ["a", 1, 1.5], "the probability of a is 1.5; it must be between 0 and 1"),
         (["video", "label", "score"], ["a", 1, "nan"], "the probability of a is nan"),
-        (["video", "label", "score"], ["a", 1, ""], "holds no video with a probability"),
+        (["video", "label", "score"], ["a", 1, ""], "has no video with a probability"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_words(tmp_path: Path, columns: list[str], row: list[object], told: str) -> None:
@@ -105,18 +105,18 @@ def compared(folder: Path, a: str, b: str, monkeypatch: pytest.MonkeyPatch) -> d
 
 def test_two_seeds_of_one_network_do_not_differ(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = compared(tested, "one", "two", monkeypatch)
-    assert "no figure differs beyond chance" in found["words"]
+    assert "no metric differs significantly" in found["words"]
     assert {row["test"] for row in found["differences"]} == {"DeLong", "McNemar", "paired bootstrap"}
 
 
 def test_what_was_not_tested_alike_is_not_compared(tested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     common = ["--split", "validation_set", "--bootstrap", "10", "--model_path", "one/best.safetensors"]
     command(tested, "test_model", *common, "--frames_per_video", "2", "--output_path", "few/tests")
-    with pytest.raises(UserError, match="not tested alike: frames_per_video is 16 with A and 2 with B"):
+    with pytest.raises(UserError, match="not tested under the same conditions: frames_per_video is 16 for A and 2 for B"):
         compared(tested, "one", "few", monkeypatch)
     rows: list[list[object]] = [["v1", 1, 0.5], ["v2", 0, 0.5]]
     (tested / "other").mkdir(exist_ok=True)
     write_table(tested / "other/scores.csv", ["video", "label", "score"], rows)
     monkeypatch.setattr(sys, "argv", ["x", "--a", "one/tests", "--b", "other/scores.csv"])
-    with pytest.raises(UserError, match="did not judge the same videos"):
+    with pytest.raises(UserError, match="were not tested on the same videos"):
         compare_models.main()

@@ -18,14 +18,14 @@ from layout_trees import (
 )
 from little_videos import project
 
-from explain_model.inputs.samples import ExplainedSample, originals_beside
-from model_test_train.training.data import Groups, counts_of, pairs, samples_by_video
+from explain_model.inputs.samples import ExplainedSample, match_originals
+from model_test_train.training.data import SampleGroups, describe_groups, pair_with_originals, samples_by_video
 from pipeline.errors import UserError
-from pipeline.index import DRAWN_BY_US, Index, Video, read_index, write_index
-from preprocessing.corpus.corpus import Source, read_corpus
+from pipeline.index import DEMO_LEDGER, Index, Video, read_index, write_index
+from preprocessing.corpus.corpus import CorpusParams, read_corpus
 from preprocessing.crops.crops import Crop
 from preprocessing.demo_corpus.manipulations import METHODS
-from preprocessing.make_demo_videos import Params, plan
+from preprocessing.make_demo_videos import DemoVideoParams, plan_corpus
 
 TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
 
@@ -45,7 +45,7 @@ def videos(tmp_path: Path) -> list[Pair]:
 
 def indexed(root: Path, dataset: str) -> dict[str, Video]:
     """As it comes back from the file."""
-    corpus = read_corpus(Source(root, "AUTO", "c23", "official", allow_leaks=False, skip_unknown=False, workers=1))
+    corpus = read_corpus(CorpusParams(root, "AUTO", "c23", "official", allow_leaks=False, skip_unknown=False, workers=1))
     corpus.check_leaks()
     assert corpus.tree.dataset == dataset
     assert not corpus.missing
@@ -68,7 +68,7 @@ def crops_of(videos: dict[str, Video], frames: int) -> list[Crop]:
 def paired(videos: dict[str, Video]) -> tuple[set[tuple[str, str]], set[str]]:
     """Which videos stand beside which in training, and which stand alone."""
     training = [video for video in videos.values() if video.split == TRAIN]
-    groups = pairs(samples_by_video(training, crops_of(videos, 4), 2, everybody=False))
+    groups = pair_with_originals(samples_by_video(training, crops_of(videos, 4), 2, everybody=False))
     assert {sample.video.video for group in groups for sample in group} == {video.video for video in training}
     names = [tuple(sample.video.video for sample in group) for group in groups]
     return {(one, other) for one, other in (group for group in names if len(group) == 2)}, {n[0] for n in names if len(n) == 1}
@@ -80,7 +80,7 @@ def beside(videos: dict[str, Video]) -> dict[str, str]:
         ExplainedSample(video, Crop(video.video, 0, 0, "0_0.png", (0, 0, 8, 8), Path("crops")), 0.5, 0.5, "fake", "TP")
         for video in videos.values()
     ]
-    found = originals_beside(samples, [*videos.values()], crops_of(videos, 1))
+    found = match_originals(samples, [*videos.values()], crops_of(videos, 1))
     return {sample.video.video: found[sample.name].video for sample in samples if sample.name in found}
 
 
@@ -147,8 +147,8 @@ def test_actors_of_faceforensics_are_paired_scene_by_scene(data, videos) -> None
 
 
 def test_fakes_of_the_demo_belong_to_the_person_they_show(data, videos) -> None:
-    people = Params(0, 4, 2, 2, frames=1, fps=12, height=96, width=96, crf=19, strength=1.0, workers=1)
-    sequences, splits = plan(people)
+    people = DemoVideoParams(0, 4, 2, 2, frames=1, fps=12, height=96, width=96, crf=19, strength=1.0, workers=1)
+    sequences, splits = plan_corpus(people)
     copies = Copies(data, videos)
     for sequence in sequences:
         copies.real(sequence.original)
@@ -156,7 +156,7 @@ def test_fakes_of_the_demo_belong_to_the_person_they_show(data, videos) -> None:
             copies.fake(sequence.fake(method), of=sequence.name)
     for split, names in splits.items():
         put_json(data / f"splits/{split}.json", names)
-    put_text(data / DRAWN_BY_US)
+    put_text(data / DEMO_LEDGER)
     index = indexed(data, "DEMO")
     assert index["FaceSwap/003_002"].made_from == ("Original/003", "Original/002")
     together, alone = paired(index)
@@ -168,10 +168,10 @@ def test_what_training_learns_from_is_counted(data, videos) -> None:
     index = indexed(make_celebdf_tree(data, videos), "CELEBDF")
     training = [video for video in index.values() if video.split == TRAIN]
     together, alone = paired(index)
-    groups = Groups(pairs(samples_by_video(training, crops_of(index, 4), 2, everybody=False)))
-    said = f"{2 * len(together)} fakes beside their originals, 0 fakes alone, {2 * len(alone)} real ones alone"
+    groups = SampleGroups(pair_with_originals(samples_by_video(training, crops_of(index, 4), 2, everybody=False)))
+    said = f"{2 * len(together)} fakes paired with their original, 0 unpaired fakes, {2 * len(alone)} unpaired real"
     pictures = f"{2 * len(together) + 2 * len(alone)} real and {2 * len(together)} fake pictures"
-    assert counts_of(groups) == f"{len(groups)} training groups ({said}); {pictures}"
+    assert describe_groups(groups) == f"{len(groups)} training groups ({said}); {pictures}"
 
 
 def test_celebdf_with_a_folder_of_videos_in_each_folder_is_the_same(data, videos) -> None:

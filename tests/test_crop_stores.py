@@ -19,10 +19,17 @@ from torch.utils.data import DataLoader
 
 from model_test_train.networks.input_contract import InputContract
 from model_test_train.training.augmentations.augmentation import build_augmentation
-from model_test_train.training.data import Groups, Pictures, TrainingGroups, pairs, samples_by_video, training_batches
+from model_test_train.training.data import (
+    PictureDataset,
+    SampleGroups,
+    TrainingDataset,
+    pair_with_originals,
+    samples_by_video,
+    training_batches,
+)
 from pipeline.errors import UserError
 from pipeline.index import Video, read_index, write_index
-from preprocessing.crops.crops import Crop, ledgers_in, read_crops
+from preprocessing.crops.crops import Crop, find_ledgers, read_crops
 from preprocessing.crops.stores import (
     ARCHIVES,
     FOLDERS,
@@ -30,8 +37,8 @@ from preprocessing.crops.stores import (
     UnreadableCrop,
     as_stored,
     encode_picture,
-    fill,
-    in_store,
+    output_name,
+    picture_writer,
     read_crop,
     read_mask,
 )
@@ -172,10 +179,10 @@ def test_a_better_quality_makes_lossy_crops_anew_and_leaves_lossless_ones(in_fol
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (("--store", "zip"), "extract_crops.store is 'zip'; it can be: folders, archives"),
-        (("--format", "gif"), "extract_crops.format is 'gif'; it can be: png, jpeg, webp"),
-        (("--quality", "101"), "extract_crops.quality is 101; the most it can be is 100"),
-        (("--frames", "0"), "extract_crops.frames is 0; the least it can be is 1"),
+        (("--store", "zip"), "extract_crops.store is 'zip'; choose from: folders, archives"),
+        (("--format", "gif"), "extract_crops.format is 'gif'; choose from: png, jpeg, webp"),
+        (("--quality", "101"), "extract_crops.quality is 101; the maximum is 100"),
+        (("--frames", "0"), "extract_crops.frames is 0; the minimum is 1"),
     ],
 )
 def test_a_wrong_setting_ends_in_one_line(in_folders: Path, flags: tuple[str, ...], told: str) -> None:
@@ -189,7 +196,7 @@ def test_shards_that_nobody_merged_are_not_read_as_if_they_were_all(in_archives:
     crops = shutil.copytree(in_archives / "data/crops", tmp_path / "crops")
     (crops / "ledger.jsonl").rename(crops / "ledger.1-of-2.jsonl")
     with pytest.raises(UserError, match="without --shard"):
-        ledgers_in(crops)
+        find_ledgers(crops)
 
 
 @pytest.mark.parametrize("shape", [(9, 7, 3), (1, 1, 3), (120, 80)])
@@ -207,8 +214,8 @@ def test_png_files_are_lossless_to_every_reader(shape):
 def test_colours_come_back_in_their_order(tmp_path: Path, store: str, format: str) -> None:
     red = np.zeros((40, 30, 3), np.uint8)
     red[..., 0] = 200
-    place = tmp_path / in_store("video", store)
-    with fill(place, store) as put:
+    place = tmp_path / output_name("video", store)
+    with picture_writer(place, store) as put:
         put("0_0", encode_picture(red, format, 95))
     read = read_crop(place / "0_0").astype(int)
     assert read.shape == (40, 30, 3)
@@ -217,11 +224,11 @@ def test_colours_come_back_in_their_order(tmp_path: Path, store: str, format: st
 
 @pytest.mark.parametrize("store", STORES)
 def test_what_fails_half_way_leaves_nothing_and_the_one_before_in_its_place(tmp_path: Path, store: str) -> None:
-    place = tmp_path / in_store("video", store)
-    with fill(place, store) as put:
+    place = tmp_path / output_name("video", store)
+    with picture_writer(place, store) as put:
         put("0_0.png", encode_picture(noise(0, 9, 9, 3), "png", 95))
     before = files_of(tmp_path)
-    with pytest.raises(OSError, match="disk"), fill(place, store) as put:
+    with pytest.raises(OSError, match="disk"), picture_writer(place, store) as put:
         put("0_0.png", encode_picture(noise(1, 9, 9, 3), "png", 95))
         raise OSError("disk full")
     assert files_of(tmp_path) == before
@@ -231,17 +238,17 @@ def test_an_archive_that_is_made_anew_is_read_anew(tmp_path: Path) -> None:
     archive = tmp_path / "video.zip"
     for seed, names in ((0, ["0_0.png", "1_0.png"]), (1, ["1_0.png"])):
         pictures = {name: noise(seed + len(name), 20 + seed, 20, 3) for name in names}
-        with fill(archive, ARCHIVES) as put:
+        with picture_writer(archive, ARCHIVES) as put:
             for name, picture in pictures.items():
                 put(name, encode_picture(picture, "png", 95))
         for name, picture in pictures.items():
             assert np.array_equal(read_crop(archive / name), picture)
-    with pytest.raises(UnreadableCrop, match=r"0_0\.png is not there"):
+    with pytest.raises(UnreadableCrop, match=r"0_0\.png does not exist"):
         read_crop(archive / "0_0.png")
 
 
 def test_a_folder_may_be_called_as_an_archive_is(tmp_path: Path) -> None:
-    with fill(tmp_path / "clip.zip", FOLDERS) as put:
+    with picture_writer(tmp_path / "clip.zip", FOLDERS) as put:
         put("0_0.png", encode_picture(noise(3, 8, 8, 3), "png", 95))
     assert np.array_equal(read_crop(tmp_path / "clip.zip/0_0.png"), noise(3, 8, 8, 3))
 
@@ -264,7 +271,7 @@ def broken(archive: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["cut", "empty", "of text", "overwritten", "compressed"])
 def test_a_broken_archive_is_named_in_one_line(tmp_path: Path, how: str) -> None:
     archive = tmp_path / "video.zip"
-    with fill(archive, ARCHIVES) as put:
+    with picture_writer(archive, ARCHIVES) as put:
         put("0_0.png", encode_picture(noise(0, 30, 30, 3), "png", 95))
     broken(archive, how)
     told = r"0\.png is not a readable picture; delete .*/video\.zip, and run extract_crops again$"
@@ -279,7 +286,7 @@ def test_a_broken_picture_and_one_that_is_not_there_are_named_in_one_line(tmp_pa
         with pytest.raises(UnreadableCrop, match=r"/0_0\.png is not a readable picture"):
             read(tmp_path / "0_0.png")
         for nowhere in ("1_0.png", "gone/0_0.png", "gone.zip/0_0.png"):
-            with pytest.raises(UnreadableCrop, match=f"{nowhere} is not there; delete .*, and run extract_crops again"):
+            with pytest.raises(UnreadableCrop, match=f"{nowhere} does not exist; delete .*, and run extract_crops again"):
                 read(tmp_path / nowhere)
 
 
@@ -289,19 +296,19 @@ REAL = Video("Original/a", "Original", 0, "training_set", ("a",), "v.mp4", "", "
 FAKE = Video("FaceSwap/a_b", "FaceSwap", 1, "training_set", ("a", "b"), "w.mp4", "", "hash", "DEMO", ("Original/a",))
 
 
-def stored(folder: Path, store: str) -> TrainingGroups:
+def stored(folder: Path, store: str) -> TrainingDataset:
     """A fake and its original, 12 crops each."""
     crops = []
     for video in (REAL, FAKE):
-        place, masks = folder / in_store(video.video, store), folder / in_store(f"masks/{video.video}", store)
-        with fill(place, store) as put, fill(masks, store) as put_mask:
+        place, masks = folder / output_name(video.video, store), folder / output_name(f"masks/{video.video}", store)
+        with picture_writer(place, store) as put, picture_writer(masks, store) as put_mask:
             for frame in range(12):
                 name = f"{frame}_0.png"
                 put(name, encode_picture(noise(frame, 40, 40, 3), "png", 95))
                 put_mask(name, encode_picture(255 * (noise(frame, 40, 40) > 127).astype(np.uint8), "png", 95))
                 crops.append(Crop(video.video, frame, 0, name, (0, 0, 40, 40), place, masks))
     chosen = samples_by_video([REAL, FAKE], crops, 12, everybody=False)
-    return TrainingGroups(Groups(pairs(chosen)), CONTRACT, (2, 2), build_augmentation(AUGMENTED), seed=3)
+    return TrainingDataset(SampleGroups(pair_with_originals(chosen)), CONTRACT, (2, 2), build_augmentation(AUGMENTED), seed=3)
 
 
 def test_training_sees_the_same_from_archives_as_from_folders_however_many_read(tmp_path: Path) -> None:
@@ -318,7 +325,7 @@ def test_training_sees_the_same_from_archives_as_from_folders_however_many_read(
 def test_archives_are_read_by_processes_of_any_kind_even_after_their_parent_read_them(tmp_path: Path, start: str) -> None:
     groups = stored(tmp_path, ARCHIVES)
     samples = [sample for group in groups.groups for sample in group]
-    pictures = Pictures(samples, CONTRACT)
+    pictures = PictureDataset(samples, CONTRACT)
     expected = torch.stack([pictures[place] for place in range(len(samples))])
     loader = DataLoader(pictures, 4, num_workers=2, multiprocessing_context=start)
     assert torch.equal(torch.cat(list(loader)), expected)

@@ -12,19 +12,19 @@ from facenet_pytorch import MTCNN
 from PIL import Image
 
 from pipeline.errors import UserError
-from preprocessing.demo_corpus.manipulations import METHODS, PARTS
+from preprocessing.demo_corpus.manipulations import METHODS, REGIONS
 from preprocessing.make_demo_videos import (
     HARD_CASES,
-    Params,
-    Sequence,
-    cast_identity,
-    film,
+    DemoSequence,
+    DemoVideoParams,
     make_demo_videos,
-    paint_all,
-    plan,
+    plan_corpus,
+    record_frames,
+    render_frames,
+    sample_actor,
 )
 
-SMALL = Params(
+SMALL = DemoVideoParams(
     seed=3,
     train_identities=2,
     val_identities=0,
@@ -55,10 +55,10 @@ def times(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def frames_of(sequence: Sequence, params: Params) -> list[dict[str, np.ndarray]]:
-    cast = cast_identity(sequence.identity, sequence.case, params)
-    takes = film(cast, [], sequence.case == "empty", params.frames)
-    return list(paint_all(sequence, cast, takes, params))
+def frames_of(sequence: DemoSequence, params: DemoVideoParams) -> list[dict[str, np.ndarray]]:
+    cast = sample_actor(sequence.identity, sequence.case, params)
+    takes = record_frames(cast, [], sequence.case == "empty", params.frames)
+    return list(render_frames(sequence, cast, takes, params))
 
 
 def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(corpus: Path, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(corpus: P
 
 
 def test_another_seed_gives_other_people() -> None:
-    here, there = (cast_identity(0, "", dataclasses.replace(SMALL, seed=seed)) for seed in (0, 1))
+    here, there = (sample_actor(0, "", dataclasses.replace(SMALL, seed=seed)) for seed in (0, 1))
     assert here.person.face != there.person.face
 
 
@@ -98,7 +98,7 @@ def test_real_and_fake_differ_in_nothing_but_their_pixels(corpus: Path) -> None:
 
 @pytest.mark.parametrize("identity", [0, 3])
 def test_a_fake_is_its_original_wherever_the_mask_is_black(identity: int) -> None:
-    sequence = Sequence(f"{identity:03d}", identity, identity ^ 1)
+    sequence = DemoSequence(f"{identity:03d}", identity, identity ^ 1)
     for pictures in frames_of(sequence, SMALL):
         for method in METHODS:
             changed = (pictures[sequence.fake(method)] != pictures[sequence.original]).any(-1)
@@ -109,7 +109,7 @@ def test_a_fake_is_its_original_wherever_the_mask_is_black(identity: int) -> Non
 
 
 def test_an_encoded_mask_still_marks_the_changed_pixels(corpus: Path) -> None:
-    sequence = Sequence("000", 0, 1)
+    sequence = DemoSequence("000", 0, 1)
     for method in METHODS:
         with av.open(str(corpus / sequence.fake(method, "masks"))) as video:
             read = [frame.to_ndarray(format="gray") > 127 for frame in video.decode(video=0)]
@@ -119,7 +119,7 @@ def test_an_encoded_mask_still_marks_the_changed_pixels(corpus: Path) -> None:
 
 
 def test_masks_follow_the_head() -> None:
-    sequence = Sequence("000", 0, 1)
+    sequence = DemoSequence("000", 0, 1)
     middles = [np.argwhere(p[sequence.fake("Deepfakes", "masks")]).mean(0) for p in frames_of(sequence, LENGTHY)]
     assert np.ptp(np.array(middles), axis=0).max() > 2
 
@@ -128,8 +128,8 @@ def test_no_part_of_the_face_is_in_most_of_the_masks() -> None:
     params = dataclasses.replace(SMALL, frames=1)
     masks = []
     for identity in range(0, 85, 5):  # 5 shares no factor with the number of parts of any method
-        sequence = Sequence(f"{identity:03d}", identity, identity ^ 1)
-        pose = cast_identity(identity, "", params).performance.poses[0]
+        sequence = DemoSequence(f"{identity:03d}", identity, identity ^ 1)
+        pose = sample_actor(identity, "", params).performance.poses[0]
         row, column = round(pose.y), round(pose.x)
         for pictures in frames_of(sequence, params):
             masks += [
@@ -143,7 +143,7 @@ def test_no_part_of_the_face_is_in_most_of_the_masks() -> None:
 
 
 def test_left_and_right_are_changed_equally_often() -> None:
-    for method, parts in PARTS.items():
+    for method, parts in REGIONS.items():
         sides = [part.split()[0] for part in parts]
         assert sides.count("left") == sides.count("right"), method
 
@@ -151,8 +151,8 @@ def test_left_and_right_are_changed_equally_often() -> None:
 def test_the_face_finder_finds_everybody_in_whole_and_half_size_frames() -> None:
     finder = MTCNN(thresholds=[0.85, 0.95, 0.95], keep_all=True, device="cpu")
     for identity in range(5):
-        cast = cast_identity(identity, "", LENGTHY)
-        for take, recorded in list(film(cast, [], False, 24))[::15]:
+        cast = sample_actor(identity, "", LENGTHY)
+        for take, recorded in list(record_frames(cast, [], False, 24))[::15]:
             for scale in (1, 2):
                 frame = Image.fromarray(recorded)
                 frame = frame.resize((frame.width // scale, frame.height // scale))
@@ -167,28 +167,28 @@ def test_the_face_finder_finds_everybody_in_whole_and_half_size_frames() -> None
 def test_the_face_finder_finds_nobody_in_an_empty_room() -> None:
     finder = MTCNN(thresholds=[0.85, 0.95, 0.95], keep_all=True, device="cpu")
     for identity in range(4):
-        cast = cast_identity(identity, "empty", SMALL)
-        take, recorded = next(film(cast, [], True, 3))
+        cast = sample_actor(identity, "empty", SMALL)
+        take, recorded = next(record_frames(cast, [], True, 3))
         assert take is None
         assert finder.detect(Image.fromarray(recorded))[0] is None
 
 
 def test_whoever_leaves_is_out_of_the_picture_for_the_last_third() -> None:
-    cast = cast_identity(0, "leaves", LENGTHY)
-    for index, (take, _) in enumerate(film(cast, [], False, 24)):
-        assert (take.view.cover.any() and take.view.cover.sum() > 100) == (index < 15) or index == 15
+    cast = sample_actor(0, "leaves", LENGTHY)
+    for index, (take, _) in enumerate(record_frames(cast, [], False, 24)):
+        assert (take.view.coverage.any() and take.view.coverage.sum() > 100) == (index < 15) or index == 15
 
 
 def test_large_pictures_are_drawn_too() -> None:
     large = dataclasses.replace(SMALL, frames=1, height=720, width=1280)
-    sequence = next(sequence for sequence in plan(large)[0] if sequence.source is not None)
+    sequence = next(sequence for sequence in plan_corpus(large)[0] if sequence.source is not None)
     (pictures,) = frames_of(sequence, large)
     assert {picture.shape[:2] for picture in pictures.values()} == {(720, 1280)}
 
 
 def test_splits_are_closed_under_swapping_and_hold_every_hard_case() -> None:
     params = dataclasses.replace(SMALL, train_identities=50, val_identities=14, test_identities=26)
-    sequences, splits = plan(params)
+    sequences, splits = plan_corpus(params)
     split_of = {name: split for split, pairs in splits.items() for pair in pairs for name in pair}
     assert len(split_of) == len(sequences) == sum(2 * len(pairs) for pairs in splits.values())
     for sequence in sequences:

@@ -113,7 +113,7 @@ def test_a_crop_is_its_window_of_its_frame(finished):
 
 def test_boxes_say_what_was_looked_at(finished):
     boxes = read_boxes(finished / "data/boxes/Original/003.json")
-    assert boxes.looked_at == [0, 2, 3, 5]
+    assert boxes.analysed_frames == [0, 2, 3, 5]
     assert (boxes.facts.width, boxes.facts.height, boxes.facts.frames_present) == (160, 120, 6)
     for faces in boxes.frames.values():
         x0, y0, x1, y1 = faces[0].face.box
@@ -375,10 +375,10 @@ def test_boxes_that_are_no_faces_are_rows_and_a_frame_that_is_no_more_is_noted(f
     assert {entry["name"]: entry.get("undecoded") for entry in ledger}["Original/003"] == [6, 300]
     failed = {path.split("/")[-1]: row for path, row in failures(here, "crops").items()}
     assert len(failed) == 2  # two fakes have one file name
-    assert "frame 2 has a box [400.0, 20.0, 500.0, 100.0] that can be no face's" in failed["000.mp4"]["reason"]
+    assert "frame 2 has a box [400.0, 20.0, 500.0, 100.0] that cannot be a face" in failed["000.mp4"]["reason"]
     assert "delete old/Original/000.json" in failed["000.mp4"]["remedy"]
     reasons = {path: row["reason"] for path, row in failures(here, "crops").items()}
-    assert "60000.0] that can be no face's" in reasons[fake(Path("data/videos"), "Deepfakes", "000_003").as_posix()]
+    assert "60000.0] that cannot be a face" in reasons[fake(Path("data/videos"), "Deepfakes", "000_003").as_posix()]
     assert "none of the frames" in reasons[fake(Path("data/videos"), "FaceSwap", "000_003").as_posix()]
     assert not list((here / "data").rglob("Deepfakes/000_003/*.png"))
 

@@ -17,9 +17,9 @@ from torch import multiprocessing
 
 from model_test_train.networks.network import build_network, read_description
 from model_test_train.training.data import EpochBatches
-from model_test_train.training.distributed import ProcessGroup, joined, with_synced_norms
+from model_test_train.training.distributed import ProcessGroup, join_process_group, synchronise_batch_norms
 from model_test_train.training.trainer import Recipe, Trainer, begin_run
-from pipeline.params import build
+from pipeline.params import build_settings
 from pipeline.project import CODE
 
 TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
@@ -48,13 +48,13 @@ def learn(rank: int, size: int, port: int, folder: Path) -> None:
     if size > 1:
         told = {"NTASKS": size, "PROCID": rank, "LOCALID": rank, "LAUNCH_NODE_IPADDR": "localhost", "JOB_ID": port}
         os.environ.update({f"SLURM_{name}": str(value) for name, value in told.items()}, MASTER_PORT=str(port))  # as by srun
-    with joined("cpu") as (team, _):
+    with join_process_group("cpu") as (team, _):
         torch.manual_seed(0)
         description = read_description(CODE / "model_test_train/configs/patch_transformer.yaml")
         description["detector"]["dropout"] = 0.0
         description["input"]["size"] = 64
-        network = with_synced_norms(build_network(description), team)
-        recipe = build(Recipe, {**description["training"], "clip_gradient": 0.0}, "training")
+        network = synchronise_batch_norms(build_network(description), team)
+        recipe = build_settings(Recipe, {**description["training"], "clip_gradient": 0.0}, "training")
         generator = torch.Generator().manual_seed(1)
         pictures = torch.randint(0, 256, (9, 64, 64, 3), generator=generator, dtype=torch.uint8)
         masks = torch.rand(9, 8, 8, generator=generator)
@@ -64,7 +64,7 @@ def learn(rank: int, size: int, port: int, folder: Path) -> None:
         network.train()
         run = begin_run(network, recipe, 10, 1)  # type: ignore[arg-type]
         trainer = Trainer(run, recipe, 0, team)
-        loss = trainer._learn(run.network.input.normalise(batch[0][mine]), batch[1][mine], batch[2][mine])
+        loss = trainer._backward(run.network.input.normalise(batch[0][mine]), batch[1][mine], batch[2][mine])
         found = {f"of {name}": weight.grad for name, weight in network.named_parameters()}
         found |= {f"norm {name}": buffer for name, buffer in network.named_buffers() if buffer.is_floating_point()}
         torch.save({**found, "loss": torch.tensor(loss)}, folder / f"{size}-{rank}.pt")
@@ -126,11 +126,11 @@ def test_if_one_of_two_is_killed_the_other_ends_it_is_said_and_the_run_goes_on(p
     _, told = running.communicate(timeout=60)
     print(told)
     assert running.returncode == 2
-    assert "of the 2 that train together was ended by SIGKILL, and the others were ended too" in told
+    assert "of 2 was killed by SIGKILL, and the others were stopped" in told
     assert not any(member.is_running() for member in members)
     again = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    assert "goes on after epoch" in again.stdout
+    assert "resumed after epoch" in again.stdout
     assert len(figures(project)) == 4
 
 

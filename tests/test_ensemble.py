@@ -14,18 +14,24 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
-from model_test_train.ensemble import Params, fit_ensemble, told
+from model_test_train.ensemble import EnsembleParams, fit_ensemble, format_summary
 from model_test_train.ensembles.members import Predictions
-from model_test_train.ensembles.weight_search import fit, folds, out_of_fold, scaled, searched
-from model_test_train.evaluation.fusion import ENCODING_CHAINS, Array, Faces, Fused, loss
-from model_test_train.evaluation.predictor import votes_of
+from model_test_train.ensembles.weight_search import (
+    fit_fusion,
+    fit_scale,
+    make_folds,
+    out_of_fold_probabilities,
+    search_weights,
+)
+from model_test_train.evaluation.fusion import FUSION_METHODS, Array, Fusion, MemberLogits, balanced_log_loss
+from model_test_train.evaluation.predictor import collect_votes
 from model_test_train.metrics.verdicts import FrameScore
 from pipeline.index import Video, read_index
 
 FRAMES, TRIALS = 4, 200
 
 
-def simulated(qualities: list[float], copies: bool = False, videos: int = 400) -> Faces:
+def simulated(qualities: list[float], copies: bool = False, videos: int = 400) -> MemberLogits:
     """Members that see each face's truth through noise of their own, or all through the same; two videos a person."""
     rng = np.random.default_rng(0)
     labels = np.arange(videos) % 2
@@ -33,35 +39,37 @@ def simulated(qualities: list[float], copies: bool = False, videos: int = 400) -
     noise = rng.normal(size=(videos * FRAMES, 1 if copies else len(qualities)))
     logits = truth * (qualities[0] if copies else np.array(qualities)) + noise
     logits = np.repeat(logits, len(qualities), 1) if copies else logits
-    return Faces(logits, np.arange(0, videos * FRAMES, FRAMES), np.arange(videos), labels, np.arange(videos) // 2)
+    return MemberLogits(logits, np.arange(0, videos * FRAMES, FRAMES), np.arange(videos), labels, np.arange(videos) // 2)
 
 
-def auc(faces: Faces, probabilities: Array) -> float:
+def auc(faces: MemberLogits, probabilities: Array) -> float:
     return float(roc_auc_score(faces.labels, probabilities))
 
 
-def weighted_loss(faces: Faces, weights: Array) -> float:
+def weighted_loss(faces: MemberLogits, weights: Array) -> float:
     weights = np.abs(weights) / np.abs(weights).sum()
-    return loss(faces.labels, faces.judged(scaled(Fused("average", {"weights": weights}), faces)(faces.logits)))
+    return balanced_log_loss(
+        faces.labels, faces.aggregate(fit_scale(Fusion("average", {"weights": weights}), faces)(faces.logits))
+    )
 
 
 @pytest.mark.parametrize("qualities", [[1.0, 0.5, 0.2], [0.6, 0.5]])
 def test_the_search_finds_the_best_weights(qualities: list[float]) -> None:
     faces = simulated(qualities)
-    found = searched("average", faces, TRIALS, seed=0, journal=None).facts["weights"]
+    found = search_weights("average", faces, TRIALS, seed=0, journal=None).parameters["weights"]
     best = minimize(lambda weights: weighted_loss(faces, weights), np.ones(len(qualities)), method="Nelder-Mead").x
     assert sum(found) == pytest.approx(1)
     assert np.abs(np.array(found) - np.abs(best) / np.abs(best).sum()).max() < 0.05
 
 
-@pytest.mark.parametrize("way", ENCODING_CHAINS)
+@pytest.mark.parametrize("way", FUSION_METHODS)
 def test_together_they_beat_the_best_member_where_errors_are_independent_and_not_where_they_are_copies(way: str) -> None:
     known, unseen = np.arange(400) < 200, np.arange(400) >= 200
     for copies in (False, True):
         faces = simulated([0.5, 0.45, 0.4], copies)
-        held_out = faces.only(unseen)
-        best = max(auc(held_out, held_out.judged(1 / (1 + np.exp(-one)))) for one in held_out.logits.T)
-        together = auc(held_out, held_out.judged(fit(way, faces.only(known), 60, seed=0)(held_out.logits)))
+        held_out = faces.select(unseen)
+        best = max(auc(held_out, held_out.aggregate(1 / (1 + np.exp(-one)))) for one in held_out.logits.T)
+        together = auc(held_out, held_out.aggregate(fit_fusion(way, faces.select(known), 60, seed=0)(held_out.logits)))
         if copies:
             assert together < best + 0.005
         else:
@@ -70,19 +78,19 @@ def test_together_they_beat_the_best_member_where_errors_are_independent_and_not
 
 def test_a_search_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> None:
     faces = simulated([0.6, 0.4, 0.2], videos=40)
-    whole = searched("confidence", faces, 30, seed=3, journal=None)
-    searched("confidence", faces, 23, seed=3, journal=tmp_path / "search.log")
-    assert searched("confidence", faces, 30, seed=3, journal=tmp_path / "search.log") == whole
+    whole = search_weights("confidence", faces, 30, seed=3, journal=None)
+    search_weights("confidence", faces, 23, seed=3, journal=tmp_path / "search.log")
+    assert search_weights("confidence", faces, 30, seed=3, journal=tmp_path / "search.log") == whole
 
 
 def test_nobody_is_on_both_sides_of_a_fold_and_every_video_is_judged_once() -> None:
     faces = simulated([0.5, 0.4], videos=60)
-    apart = folds(faces, 5, seed=0)
-    for judged in apart:
-        assert not set(faces.groups[~judged]) & set(faces.groups[judged])
-        assert len(set(faces.labels[judged].tolist())) == 2
+    apart = make_folds(faces, 5, seed=0)
+    for held_out in apart:
+        assert not set(faces.groups[~held_out]) & set(faces.groups[held_out])
+        assert len(set(faces.labels[held_out].tolist())) == 2
     assert (np.sum(apart, axis=0) == 1).all()
-    assert not np.isnan(out_of_fold("stacking", faces, apart, 10, seed=0)).any()
+    assert not np.isnan(out_of_fold_probabilities("stacking", faces, apart, 10, seed=0)).any()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +98,7 @@ def test_nobody_is_on_both_sides_of_a_fold_and_every_video_is_judged_once() -> N
 )
 def test_there_are_no_folds_where_somebody_would_be_in_all_or_a_class_in_one(who: np.ndarray) -> None:
     faces = replace(simulated([0.6, 0.4], videos=40), groups=who)
-    assert folds(faces, 5, seed=0) == []
+    assert make_folds(faces, 5, seed=0) == []
 
 
 def test_an_ensemble_of_videos_that_all_share_people_says_that_it_promises_too_much() -> None:
@@ -98,22 +106,22 @@ def test_an_ensemble_of_videos_that_all_share_people_says_that_it_promises_too_m
     videos = [Video(f"It/{n:03}", "It", n % 2, "validation_set", ("one",), "it.mp4", "", "", "DEMO") for n in range(40)]
     places = [(video.video, 0, frame) for video in videos for frame in range(FRAMES)]
     together = Predictions(places, [{"path": ""}] * len(places), expit(faces.logits), videos)
-    settings = Params(members="one,other", way="average", ways=(), trials=5, folds=5, agreement=0.6, seed=0)
+    settings = EnsembleParams(members="one,other", way="average", ways=(), trials=5, folds=5, agreement=0.6, seed=0)
     fitted = fit_ensemble(["one", "other"], together, settings, None)
     assert not fitted.held_out
-    assert "too well" in told(fitted, ["one", "other"])
+    assert "too optimistic" in format_summary(fitted, ["one", "other"])
 
 
 @pytest.mark.parametrize(("aggregation", "expected"), [("mean", 0.9), ("published", 0.6)])
 def test_members_vote_by_the_same_rule_as_the_ensemble(aggregation: str, expected: float) -> None:
     frames = [FrameScore("It/0", 0, track, "", 0.1, (probability,)) for track, probability in enumerate([0.3, 0.6, 0.9])]
-    vote = votes_of([0.5], frames, aggregation)
+    vote = collect_votes([0.5], frames, aggregation)
     assert vote.probabilities == pytest.approx([expected])
-    assert vote.fake == [True]
+    assert vote.called_fake == [True]
 
 
 def test_the_highest_person_decides_and_a_part_of_the_videos_keeps_its_people() -> None:
-    faces = Faces(
+    faces = MemberLogits(
         logits=np.zeros((6, 1)),
         people=np.array([0, 2, 3, 5]),  # of two, one, two and one faces
         videos=np.array([0, 2, 3]),  # of two, one and one people
@@ -121,17 +129,17 @@ def test_the_highest_person_decides_and_a_part_of_the_videos_keeps_its_people() 
         groups=np.array([0, 1, 2]),
     )
     scores = np.array([0.1, 0.3, 0.9, 0.4, 0.6, 0.7])
-    assert faces.judged(scores).tolist() == pytest.approx([0.9, 0.5, 0.7])
+    assert faces.aggregate(scores).tolist() == pytest.approx([0.9, 0.5, 0.7])
     assert faces.face_labels().tolist() == [0, 0, 0, 1, 1, 0]
-    part = faces.only(np.array([False, True, True]))
-    assert part.judged(scores[3:]).tolist() == pytest.approx([0.5, 0.7])
+    part = faces.select(np.array([False, True, True]))
+    assert part.aggregate(scores[3:]).tolist() == pytest.approx([0.5, 0.7])
     assert part.labels.tolist() == [1, 0]
 
 
 def test_loss_is_that_of_scikit_learn_with_classes_counting_alike() -> None:
     labels, probabilities = np.array([0, 1, 1, 1]), np.array([0.2, 0.7, 0.9, 0.4])
     expected = log_loss(labels, probabilities, sample_weight=[1, 1 / 3, 1 / 3, 1 / 3])
-    assert loss(labels, probabilities) == pytest.approx(expected)
+    assert balanced_log_loss(labels, probabilities) == pytest.approx(expected)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +176,7 @@ def test_the_page_shows_networks_and_their_ensemble_side_by_side(judged_together
     page = (project.folder / "results/networks_table/index.html").read_text()
     assert "trained on drawings only" in page
     assert "average of places, meso4" in page
-    assert page.count("as each network saw it") >= 6
+    assert page.count("with the heatmap of each network") >= 6
 
 
 def test_an_ensemble_gives_verdicts_with_its_members_votes(judged_together: tuple[Project, str]) -> None:
@@ -218,12 +226,12 @@ def test_weights_are_found_again_from_stored_predictions_alone(judged_together: 
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "message"),
     [("meso4,third", "no checkpoint at"), ("meso4,meso4", "must name two networks")],
 )
 def test_too_few_members_and_unknown_ones_are_refused_in_words(
-    judged_together: tuple[Project, str], members: str, told: str
+    judged_together: tuple[Project, str], members: str, message: str
 ) -> None:
     done: Any = judged_together[0].run("model_test_train/ensemble.py", "--members", members)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from model_test_train.networks.registry import HEADS, build_part
+from model_test_train.networks.registry import HEADS, build_module
 from pipeline.errors import UserError, run
 
 
@@ -79,7 +79,7 @@ def broken_head(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_mistake_inside_a_network_is_not_taken_for_a_wrong_option(broken_head: None) -> None:
     with pytest.raises(TypeError, match="unsupported operand"):
-        build_part(HEADS, "detector", {"name": "broken", "depth": 2}, 8, (4, 4))
+        build_module(HEADS, "detector", {"name": "broken", "depth": 2}, 8, (4, 4))
 
 
 @pytest.mark.parametrize(
@@ -91,5 +91,5 @@ def test_a_mistake_inside_a_network_is_not_taken_for_a_wrong_option(broken_head:
 )
 def test_a_wrong_option_of_a_network_is_one_line(broken_head: None, option: dict[str, int], message: str) -> None:
     with pytest.raises(UserError) as error:
-        build_part(HEADS, "detector", {"name": "broken", **option}, 8, (4, 4))
+        build_module(HEADS, "detector", {"name": "broken", **option}, 8, (4, 4))
     assert str(error.value) == message

@@ -15,24 +15,24 @@ from torch import Tensor, nn
 
 from explain_model import explain_videos
 from explain_model.evaluate_explanations import contrast
-from explain_model.explain_model import Params, examples_here, explain_model
-from explain_model.faithfulness.localisation import border_of, located
-from explain_model.faithfulness.removal import SHARES, curves, order_of, road, under
+from explain_model.explain_model import ExplainParams, explain_model, find_local_examples
+from explain_model.faithfulness.localisation import border_pixels, localisation_metrics
+from explain_model.faithfulness.removal import SHARES, area_under_curve, rank_cells, removal_curves, road_scores
 from explain_model.figures.over_time import (
     BOX_COLOURS,
     Moment,
     Person,
-    at,
-    deciding,
-    draw_sheet,
-    lay_heat,
-    pooled,
+    blend_heat,
+    draw_contact_sheet,
+    interpolate_moment,
+    mean_heat,
+    top_scoring_frames,
     write_annotated,
 )
 from explain_model.inputs.samples import read_examples
-from explain_model.inputs.test_results import rule_tested
-from explain_model.maps.heatmaps import heatmaps, heats_for_and_against_fake
-from model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, REAL_VERDICT, Rule
+from explain_model.inputs.test_results import read_verdict_rule
+from explain_model.maps.heatmaps import compute_fake_and_real_heatmaps, compute_heatmaps
+from model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, REAL_VERDICT, VerdictRule
 from model_test_train.networks.checkpoint import load_checkpoint
 from model_test_train.networks.input_contract import InputContract
 from model_test_train.networks.network import Network
@@ -42,7 +42,7 @@ from pipeline.params import load_params
 from pipeline.project import relative
 from preprocessing.crops.crops import read_crops
 from preprocessing.crops.stores import read_crop
-from preprocessing.video.video import Reading, open_video
+from preprocessing.video.video import ReadingParams, open_video
 
 EXPLANATION, EVALUATION, OVER_TIME = "results/explanation", "results/explanation_evaluation", "results/explained_videos"
 COLUMNS = ("video_name", "label", "video_prob", "high_low_prob", "example_file_name")
@@ -67,24 +67,24 @@ def heat_at(y: int, x: int, side: int = 40) -> np.ndarray:
 def test_a_map_is_measured_by_where_it_lies() -> None:
     mask = np.zeros((40, 40), bool)
     mask[10:20, 10:20] = True
-    inside, outside = located(heat_at(14, 14), mask), located(heat_at(30, 30), mask)
+    inside, outside = localisation_metrics(heat_at(14, 14), mask), localisation_metrics(heat_at(30, 30), mask)
     assert (inside["peak"], outside["peak"]) == (1, 0)
     assert inside["mass"] == pytest.approx(1)
     assert inside["interior"] == pytest.approx(1)
     assert outside["mass"] == outside["interior"] == outside["border"] == 0
     assert inside["iou"] == pytest.approx(1 / 100)
-    perfect = located(0.9 * mask.astype(np.float32), mask)
+    perfect = localisation_metrics(0.9 * mask.astype(np.float32), mask)
     assert perfect["rank"] == perfect["iou"] == 1
     assert perfect["mass"] == pytest.approx(1)
     assert perfect["interior"] + perfect["border"] == pytest.approx(1)
-    even = located(np.full((40, 40), 0.25, np.float32), mask)
+    even = localisation_metrics(np.full((40, 40), 0.25, np.float32), mask)
     assert even["mass"] == pytest.approx(mask.mean())
 
 
 def test_the_border_lies_on_both_sides_of_the_edge() -> None:
     mask = np.zeros((50, 50), bool)
     mask[20:30, 20:30] = True
-    border = border_of(mask)
+    border = border_pixels(mask)
     assert border[20, 25]
     assert border[18, 25]
     assert not border[25, 25]
@@ -118,26 +118,26 @@ def test_a_verdict_falls_with_the_places_that_made_it_and_comes_back_with_them()
     picture[:16, :16] = 250
     heat = torch.zeros(8, 8)
     heat[:2, :2] = 1
-    orders = {"right": order_of(heat, 8, seed=0), "wrong": order_of(-heat, 8, seed=0)}
-    found = curves(network, picture, orders, seed=0)
+    orders = {"right": rank_cells(heat, 8, seed=0), "wrong": rank_cells(-heat, 8, seed=0)}
+    found = removal_curves(network, picture, orders, seed=0)
     for fill in ("blurred", "grained"):
         deletion, insertion = ({name: found[name][f"{what}_{fill}"] for name in orders} for what in ("deletion", "insertion"))
         assert len(deletion["right"]) == len(SHARES)
         assert deletion["right"][0] == deletion["wrong"][0] == insertion["right"][-1]
         assert deletion["right"][-1] == insertion["wrong"][0]
-        assert under(deletion["right"]) < under(deletion["wrong"]) - 0.2
-        assert under(insertion["right"]) > under(insertion["wrong"]) + 0.2
-    filled_in = road(network, picture, orders, seed=0)
+        assert area_under_curve(deletion["right"]) < area_under_curve(deletion["wrong"]) - 0.2
+        assert area_under_curve(insertion["right"]) > area_under_curve(insertion["wrong"]) + 0.2
+    filled_in = road_scores(network, picture, orders, seed=0)
     assert filled_in["right"] < filled_in["wrong"] - 0.2
 
 
 def test_a_face_at_the_border_gets_its_heat_where_it_is_in_the_picture() -> None:
     picture = np.zeros((30, 40, 3), np.uint8)
-    lay_heat(picture, np.full((20, 20), 0.9, np.float32), (-10, 20, 10, 40), opacity=1.0)
+    blend_heat(picture, np.full((20, 20), 0.9, np.float32), (-10, 20, 10, 40), opacity=1.0)
     assert picture[20:, :10].any(axis=-1).all()
     picture[20:, :10] = 0
     assert not picture.any()
-    lay_heat(picture, np.full((20, 20), 0.9, np.float32), (50, 0, 70, 20), opacity=1.0)
+    blend_heat(picture, np.full((20, 20), 0.9, np.float32), (50, 0, 70, 20), opacity=1.0)
     assert not picture.any()
 
 
@@ -147,13 +147,13 @@ def moment(frame: int, probability: float, x: int = 0) -> Moment:
 
 def test_between_frames_looked_at_boxes_move_evenly_and_nobody_is_there_before_or_after() -> None:
     moments = [moment(4, 0.2), moment(8, 0.9, x=40)]
-    assert at(moments, 3) is None
-    assert at(moments, 9) is None
-    assert at(moments, 5) == (moments[0], (10, 0, 20, 10))
-    assert at(moments, 8) == (moments[1], (40, 0, 50, 10))
-    assert [one.frame for one in deciding(moments, called_fake=True)] == [8, 4]
-    assert [one.frame for one in deciding(moments, called_fake=False)] == [4, 8]
-    assert pooled(moments, 5) == pytest.approx(np.full((5, 5), 0.55))
+    assert interpolate_moment(moments, 3) is None
+    assert interpolate_moment(moments, 9) is None
+    assert interpolate_moment(moments, 5) == (moments[0], (10, 0, 20, 10))
+    assert interpolate_moment(moments, 8) == (moments[1], (40, 0, 50, 10))
+    assert [one.frame for one in top_scoring_frames(moments, called_fake=True)] == [8, 4]
+    assert [one.frame for one in top_scoring_frames(moments, called_fake=False)] == [4, 8]
+    assert mean_heat(moments, 5) == pytest.approx(np.full((5, 5), 0.55))
 
 
 def test_each_fake_stands_beside_its_original_and_both_maps_are_kept(finished: Project) -> None:
@@ -206,8 +206,8 @@ def test_a_video_is_shown_over_time_with_every_frame_it_has(finished: Project) -
 @pytest.mark.parametrize("method", ["raw_attention", "rollout", "input_gradient"])
 def test_methods_that_know_no_label_have_no_contrast(finished: Project, network: Network, method: str) -> None:
     crop = read_crop(read_crops(finished.folder / "data/crops")[0].path)
-    spoke_for, spoke_against = heats_for_and_against_fake(network, [crop], method)
-    assert contrast(spoke_for[0].numpy(), spoke_against[0].numpy()) == pytest.approx(0)
+    evidence_for, evidence_against = compute_fake_and_real_heatmaps(network, [crop], method)
+    assert contrast(evidence_for[0].numpy(), evidence_against[0].numpy()) == pytest.approx(0)
 
 
 def test_each_persons_heat_is_for_that_persons_own_verdict(finished: Project, network: Network, tmp_path: Path) -> None:
@@ -216,14 +216,16 @@ def test_each_persons_heat_is_for_that_persons_own_verdict(finished: Project, ne
     scores = {relative(crop.path): 0.9 if crop.track == 0 else 0.1 for crop in crops}
     first_of_other = next(crop for crop in crops if crop.track == 1)
     scores[relative(first_of_other.path)] = 0.95  # a single frame does not make the person fake
-    params = explain_videos.Params(batch_size=4, threads=1, device="cpu", method="relevancy", videos_per_method=1, opacity=0.6)
-    people = explain_videos.people_of(network, crops, scores, Rule("median", 0.5), params)
+    params = explain_videos.ExplainVideosParams(
+        batch_size=4, threads=1, device="cpu", method="relevancy", videos_per_method=1, opacity=0.6
+    )
+    people = explain_videos.explain_people(network, crops, scores, VerdictRule("median", 0.5), params)
     assert {track: person.verdict for track, person in people.items()} == {0: FAKE_VERDICT, 1: REAL_VERDICT}
     for person in people.values():
         for moment in person.moments:
-            (own,) = heatmaps(network, [moment.crop], [person.called_fake], "relevancy")
-            assert moment.heat == pytest.approx(own.spoke_for, abs=1e-4)
-    draw_sheet(tmp_path / "sheet.png", people, 0.6, title="two", warning=None)
+            (own,) = compute_heatmaps(network, [moment.crop], [person.called_fake], "relevancy")
+            assert moment.heat == pytest.approx(own.evidence_for, abs=1e-4)
+    draw_contact_sheet(tmp_path / "sheet.png", people, 0.6, title="two", warning=None)
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
 
 
@@ -237,7 +239,7 @@ def test_the_annotated_video_shows_the_label_that_the_heat_is_for_in_every_frame
         track: Person(verdict, False, [Moment(frame, window, grey, hot, (0.05, 0.95)[frame % 2]) for frame in range(10)])
         for track, (verdict, window) in enumerate(windows.items())
     }
-    with open_video(finished.folder / video.path, load_params("read_video", Reading)) as opened:
+    with open_video(finished.folder / video.path, load_params("read_video", ReadingParams)) as opened:
         width = opened.facts.width
         write_annotated(tmp_path / "annotated.mp4", opened, people, 0.6, None)
     with av.open(str(tmp_path / "annotated.mp4")) as written:
@@ -253,12 +255,12 @@ def test_the_annotated_video_shows_the_label_that_the_heat_is_for_in_every_frame
 def test_people_are_judged_as_the_test_judged_them(finished: Project, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(finished.folder / "data/models/best.safetensors", torch.device("cpu"))[1]
     protocol = json.loads((finished.folder / "results/tests/protocol.json").read_text())
-    (tmp_path / "protocol.json").write_text(json.dumps(protocol | {"aggregation": AGGREGATIONS["median"].words}))
-    rule = rule_tested(checkpoint, tmp_path)
+    (tmp_path / "protocol.json").write_text(json.dumps(protocol | {"aggregation": AGGREGATIONS["median"].description}))
+    rule = read_verdict_rule(checkpoint, tmp_path)
     assert (rule.aggregation, rule.threshold) == ("median", checkpoint.threshold)
     (tmp_path / "protocol.json").write_text(json.dumps(protocol | {"aggregation": "by the moon"}))
     with pytest.raises(UserError, match=r"protocol.json: the aggregation 'by the moon' is not known; run the test again"):
-        rule_tested(checkpoint, tmp_path)
+        read_verdict_rule(checkpoint, tmp_path)
 
 
 def examples(folder: Path, finished: Project, table: list[dict[str, object]], columns: tuple[str, ...]) -> Path:
@@ -290,7 +292,7 @@ def explain_examples(
     network: Network, folder: Path, method: str = "relevancy"
 ) -> tuple[tuple[int, int], list[dict[str, str]], list[dict[str, str]]]:
     """How many were explained and how many failed; and what the tables say."""
-    params = Params(batch_size=4, threads=1, device="cpu", method=method, opacity=0.6)
+    params = ExplainParams(batch_size=4, threads=1, device="cpu", method=method, opacity=0.6)
     samples = read_examples(folder / "examples", threshold=0.5)
     counts = explain_model(network, samples, {}, folder / "explanation", params, warning=None, save_maps=True)
     return counts, rows(folder / "explanation/explanations.csv"), rows(folder / "explanation/failures.csv")
@@ -358,6 +360,6 @@ def test_an_examples_folder_in_the_project_is_no_input_of_the_stage(
     (tmp_path / "examples").mkdir()
     (tmp_path / "explain_model/examples").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert examples_here() is None
+    assert find_local_examples() is None
     monkeypatch.chdir(tmp_path / "explain_model")
-    assert examples_here() == tmp_path / "explain_model/examples"
+    assert find_local_examples() == tmp_path / "explain_model/examples"

@@ -6,8 +6,8 @@ from facenet_pytorch import MTCNN
 from little_videos import draw_face
 from PIL import Image
 
-from preprocessing.faces.face import Box, Face, overlap
-from preprocessing.faces.face_detector import DETECTORS, DetectorSettings, FaceDetector
+from preprocessing.faces.face import Box, Face, iou
+from preprocessing.faces.face_detector import DETECTORS, FaceDetector, FaceDetectorSettings
 from preprocessing.video.video import Picture
 
 THRESHOLDS = (0.85, 0.95, 0.95)
@@ -17,7 +17,7 @@ PLACES = ([(160, 120, 40)], [(90, 100, 40), (240, 140, 50)], [(70, 60, 24), (250
 
 @pytest.fixture(scope="module")
 def detector() -> FaceDetector:
-    return DETECTORS["mtcnn"](DetectorSettings("mtcnn", 20, 960, THRESHOLDS), "cpu")
+    return DETECTORS["mtcnn"](FaceDetectorSettings("mtcnn", 20, 960, THRESHOLDS), "cpu")
 
 
 def picture_of(places: list[tuple[int, int, int]]) -> Picture:
@@ -34,7 +34,7 @@ def test_it_finds_the_faces_that_facenet_pytorch_finds_and_no_others(detector: F
     boxes: list[Box] = [] if theirs is None else [(x0, y0, x1, y1) for x0, y0, x1, y1 in theirs.tolist()]
     (ours,) = detector.detect([picture])
     assert len(ours) == len(boxes) == len(places)
-    assert all(max(overlap(face.box, box) for face in ours) > 0.85 for box in boxes)
+    assert all(max(iou(face.box, box) for face in ours) > 0.85 for box in boxes)
 
 
 def test_landmarks_lie_in_the_face_with_the_eyes_above_the_mouth(detector: FaceDetector) -> None:
@@ -50,14 +50,14 @@ def test_landmarks_lie_in_the_face_with_the_eyes_above_the_mouth(detector: FaceD
 def test_a_face_is_found_again_where_the_search_finds_it(detector: FaceDetector, right: float, larger: float) -> None:
     picture = picture_of(PLACES[1])
     for face in detector.detect([picture])[0]:
-        (again,) = detector.find_again([picture], [moved(face, right, larger)])
+        (again,) = detector.redetect([picture], [moved(face, right, larger)])
         assert again is not None
-        assert overlap(again.box, face.box) > 0.8
+        assert iou(again.box, face.box) > 0.8
 
 
 def test_where_nobody_is_nobody_is_found_again(detector: FaceDetector) -> None:
     empty, one = picture_of([]), picture_of(PLACES[0])
-    assert detector.find_again([empty, one], [(130.0, 90.0, 190.0, 150.0), (2.0, 180.0, 42.0, 230.0)]) == [None, None]
+    assert detector.redetect([empty, one], [(130.0, 90.0, 190.0, 150.0), (2.0, 180.0, 42.0, 230.0)]) == [None, None]
 
 
 def test_many_pictures_give_what_each_gives_alone(detector: FaceDetector) -> None:
@@ -68,7 +68,7 @@ def test_many_pictures_give_what_each_gives_alone(detector: FaceDetector) -> Non
 def test_a_picture_too_small_for_any_face_is_no_trouble(detector: FaceDetector) -> None:
     tiny = np.zeros((9, 30, 3), np.uint8)
     assert detector.detect([tiny]) == [[]]
-    assert detector.find_again([tiny], [(1.0, 1.0, 8.0, 8.0)]) == [None]
+    assert detector.redetect([tiny], [(1.0, 1.0, 8.0, 8.0)]) == [None]
 
 
 def moved(face: Face, right: float, larger: float) -> Box:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from preprocessing.faces.face import Box, Face, overlap
-from preprocessing.faces.following import FollowSettings, follow
+from preprocessing.faces.face import Box, Face, iou
+from preprocessing.faces.following import FollowSettings, follow_faces
 from preprocessing.video.video import Picture
 
 SIDE = 100.0
@@ -40,12 +40,12 @@ class Scripted:
         self.searched += indices
         return [self.there(index) for index in indices]
 
-    def find_again(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
+    def redetect(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
         return [self.nearest(int(one[0, 0]), box) for one, box in zip(pictures, boxes, strict=True)]
 
     def nearest(self, index: int, box: Box) -> Face | None:
-        best = max(self.there(index), key=lambda face: overlap(face.box, box), default=None)
-        return best if best is not None and overlap(best.box, box) >= 0.3 else None
+        best = max(self.there(index), key=lambda face: iou(face.box, box), default=None)
+        return best if best is not None and iou(best.box, box) >= 0.3 else None
 
 
 def walk(frames: range, start: float, step: float, height: float = 0.0) -> dict[int, tuple[float, float]]:
@@ -54,7 +54,7 @@ def walk(frames: range, start: float, step: float, height: float = 0.0) -> dict[
 
 def followed(detector: Scripted, count: int, threads: int = 2, search_every: int = EVERY) -> dict[int, list[Face]]:
     frames = ((index, picture(index)) for index in range(count))
-    found = list(follow(frames, detector, FollowSettings(search_every, 2, threads)))
+    found = list(follow_faces(frames, detector, FollowSettings(search_every, 2, threads)))
     assert [index for index, _ in found] == list(range(count))
     return dict(found)
 
@@ -117,6 +117,6 @@ def test_only_a_few_frames_are_held_however_long_the_video_is():
             del one
 
     threads = 2
-    for _ in follow(frames(), Scripted(), FollowSettings(EVERY, 2, threads)):
+    for _ in follow_faces(frames(), Scripted(), FollowSettings(EVERY, 2, threads)):
         pass
     assert most <= (threads + 3) * (EVERY + 1)

@@ -19,7 +19,7 @@ from little_videos import files_of
 
 from pipeline.errors import UserError
 from pipeline.incremental import Scope, Shard, read_shard
-from preprocessing.crops.crops import ledgers_in
+from preprocessing.crops.crops import find_ledgers
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +52,10 @@ def test_shards_on_one_disk_merge_to_the_bytes_of_one_run(tmp_path: Path, undist
     done = [name for scope in shards(3) for name in keep(tmp_path, scope=scope)]
     assert sorted(done) == sorted(NAMES)
     with pytest.raises(UserError, match="without --shard"):
-        ledgers_in(tmp_path / "stage")
+        find_ledgers(tmp_path / "stage")
     assert keep(tmp_path) == []
     assert files_of(tmp_path) == undisturbed
-    assert ledgers_in(tmp_path / "stage") == [tmp_path / "stage/ledger.jsonl"]
+    assert find_ledgers(tmp_path / "stage") == [tmp_path / "stage/ledger.jsonl"]
 
 
 def test_shards_on_their_own_disks_copied_together_merge_to_the_bytes_of_one_run(
@@ -164,7 +164,7 @@ def test_a_shard_tries_again_what_failed_in_the_run_before(tmp_path: Path) -> No
 def test_a_video_that_kills_its_process_is_a_row_and_its_neighbours_go_on(tmp_path: Path) -> None:
     assert keep(tmp_path, workers=2, kill=True).count(KILLING) == 2
     table = (tmp_path / "stage/failures.csv").read_text()
-    assert f"{KILLING}.mp4,the process that worked on it ended each time it was tried (SIGKILL)" in table
+    assert f"{KILLING}.mp4,the worker process crashed each time on this video (SIGKILL)" in table
     assert "--retry-failed" in table
     assert len(list((tmp_path / "stage/test_set").glob("*/*"))) == len(NAMES) - 2
     assert keep(tmp_path, scope=Scope(retry_failed=True)) == sorted([KILLING, FAILING])

@@ -1,4 +1,4 @@
-"""Workers and their jobs: what dies is replaced, what is given up ends, and nothing is lost."""
+"""WorkerPool and their jobs: what dies is replaced, what is given up ends, and nothing is lost."""
 
 import errno
 import os
@@ -14,27 +14,27 @@ import pytest
 from conftest import Project
 
 from serving.http import workers
-from serving.http.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, Store
-from serving.http.workers import WorkerConfig, Workers
+from serving.http.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, JobStore
+from serving.http.workers import WorkerConfig, WorkerPool
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "jobs", keep_minutes=10)
+def store(tmp_path: Path) -> JobStore:
+    return JobStore(tmp_path / "jobs", keep_minutes=10)
 
 
 @contextmanager
-def working(project: Project, examine: str, deadline: float = 60, waiting: int = 8) -> Iterator[Workers]:
+def working(project: Project, examine: str, deadline: float = 60, waiting: int = 8) -> Iterator[WorkerPool]:
     orders = WorkerConfig(project.folder / "data/models/best.safetensors", "cpu", 1, examine=examine)
-    one = Workers(orders, 1, waiting, deadline)
+    one = WorkerPool(orders, 1, waiting, deadline)
     try:
         yield one
     finally:
         one.close(20)
 
 
-def sent(store: Store, workers: Workers, name: str = "it") -> Job:
-    job = store.new(name)
+def sent(store: JobStore, workers: WorkerPool, name: str = "it") -> Job:
+    job = store.create(name)
     job.upload.touch()
     workers.submit(job)
     return job
@@ -47,26 +47,26 @@ def until(job: Job, *states: str) -> None:
         time.sleep(0.02)
 
 
-def test_a_job_whose_worker_died_is_done_by_another(finished: Project, store: Store) -> None:
+def test_a_job_whose_worker_died_is_done_by_another(finished: Project, store: JobStore) -> None:
     with working(finished, "little_examiners.dies_once") as one:
         job = sent(store, one)
         until(job, DONE, FAILED)
-        assert (job.state, job.tries, one.lost) == (DONE, 2, 1)
+        assert (job.state, job.tries, one.crashes) == (DONE, 2, 1)
 
 
-def test_a_job_that_kills_its_workers_is_failed_in_words_and_the_next_is_tried(finished: Project, store: Store) -> None:
+def test_a_job_that_kills_its_workers_is_failed_in_words_and_the_next_is_tried(finished: Project, store: JobStore) -> None:
     with working(finished, "little_examiners.dies") as one:
         jobs = [sent(store, one), sent(store, one)]
         for job in jobs:
             until(job, DONE, FAILED)
             assert job.state == FAILED
-            assert "died, 2 times" in (job.error or "")
+            assert "crashed 2 times" in (job.error or "")
         assert one.finished[FAILED] == 2
 
 
 @pytest.mark.parametrize("examine", ["little_examiners.goes_on", "little_examiners.is_deaf"])
 def test_a_job_that_is_given_up_ends_and_the_next_is_done(
-    finished: Project, store: Store, examine: str, monkeypatch: pytest.MonkeyPatch
+    finished: Project, store: JobStore, examine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "SECONDS_TO_STOP", 0.5)
     with working(finished, examine) as one:
@@ -76,12 +76,12 @@ def test_a_job_that_is_given_up_ends_and_the_next_is_done(
         until(job, CANCELLED, FAILED, DONE)
         until(other, DONE)
         assert job.state == CANCELLED
-        assert one.lost == (examine == "little_examiners.is_deaf")
+        assert one.crashes == (examine == "little_examiners.is_deaf")
 
 
 @pytest.mark.parametrize("examine", ["little_examiners.goes_on", "little_examiners.is_deaf"])
 def test_a_job_that_takes_too_long_is_failed_in_words(
-    finished: Project, store: Store, examine: str, monkeypatch: pytest.MonkeyPatch
+    finished: Project, store: JobStore, examine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "SECONDS_TO_STOP", 0.5)
     with working(finished, examine, deadline=1) as one:
@@ -99,7 +99,7 @@ def test_a_job_that_takes_too_long_is_failed_in_words(
     ],
 )
 def test_an_unexpected_error_fails_its_job_with_the_cause_and_costs_no_process(
-    finished: Project, store: Store, examine: str, told: str
+    finished: Project, store: JobStore, examine: str, told: str
 ) -> None:
     with working(finished, examine) as one:
         job, other = sent(store, one), sent(store, one, "quick")
@@ -107,19 +107,21 @@ def test_an_unexpected_error_fails_its_job_with_the_cause_and_costs_no_process(
         until(other, DONE, FAILED)
         assert (job.state, other.state) == (FAILED, DONE)
         assert told in (job.error or "")
-        assert (job.tries, one.lost) == (1, 0)
+        assert (job.tries, one.crashes) == (1, 0)
 
 
-def test_the_traceback_of_an_unexpected_error_is_the_servers_to_print(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_traceback_of_an_unexpected_error_is_the_servers_to_print(
+    store: JobStore, capsys: pytest.CaptureFixture[str]
+) -> None:
     _, theirs = Pipe()
-    asked = {"upload": str(store.new("it").upload), "name": "it", "annotated": False}
-    outcome = workers._outcome(theirs, None, asked, little_examiners.has_a_bug)
-    assert outcome == {"over": FAILED, "error": "the server failed to examine it: ValueError: the heat has 3 axes"}
+    request = workers.JobRequest(store.create("it").upload, "it", annotated=False)
+    outcome = workers._run_job(theirs, None, request, little_examiners.has_a_bug)
+    assert outcome == workers.JobOutcome(FAILED, "the server failed to examine it: ValueError: the heat has 3 axes")
     assert "in has_a_bug" in capsys.readouterr().err
 
 
 def test_a_job_that_takes_all_memory_is_tried_by_another_process_and_fails_with_the_cause(
-    finished: Project, store: Store
+    finished: Project, store: JobStore
 ) -> None:
     with working(finished, "little_examiners.runs_out_of_memory") as one:
         job, other = sent(store, one), sent(store, one, "quick")
@@ -130,7 +132,7 @@ def test_a_job_that_takes_all_memory_is_tried_by_another_process_and_fails_with_
 
 
 def test_a_job_of_which_nothing_can_be_written_ends_and_goes_when_its_time_is_up(
-    finished: Project, store: Store, monkeypatch: pytest.MonkeyPatch
+    finished: Project, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def disk_is_full(path: Path, content: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -143,7 +145,7 @@ def test_a_job_of_which_nothing_can_be_written_ends_and_goes_when_its_time_is_up
         assert job.state == FAILED
         assert job.ended
         store.keep_seconds = 0
-        store.sweep()
+        store.remove_expired()
         assert store.get(job.id) is None
         assert not job.folder.exists()
         other = sent(store, one)  # the thread that gave it its job still gives jobs
@@ -151,51 +153,51 @@ def test_a_job_of_which_nothing_can_be_written_ends_and_goes_when_its_time_is_up
 
 
 def test_where_no_process_can_be_started_it_is_tried_until_one_can(
-    finished: Project, store: Store, monkeypatch: pytest.MonkeyPatch
+    finished: Project, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start, failed = workers.Worker.started, list[int]()
+    start, failed = workers.Worker.start, list[int]()
 
-    def too_many_files(orders: WorkerConfig, file: workers.File) -> workers.Worker:
+    def too_many_files(orders: WorkerConfig, file: workers.FileIdentity) -> workers.Worker:
         if len(failed) < 2:
             failed.append(1)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return start(orders, file)
 
-    monkeypatch.setattr(workers, "SECONDS_UNTIL_ANOTHER_TRY", 0.1)
-    monkeypatch.setattr(workers.Worker, "started", too_many_files)
+    monkeypatch.setattr(workers, "SECONDS_UNTIL_RETRY", 0.1)
+    monkeypatch.setattr(workers.Worker, "start", too_many_files)
     with working(finished, "little_examiners.goes_on") as one:
         job = sent(store, one, "quick")
         until(job, DONE, FAILED)
         assert job.state == DONE
 
 
-def test_more_than_may_wait_are_not_taken(finished: Project, store: Store) -> None:
+def test_more_than_may_wait_are_not_taken(finished: Project, store: JobStore) -> None:
     with working(finished, "little_examiners.goes_on", waiting=1) as one:
         running = sent(store, one)
         until(running, RUNNING)
         waiting = sent(store, one)
-        assert not one.submit(store.new("third"))
+        assert not one.submit(store.create("third"))
         for job in (running, waiting):
             job.is_cancelled.set()
 
 
-def test_a_network_that_cannot_be_loaded_is_said(store: Store, tmp_path: Path) -> None:
-    one = Workers(WorkerConfig(tmp_path / "none.safetensors", "cpu", 1), 1, 1, 1.0)
+def test_a_network_that_cannot_be_loaded_is_said(store: JobStore, tmp_path: Path) -> None:
+    one = WorkerPool(WorkerConfig(tmp_path / "none.safetensors", "cpu", 1), 1, 1, 1.0)
     ends = time.monotonic() + 60
-    while not one.unable and time.monotonic() < ends:
+    while not one.load_error and time.monotonic() < ends:
         time.sleep(0.05)
     one.close(5)
-    assert "no checkpoint at" in (one.unable or "")
+    assert "no checkpoint at" in (one.load_error or "")
 
 
-def test_a_new_start_finds_what_waits_and_removes_what_it_cannot_read(store: Store) -> None:
-    done, waiting, running, cut, unsent = (store.new(name) for name in ("done", "waiting", "running", "cut", "unsent"))
-    done.become(DONE)
-    waiting.record()
-    running.become(RUNNING)
+def test_a_new_start_finds_what_waits_and_removes_what_it_cannot_read(store: JobStore) -> None:
+    done, waiting, running, cut, unsent = (store.create(name) for name in ("done", "waiting", "running", "cut", "unsent"))
+    done.set_state(DONE)
+    waiting.write_record()
+    running.set_state(RUNNING)
     (cut.folder / "job.json").write_text("{")
     unsent.upload.touch()
-    again = Store(store.folder, keep_minutes=10)
+    again = JobStore(store.folder, keep_minutes=10)
     assert [(job.name, job.state) for job in again.recover()] == [("waiting", QUEUED), ("running", QUEUED)]
     assert again.get(done.id) is not None
     assert {path.name for path in store.folder.iterdir()} == {done.id, waiting.id, running.id}
@@ -207,5 +209,5 @@ def test_a_new_start_leaves_alone_what_is_no_job(tmp_path: Path) -> None:
     (tmp_path / "sixteen_letters_").mkdir()
     (tmp_path / "sixteen_letters_/video.mp4").touch()
     (tmp_path / "notes.txt").touch()
-    assert Store(tmp_path, keep_minutes=10).recover() == []
+    assert JobStore(tmp_path, keep_minutes=10).recover() == []
     assert len(list(tmp_path.rglob("*"))) == 5

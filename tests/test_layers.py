@@ -1,38 +1,104 @@
-"""Imports go one way: BWCluster -> serving -> explain_model -> model_test_train -> preprocessing -> pipeline."""
+"""Imports go one way: between the packages, between the sub-packages of each, and never in a circle."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.provenance import code_of, code_revision
 from pipeline.stage_code import code_listed, code_needed, code_of_script
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["pipeline", "preprocessing", "model_test_train", "explain_model", "serving", "BWCluster"]
-FILES = [path.relative_to(ROOT) for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
+COMMANDS = "commands"
+# Each imports only from those before it. The modules at the top of a package are its commands.
+LAYERS = {
+    "pipeline": [COMMANDS],
+    "preprocessing": ["video", "corpus", "demo_corpus", "faces", "crops", "portrait_corpus", COMMANDS],
+    "model_test_train": ["networks", "metrics", "training", "evaluation", "ensembles", COMMANDS],
+    "explain_model": ["inputs", "maps", "faithfulness", "figures", COMMANDS],
+    "serving": ["models", "examination", "http", COMMANDS],
+    "BWCluster": ["slurm", COMMANDS],
+}
+PACKAGES = list(LAYERS)
+ORDER = [f"{package}.{layer}" for package, layers in LAYERS.items() for layer in layers]
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+LIBRARY_MODULES = {"pipeline"}  # a package without commands of its own
 
 
-def imported(tree: ast.Module) -> set[str]:
-    nodes = list(ast.walk(tree))
-    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
-    return {name.split(".")[0] for name in names}
+def imported_modules(tree: ast.Module) -> set[str]:
+    """Also those imported within functions, but not those imported for annotations only."""
+    names = set()
+    for node in _without_type_checking(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return {name for name in names if name.split(".")[0] in PACKAGES}
 
 
-@pytest.mark.parametrize("file", FILES, ids=str)
-def test_imports_point_down(file: Path) -> None:
-    layers = imported(ast.parse((ROOT / file).read_text())) & set(LAYERS)
-    assert all(LAYERS.index(layer) <= LAYERS.index(file.parts[0]) for layer in layers)
+def _without_type_checking(tree: ast.AST) -> list[ast.AST]:
+    nodes: list[ast.AST] = []
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            nodes += [node, *_without_type_checking(node)]
+    return nodes
 
 
-def test_the_check_sees_an_import_that_points_up() -> None:
-    assert imported(ast.parse("import json\nfrom serving.predict import Examiner")) == {"json", "serving"}
+def layer_of(module: str) -> str:
+    package, *rest = module.split(".")
+    is_command = len(rest) < 2 and (not rest or rest[0] not in LAYERS[package])
+    return f"{package}.{COMMANDS if is_command else rest[0]}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    imported = {name for name in imported_modules(ast.parse(MODULES[module].read_text())) if name in MODULES}
+    packages = {name for name in imported if "." not in name}  # `from pipeline import errors` names the package, too
+    upward = {name for name in imported - packages if ORDER.index(layer_of(name)) > ORDER.index(layer_of(module))}
+    assert not upward
+
+
+def test_networks_and_metrics_know_nothing_of_each_other() -> None:
+    for module in MODULES:
+        if layer_of(module) == "model_test_train.metrics":
+            imported = imported_modules(ast.parse(MODULES[module].read_text()))
+            assert not any(name.startswith("model_test_train.networks") for name in imported), module
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {
+        module: {name for name in imported_modules(ast.parse(path.read_text())) if name in MODULES and name != module}
+        for module, path in MODULES.items()
+        if path.name != "__init__.py"
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_top_of_each_package_lists_only_commands() -> None:
+    """A command is a module that can be run, or a data file of one."""
+    for package in PACKAGES:
+        if package not in LIBRARY_MODULES:
+            modules = [path for path in (ROOT / package).glob("*.py") if path.name != "__init__.py"]
+            assert [path.name for path in modules if '__name__ == "__main__"' not in path.read_text()] == [], package
+
+
+def test_the_check_sees_imports_in_functions_and_skips_those_for_annotations() -> None:
+    source = "import json\nif TYPE_CHECKING:\n    import serving.app\ndef f():\n    from serving.predict import main\n"
+    assert imported_modules(ast.parse(source)) == {"serving.predict", "serving.predict.main"}
+    assert layer_of("serving.predict") == "serving.commands"
+    assert layer_of("preprocessing.corpus.layouts.tree") == "preprocessing.corpus"
 
 
 def test_every_stage_runs_a_script_and_lists_it_as_a_dependency() -> None:
-    import yaml
-
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
         script = stage["cmd"].split()[1]
         assert (ROOT / script).is_file(), name
@@ -40,8 +106,6 @@ def test_every_stage_runs_a_script_and_lists_it_as_a_dependency() -> None:
 
 
 def test_a_change_of_any_code_that_a_stage_runs_makes_it_run_again() -> None:
-    import yaml
-
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
         assert code_listed(stage) == code_needed(stage), f"{name}: run python -m pipeline.stage_code --write"
 
@@ -57,4 +121,14 @@ def test_the_code_revision_is_that_of_the_code_which_makes_the_stage_run_again()
     files = {path.relative_to(ROOT).as_posix() for path in code_of("train")}
     assert {"model_test_train/train_model.py", "model_test_train/networks/heads.py"} <= files
     assert not any(file.startswith(("data/", "explain_model/", "tests/")) for file in files)
-    assert code_revision("train") == code_revision("train") != code_revision("explain")
+    assert code_revision("train") != code_revision("explain")
+
+
+def test_the_code_revision_changes_with_the_code_and_only_with_it(tmp_path, monkeypatch) -> None:
+    before = code_revision("train")
+    scripts = {path: path.read_bytes() for path in code_of("train")}
+    changed = max(scripts)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: scripts.get(path, b"") + (b"#" if path == changed else b""))
+    assert code_revision("train") != before
+    monkeypatch.setattr(Path, "read_bytes", lambda path: scripts.get(path, b""))
+    assert code_revision("train") == before

@@ -27,10 +27,10 @@ from little_videos import fake, files_of, original, project, run_script
 from pipeline.errors import UserError
 from pipeline.incremental import LEDGER
 from pipeline.index import Video, read_index
-from preprocessing.corpus.corpus import CACHE, Corpus, Source, read_corpus
-from preprocessing.corpus.file_facts import facts_of
+from preprocessing.corpus.corpus import CACHE, Corpus, CorpusParams, read_corpus
+from preprocessing.corpus.file_facts import read_file_facts
 from preprocessing.corpus.layouts.class_names import class_label
-from preprocessing.corpus.report import report_on
+from preprocessing.corpus.report import report_lines
 from preprocessing.corpus.splits import Leak, find_leaks
 
 TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
@@ -48,7 +48,7 @@ def data(tmp_path, monkeypatch):
 
 
 def corpus_of(data, dataset="AUTO", compression="c23", splits="official", allow_leaks=False, skip_unknown=False) -> Corpus:
-    return read_corpus(Source(data, dataset, compression, splits, allow_leaks, skip_unknown, workers=1))
+    return read_corpus(CorpusParams(data, dataset, compression, splits, allow_leaks, skip_unknown, workers=1))
 
 
 def indexed(data, *settings, **more) -> dict[str, Video]:
@@ -62,7 +62,7 @@ def splits_of(videos):
 
 
 def said_of(corpus):
-    return "\n".join(report_on(corpus, in_full=True))
+    return "\n".join(report_lines(corpus, in_full=True))
 
 
 def row_of(text, method, split=""):
@@ -319,7 +319,7 @@ def test_pictures_are_taken_and_that_nobody_knows_who_is_in_them_is_said(data):
     put_picture(data / "NeuralTextures/another_fake_001.jpg", 90)
     corpus = corpus_of(data)
     assert [video.video for video in corpus.videos] == ["NeuralTextures/another_fake_001", "Original/image_001"]
-    assert "nothing says who is in 2 of the 2 files" in said_of(corpus)
+    assert "the person in 2 of the 2 files is unknown" in said_of(corpus)
     assert row_of(said_of(corpus), "all")[4:5] == ["0"]
 
 
@@ -362,7 +362,7 @@ def test_files_without_a_folder_need_only_a_label(data):
         put_video(data / f"{name}.mp4")
     corpus = corpus_of(data)
     assert [(video.video, video.label) for video in corpus.videos] == [("Original/a", 0), ("fake/b", 1)]
-    assert "c.mp4: it lies in no class folder" in said_of(corpus)
+    assert "c.mp4: it is in no class folder" in said_of(corpus)
 
 
 @pytest.mark.parametrize("outer", [True, False])
@@ -398,7 +398,7 @@ def test_a_folder_whose_name_says_neither_real_nor_fake_is_never_guessed(data, n
     assert f'write {entry} into {data / "metadata.json"}, or "fake"' in message
     kept = corpus_of(data, skip_unknown=True)
     assert len(kept.videos) == 6
-    assert f"{name}: its name says neither real nor fake" in said_of(kept)
+    assert f"{name}: its name implies neither real nor fake" in said_of(kept)
     put_text(data / "metadata.json", entry)
     stem = f"{name}_a"  # two folders are of real videos
     assert (indexed(data)[f"Original/{stem}"].label, len(indexed(data))) == (0, 7)
@@ -450,7 +450,7 @@ def test_a_corpus_whose_own_name_says_fake_is_no_folder_of_fakes(data):
 
 def test_a_folder_of_fakes_among_real_videos_is_asked_about(data):
     put_video(folder(data) / "real/studio/fakes/x.mp4")
-    with pytest.raises(UserError, match=r'real/studio/fakes lies in real/.*\{"real/studio/fakes": \{"label": "real"\}\}'):
+    with pytest.raises(UserError, match=r'real/studio/fakes is in real/.*\{"real/studio/fakes": \{"label": "real"\}\}'):
         indexed(data)
     put_json(data / "metadata.json", {"real/studio/fakes": {"label": "real"}})
     assert indexed(data)["Original/studio_fakes_x"].label == 0
@@ -500,16 +500,16 @@ def test_what_does_not_fit_is_named_with_its_remedy(data):
         corpus_of(data)
     text = said_of(corpus_of(data, skip_unknown=True))
     for words in (
-        "notes.txt: its suffix '.txt' is no video's; give it its right suffix",
-        "050.mp4.part: a download that was not finished; fetch it again",
+        "notes.txt: '.txt' is not a suffix of videos; correct it",
+        "050.mp4.part: an unfinished download; download it again",
         "FaceSwap_c23.zip: an archive; unpack it",
-        "gone.mp4: a link to a file that is not there",
-        "pipe.mp4: no file but a pipe",
-        "videos/more: a folder among the videos, not looked into; move its videos up",
-        "Deepfakes/000_003.mp4: a video in no known place; move it",
-        "somebody.mp4: the name does not say who is in it",
-        "stuff: a folder that the layout does not know",
-        "Original/000 = Original/030: the same file; take out all but one",
+        "gone.mp4: a link to a file that does not exist",
+        "pipe.mp4: a pipe",
+        "videos/more: a folder among the videos, which was not read; move its videos up",
+        "Deepfakes/000_003.mp4: a video in an unexpected folder; move it",
+        "somebody.mp4: the name does not identify the person",
+        "stuff: a folder that is not part of the layout",
+        "Original/000 = Original/030: the same file; remove all copies but one",
     ):
         assert words in text
     assert "readme.txt" not in text
@@ -553,7 +553,7 @@ def test_a_label_that_the_same_bytes_contradict_is_told(data):
     folder(data, count=1)
     put_json(data / "metadata.json", {"r0.mp4": {"split": "train"}, "f0.mp4": {"split": "train"}})
     shutil.copy(data / "real/r0.mp4", data / "fake/f0.mp4")
-    assert "Original/r0 = fake/f0: the same file is called both real and fake" in said_of(corpus_of(data))
+    assert "Original/r0 = fake/f0: the same file is labelled both real and fake" in said_of(corpus_of(data))
 
 
 def test_a_split_without_fakes_is_told(data):
@@ -613,7 +613,7 @@ def test_every_video_that_leaks_is_named_in_full(data):
     for name in ("000_020", "003_020", "000_021"):
         put_video(fake(data, "Deepfakes", name))
     assert "identity '020' is in test_set (Deepfakes/020_021 and 2 more), training_set" in leaks_in_brief(data)
-    leak = next(leak for leak in corpus_of(data).leaks if leak.what == "identity '020'")
+    leak = next(leak for leak in corpus_of(data).leaks if leak.cause == "identity '020'")
     assert "training_set (Deepfakes/000_020, Deepfakes/003_020)" in leak.text(None)
 
 
@@ -656,9 +656,7 @@ def refusal(data, dataset="AUTO") -> str:
 
 
 def test_an_unknown_layout_is_named_with_the_known_ones(data):
-    assert "'FF' is not a layout that is known; there are: AUTO, DEMO, DEEPERFORENSICS, FACEFORENSICS, CELEBDF," in refusal(
-        data, "FF"
-    )
+    assert "'FF' is not a known layout; available: AUTO, DEMO, DEEPERFORENSICS, FACEFORENSICS, CELEBDF," in refusal(data, "FF")
 
 
 @pytest.mark.parametrize("there", ["", "clips"])
@@ -666,7 +664,7 @@ def test_a_tree_that_is_none_is_told_what_was_looked_for_and_what_is_there(data,
     (data / "videos" / there).mkdir(parents=True)
     message = refusal(data / "videos")
     assert "original_sequences/" in message
-    assert f"there is: {there + '/' if there else 'nothing'}" in message
+    assert f"it contains: {there + '/' if there else 'nothing'}" in message
 
 
 @pytest.mark.parametrize(
@@ -722,7 +720,7 @@ def test_what_our_commands_leave_in_the_corpus_does_not_hide_it(data, build):
 
 def test_a_heap_of_videos_is_told_how_to_say_what_is_real(data):
     put_video(data / "a.mp4")
-    assert "nothing says which of its 1 files are real: move them into real/ and fake/" in refusal(data)
+    assert "its 1 files have no labels: move them into real/ and fake/" in refusal(data)
 
 
 def test_two_corpora_in_one_folder_are_asked_about(data):
@@ -733,7 +731,7 @@ def test_two_corpora_in_one_folder_are_asked_about(data):
 
 def test_lists_without_their_videos_are_told(data):
     put_json(data / "metadata.json", {"a.mp4": {"label": "REAL"}})
-    assert "none of the 1 videos that" in refusal(data)
+    assert "none of the 1 videos in" in refusal(data)
 
 
 # The cache of what is known of files
@@ -741,21 +739,21 @@ def test_lists_without_their_videos_are_told(data):
 
 def test_a_file_is_looked_at_once_and_again_when_it_changed(data, monkeypatch):
     path, cache = put_video(data / "a.mp4"), data / "cache.jsonl"
-    first = facts_of([path], cache, 1)
+    first = read_file_facts([path], cache, 1)
     assert first[path].seconds == pytest.approx(0.2)
     cut = cache.read_text()
     cache.write_text(cut + cut[:20])
     with monkeypatch.context() as patch:
         patch.setattr("preprocessing.corpus.file_facts.map_unordered", None)
-        assert facts_of([path], cache, 1) == first
+        assert read_file_facts([path], cache, 1) == first
     put_video(path, "other bytes, of another length")
-    assert facts_of([path], cache, 1)[path].content != first[path].content
+    assert read_file_facts([path], cache, 1)[path].content != first[path].content
 
 
 def test_a_file_that_crashes_or_stops_the_library_takes_nothing_with_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("preprocessing.corpus.file_facts.look_at", stumble_over)
+    monkeypatch.setattr("preprocessing.corpus.file_facts.inspect_file", stumble_over)
     paths = [put_video(tmp_path / f"{name}.mp4") for name in ("crash", "good", "hang")]
-    crash, good, hang = facts_of(paths, tmp_path / "cache.jsonl", 2).values()
+    crash, good, hang = read_file_facts(paths, tmp_path / "cache.jsonl", 2).values()
     assert (good.problem, good.seconds) == ("", pytest.approx(0.2))
     assert "crashes the library (SIGSEGV)" in crash.problem
     assert "takes more than" in hang.problem
@@ -804,7 +802,7 @@ def test_validation_writes_nothing_and_ends_in_the_verdict(data):
     status, lines = validated(data)
     assert (status, lines[-1]) == (2, "4 problems: 4 leaks")
     assert sum(line.startswith("- leak: ") for line in lines) == 4
-    assert lines[-2].startswith("- the splits leak; take these videos out; or set index_videos.splits to groups")
+    assert lines[-2].startswith("- the splits leak; remove these videos; or set index_videos.splits to groups")
     assert validated(data, "--allow_leaks")[1][-1] == "ready"
 
 

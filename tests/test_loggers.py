@@ -39,7 +39,7 @@ def test_the_runs_folder_can_be_read(trained: tuple[Path, str]) -> None:
     assert folder.name.startswith("tiny_All_")
     log = (folder / "run.log").read_text().splitlines()
     assert [line.split("  ")[1] for line in log if "train_loss" in line] == ["epoch 1", "epoch 2", "epoch 3"]
-    assert all("pictures a second" in line for line in log if "train_loss" in line)
+    assert all("pictures/s" in line for line in log if "train_loss" in line)
     assert "36 of 36 pictures" in words  # the progress of an epoch
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["train"]["num_epochs"] == 3
@@ -96,7 +96,7 @@ def test_before_a_long_run_all_that_is_well_is_said(
 ) -> None:
     project = project_of_crops(tmp_path / "project", 3, 6, RECIPE, {})
     told = sane(project, monkeypatch, capsys)
-    assert "WRONG" not in told
+    assert "FAILED" not in told
     assert "18 of 18 groups can all be read" in told
     assert "18 of 36 training pictures are fake (50%)" in told
     assert "a gradient reaches each of" in told
@@ -117,4 +117,4 @@ def test_before_a_long_run_a_broken_crop_a_lopsided_corpus_and_a_network_that_ca
     assert broken.name in told
     assert "60 of 63 training pictures are fake (95%); see training.paired" in told
     assert "the learning rate may be too low" in told
-    assert told.endswith("3 of the checks found something wrong, as told above")
+    assert told.endswith("3 sanity checks failed, see above")

@@ -56,15 +56,15 @@ def test_claims_that_cannot_be_read_are_void(project: Path) -> None:
     claims = project / ".dvc/tmp/rwlock"
     claims.write_bytes(b"")
     told = repro(project)
-    assert told.startswith("rwlock was left half-written by a run that was killed, and is removed\n")
+    assert told.startswith("rwlock was left half-written by a killed run, and is removed\n")
     assert "Running stage" not in told
 
 
 @pytest.mark.parametrize(
     ("share", "is_committed", "expected"),
     [
-        (0, True, "dvc.lock was left half-written by a run that was killed, and is put back as it was committed; what"),
-        (0.3, False, "dvc.lock was left half-written by a run that was killed, and is removed; what"),
+        (0, True, "dvc.lock was left half-written by a killed run, and is restored to the committed version; later"),
+        (0.3, False, "dvc.lock was left half-written by a killed run, and is removed; later"),
         (0.7, False, "Stage 'second' is cached"),  # that much can be read
     ],
 )

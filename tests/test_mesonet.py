@@ -45,10 +45,10 @@ def test_keras_weights_give_the_same_answers(inception: bool, tmp_path: Path) ->
 
 def test_weights_of_the_other_network_or_of_none_are_refused_in_words(tmp_path: Path) -> None:
     PublishedMesoNet(inception=True, seed=3).save(tmp_path / "weights.h5")
-    with pytest.raises(UserError, match=r"has 16 layers conv2d, the network that --config describes 4"):
+    with pytest.raises(UserError, match=r"has 16 conv2d layers, but the network of --config has 4"):
         load_mesonet(empty(inception=False), tmp_path / "weights.h5")
     (tmp_path / "text.h5").write_text("<html>Too many people have downloaded this file</html>")
-    with pytest.raises(UserError, match="cannot be read as weights that Keras saved"):
+    with pytest.raises(UserError, match="cannot be read as weights saved by Keras"):
         load_mesonet(empty(inception=False), tmp_path / "text.h5")
 
 

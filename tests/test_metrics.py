@@ -8,9 +8,9 @@ from scipy.stats import beta, norm
 from sklearn import metrics
 
 from model_test_train.metrics.calibration import Calibration
-from model_test_train.metrics.comparison import compare, corrected, delong, of_verdicts
-from model_test_train.metrics.intervals import connected, drawn_weights, figures
-from model_test_train.metrics.point_metrics import Scores, best_threshold, measure
+from model_test_train.metrics.comparison import compare, delong_interval, holm_corrected, mcnemar_p_value
+from model_test_train.metrics.intervals import bootstrap_weights, connected_groups, estimate_metrics
+from model_test_train.metrics.point_metrics import Scores, best_threshold, compute_metrics
 
 
 def drawn(seed: int, count: int = 200, decimals: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +53,7 @@ def scikit_learns(labels: np.ndarray, probabilities: np.ndarray, threshold: floa
 @pytest.mark.parametrize("name", NASTY)
 def test_each_figure_is_scikit_learns(name: str) -> None:
     labels, probabilities = NASTY[name]
-    found = measure(Scores.above(0.5, labels, probabilities))
+    found = compute_metrics(Scores.above(0.5, labels, probabilities))
     for figure, expected in scikit_learns(labels, probabilities, 0.5).items():
         assert found[figure][0] == pytest.approx(expected, abs=1e-9), figure
 
@@ -61,9 +61,9 @@ def test_each_figure_is_scikit_learns(name: str) -> None:
 def test_weights_are_how_often_a_row_is_there() -> None:
     labels, probabilities = drawn(4, 60, decimals=1)
     weights = np.random.default_rng(0).integers(0, 4, (5, 60))
-    found = measure(Scores.above(0.4, labels, probabilities), [weights[:2].astype(float), weights[2:].astype(float)])
+    found = compute_metrics(Scores.above(0.4, labels, probabilities), [weights[:2].astype(float), weights[2:].astype(float)])
     for draw, counts in enumerate(weights):
-        repeated = measure(Scores.above(0.4, labels.repeat(counts), probabilities.repeat(counts)))
+        repeated = compute_metrics(Scores.above(0.4, labels.repeat(counts), probabilities.repeat(counts)))
         for figure, values in repeated.items():
             assert found[figure][draw] == pytest.approx(values[0], abs=1e-9), figure
 
@@ -73,14 +73,14 @@ def test_the_equal_error_rate_of_two_bells_is_the_one_of_the_formula() -> None:
     at = (np.arange(count) + 0.5) / count
     bells = np.concatenate([norm.ppf(at), norm.ppf(at) + apart])
     labels = np.repeat([0, 1], count)
-    found = measure(Scores.above(0.5, labels, norm.cdf(bells / 2)))
+    found = compute_metrics(Scores.above(0.5, labels, norm.cdf(bells / 2)))
     assert found["eer"][0] == pytest.approx(norm.cdf(-apart / 2), abs=1e-4)
     assert found["auc"][0] == pytest.approx(norm.cdf(apart / np.sqrt(2)), abs=1e-4)
 
 
 def test_the_equal_error_rate_lies_between_two_thresholds_where_they_step_over_it() -> None:
     # above 0.8: one of two fakes, no original; above 0.4: both fakes, one of two originals
-    found = measure(Scores.above(0.5, np.array([1, 0, 1, 0]), np.array([0.9, 0.4, 0.4, 0.1])))
+    found = compute_metrics(Scores.above(0.5, np.array([1, 0, 1, 0]), np.array([0.9, 0.4, 0.4, 0.1])))
     assert found["eer"][0] == pytest.approx(0.25)
 
 
@@ -88,21 +88,21 @@ def test_the_calibration_error_is_the_mean_gap_between_what_is_said_and_what_is(
     labels = np.repeat([1, 0, 1, 0], [30, 10, 5, 15])
     probabilities = np.repeat([0.85, 0.85, 0.15, 0.15], [30, 10, 5, 15])
     expected = (40 * abs(30 / 40 - 0.85) + 20 * abs(5 / 20 - 0.15)) / 60
-    assert measure(Scores.above(0.5, labels, probabilities))["calibration_error"][0] == pytest.approx(expected)
+    assert compute_metrics(Scores.above(0.5, labels, probabilities))["calibration_error"][0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_with_one_class_only_what_needs_both_is_not_a_number_and_the_rest_is(label: int) -> None:
-    found = figures(Scores.above(0.5, np.full(5, label), np.linspace(0, 1, 5)), np.arange(5), draws=20, seed=0)
+    found = estimate_metrics(Scores.above(0.5, np.full(5, label), np.linspace(0, 1, 5)), np.arange(5), draws=20, seed=0)
     for name in ("auc", "eer", "balanced_accuracy", "tpr_at_fpr_0.01"):
         assert found[name] == {"value": None, "low": None, "high": None}
     assert found["accuracy"]["value"] == pytest.approx(0.4 if label else 0.6)  # type: ignore[index]
 
 
 def test_one_video_and_none_have_figures_or_say_that_there_are_none() -> None:
-    one = figures(Scores.above(0.5, np.array([1]), np.array([0.7])), np.array([0]), draws=10, seed=0)
+    one = estimate_metrics(Scores.above(0.5, np.array([1]), np.array([0.7])), np.array([0]), draws=10, seed=0)
     assert one["accuracy"] == {"value": 1.0, "low": None, "high": None}
-    nothing = figures(Scores.above(0.5, np.zeros(0, int), np.zeros(0)), np.zeros(0, int), draws=10, seed=0)
+    nothing = estimate_metrics(Scores.above(0.5, np.zeros(0, int), np.zeros(0)), np.zeros(0, int), draws=10, seed=0)
     assert nothing == {"count": 0, "fakes": 0}
 
 
@@ -151,19 +151,19 @@ def study(generator: np.random.Generator, people: int = 60, videos: int = 6) -> 
 def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent_of_1000_studies() -> None:
     generator = np.random.default_rng(0)
     large, _ = study(generator, people=60_000)
-    truth = {name: values[0] for name, values in measure(large).items()}
+    truth = {name: values[0] for name, values in compute_metrics(large).items()}
     names = ("accuracy", "auc", "balanced_accuracy", "brier", "log_loss")
     held = dict.fromkeys(names, 0)
     held_by_videos = 0
     for number in range(1000):
         scores, groups = study(generator)
-        found = measure(scores, drawn_weights(groups, 400, number))
+        found = compute_metrics(scores, bootstrap_weights(groups, 400, number))
         for name in names:
             low, high = np.quantile(found[name], [0.025, 0.975])
             held[name] += low <= truth[name] <= high
         if number < 200:  # what goes wrong where people are forgotten
             low, high = np.quantile(
-                measure(scores, drawn_weights(np.arange(len(scores)), 200, number))["brier"], [0.025, 0.975]
+                compute_metrics(scores, bootstrap_weights(np.arange(len(scores)), 200, number))["brier"], [0.025, 0.975]
             )
             held_by_videos += low <= truth["brier"] <= high
     print(held, held_by_videos)
@@ -174,7 +174,7 @@ def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent_of_1000_studies
 def test_too_few_groups_of_people_give_no_interval_where_they_would_look_sure() -> None:
     labels, probabilities = drawn(7, 60)
     scores = Scores.above(0.5, labels, probabilities)
-    few, enough = (figures(scores, np.arange(60) % groups, draws=50, seed=0)["auc"] for groups in (4, 5))
+    few, enough = (estimate_metrics(scores, np.arange(60) % groups, draws=50, seed=0)["auc"] for groups in (4, 5))
     assert (few["low"], few["high"]) == (None, None)  # type: ignore[index]
     assert few["value"] == enough["value"]  # type: ignore[index]
     assert enough["low"] < enough["high"]  # type: ignore[index]
@@ -182,7 +182,7 @@ def test_too_few_groups_of_people_give_no_interval_where_they_would_look_sure() 
 
 
 def test_videos_that_share_a_person_even_through_others_are_one_group() -> None:
-    groups = connected([("a", "b"), ("c", "d"), ("b", "e"), ("e", "f")])
+    groups = connected_groups([("a", "b"), ("c", "d"), ("b", "e"), ("e", "f")])
     assert groups[0] == groups[2] == groups[3] != groups[1]
 
 
@@ -198,13 +198,13 @@ def test_delong_says_of_equal_detectors_that_they_differ_in_5_percent_and_its_in
     generator = np.random.default_rng(1)
     ps, held = [], 0
     for _ in range(2000):
-        low, high, p = delong(*two_detectors(generator))
+        low, high, p = delong_interval(*two_detectors(generator))
         ps.append(p)
         held += low <= 0 <= high
     assert 0.04 <= np.mean(np.array(ps) < 0.05) <= 0.06
     assert 0.94 * 2000 <= held <= 0.96 * 2000
     assert abs(np.mean(np.array(ps) < 0.5) - 0.5) < 0.035  # p is uniform
-    found = [delong(*two_detectors(generator, better=0.8))[2] < 0.05 for _ in range(200)]
+    found = [delong_interval(*two_detectors(generator, better=0.8))[2] < 0.05 for _ in range(200)]
     assert np.mean(found) > 0.8
 
 
@@ -213,7 +213,7 @@ def test_delongs_interval_is_as_wide_as_differences_of_2000_draws_spread() -> No
     differences, widths = [], []
     for _ in range(2000):
         labels, one, other = two_detectors(generator, better=0.5)
-        low, high, _ = delong(labels, one, other)
+        low, high, _ = delong_interval(labels, one, other)
         of_one, of_other = (metrics.roc_auc_score(labels, p) for p in (one, other))
         assert (low + high) / 2 == pytest.approx(of_other - of_one, abs=1e-9)
         differences.append(of_other - of_one)
@@ -224,20 +224,20 @@ def test_delongs_interval_is_as_wide_as_differences_of_2000_draws_spread() -> No
 def test_mcnemar_counts_only_what_one_of_them_judges_right() -> None:
     right = np.repeat([True, True, False, False], [50, 9, 1, 40])
     other = np.repeat([True, False, True, False], [50, 9, 1, 40])
-    assert of_verdicts(right, other) == pytest.approx(2 * 11 / 2**10)  # 0 or 1 of 10 coins, both sides
-    assert of_verdicts(right, right) == 1.0
+    assert mcnemar_p_value(right, other) == pytest.approx(2 * 11 / 2**10)  # 0 or 1 of 10 coins, both sides
+    assert mcnemar_p_value(right, right) == 1.0
 
 
 def test_holms_correction_is_that_of_its_definition() -> None:
-    assert corrected([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
-    assert corrected([0.01, float("nan"), 0.04])[0] == pytest.approx(0.02)
+    assert holm_corrected([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm_corrected([0.01, float("nan"), 0.04])[0] == pytest.approx(0.02)
 
 
 def test_a_comparison_finds_a_difference_that_is_there_and_none_between_a_detector_and_itself() -> None:
     labels, one, other = two_detectors(np.random.default_rng(3), better=1.5)
     groups = np.arange(len(labels)) // 4
     scores = [Scores.above(0.5, labels, probabilities) for probabilities in (one, other)]
-    assert {d.figure for d in compare(*scores, groups, 500, 0) if d.is_significant} >= {"auc", "ap"}
+    assert {d.metric for d in compare(*scores, groups, 500, 0) if d.is_significant} >= {"auc", "ap"}
     same = compare(scores[0], scores[0], groups, 200, 0)
     assert not any(d.is_significant for d in same)
     assert all(d.low == d.high == 0 for d in same)
@@ -252,7 +252,8 @@ def test_temperature_finds_the_one_that_logits_were_multiplied_by() -> None:
     fitted = Calibration.fit(labels, sure)
     assert fitted.temperature == pytest.approx(3, rel=0.05)
     before, after = (
-        measure(Scores.above(0.5, labels, p))["calibration_error"][0] for p in (sure, fitted.by("temperature")(sure))
+        compute_metrics(Scores.above(0.5, labels, p))["calibration_error"][0]
+        for p in (sure, fitted.calibrator("temperature")(sure))
     )
     assert after < 0.01 < 0.05 < before
 
@@ -260,7 +261,7 @@ def test_temperature_finds_the_one_that_logits_were_multiplied_by() -> None:
 @pytest.mark.parametrize("method", ["temperature", "isotonic", "none"])
 def test_calibration_keeps_the_order_and_stays_within_0_and_1(method: str) -> None:
     labels, probabilities = drawn(5, 100)
-    found = Calibration.fit(labels, probabilities).by(method)(np.linspace(0, 1, 201))
+    found = Calibration.fit(labels, probabilities).calibrator(method)(np.linspace(0, 1, 201))
     assert (np.diff(found) >= 0).all()
     assert ((found >= 0) & (found <= 1)).all()
 
@@ -268,9 +269,9 @@ def test_calibration_keeps_the_order_and_stays_within_0_and_1(method: str) -> No
 def test_isotonic_calibration_follows_the_share_of_fakes_and_is_never_quite_sure() -> None:
     labels = np.repeat([0, 1, 0, 1], [40, 10, 10, 40])
     probabilities = np.repeat([0.4, 0.4, 0.6, 0.6], [40, 10, 10, 40])
-    calibrate = Calibration.fit(labels, probabilities).by("isotonic")
+    calibrate = Calibration.fit(labels, probabilities).calibrator("isotonic")
     assert calibrate(np.array([0.4, 0.6])) == pytest.approx([0.2, 0.8])
-    sure = Calibration.fit(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])).by("isotonic")
+    sure = Calibration.fit(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])).calibrator("isotonic")
     assert sure(np.array([0.0, 1.0])) == pytest.approx([0.125, 0.875])
 
 
@@ -281,7 +282,7 @@ def test_beyond_the_band_no_more_of_either_class_are_wrong_than_was_chosen(error
     for _ in range(400):
         labels = np.repeat([0, 1], [60, 90])
         validation, test = (beta.rvs(2 + 2 * labels, 4 - labels, random_state=generator) for _ in range(2))
-        low, high = Calibration.fit(labels, validation).band(error)
+        low, high = Calibration.fit(labels, validation).uncertain_band(error)
         wrong.append([(test[labels == 0] > high).mean(), (test[labels == 1] < low).mean()])
     for share in np.mean(wrong, 0):
         assert share <= error + 0.01
@@ -290,7 +291,7 @@ def test_beyond_the_band_no_more_of_either_class_are_wrong_than_was_chosen(error
 
 def test_with_too_few_videos_for_the_chosen_error_nothing_is_certain() -> None:
     few = Calibration.fit(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9]))
-    assert few.band(0.05) == (0.0, 1.0)
+    assert few.uncertain_band(0.05) == (0.0, 1.0)
 
 
 def test_fitting_says_nothing_on_odd_input() -> None:
@@ -298,4 +299,6 @@ def test_fitting_says_nothing_on_odd_input() -> None:
         warnings.simplefilter("error")
         for labels, probabilities in NASTY.values():
             fitted = Calibration.fit(labels, probabilities)
-            assert np.isfinite([fitted.temperature, *fitted.band(0.1), *fitted.by("isotonic")(probabilities)]).all()
+            assert np.isfinite(
+                [fitted.temperature, *fitted.uncertain_band(0.1), *fitted.calibrator("isotonic")(probabilities)]
+            ).all()

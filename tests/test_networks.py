@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from explain_model.maps.heatmaps import heatmaps
+from explain_model.maps.heatmaps import compute_heatmaps
 from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from model_test_train.networks.input_contract import InputContract
 from model_test_train.networks.network import Network, build_network, read_description
@@ -18,7 +18,7 @@ from model_test_train.training.augmentations.augmentation import build_augmentat
 from model_test_train.training.trainer import Recipe, Run, Trainer, begin_run
 from pipeline.errors import UserError
 from pipeline.memory import keep_memory
-from pipeline.params import build
+from pipeline.params import build_settings
 
 CONFIGS = Path(__file__).parents[1] / "model_test_train/configs"
 PUBLISHED = [path.stem for path in sorted(CONFIGS.glob("*.yaml"))]
@@ -53,7 +53,7 @@ def description(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "clip_layer_norm"])
 def test_every_yaml_describes_a_network(name: str) -> None:
     network = build_network(published(name))
-    build(Recipe, published(name)["training"], "training")
+    build_settings(Recipe, published(name)["training"], "training")
     assert build_augmentation(published(name)["augmentation"])
     assert all(network.grid)
 
@@ -99,12 +99,16 @@ def test_a_checkpoint_gives_back_the_logits_and_the_input_contract(name: str, tm
     loaded, told = load_checkpoint(tmp_path / "it.safetensors", torch.device("cpu"))
     pixels = pixels_for(network, 1)
     assert torch.equal(logits(network, pixels), logits(loaded, pixels))
-    assert (loaded.input, loaded.told, told.description) == (network.input, network.told, description(name))
+    assert (loaded.input, loaded.aux_output_names, told.description) == (
+        network.input,
+        network.aux_output_names,
+        description(name),
+    )
 
 
 @each_training
 def test_training_reaches_every_weight_that_is_meant_to_learn_and_no_other(name: str) -> None:
-    recipe = build(Recipe, description(name)["training"], "training")
+    recipe = build_settings(Recipe, description(name)["training"], "training")
     last = max((phase.after for phase in recipe.phases), default=0)
     run = begin_run(network_of(name), recipe, steps_per_epoch=1, num_epochs=last + 2)
     run.epoch = last
@@ -114,7 +118,7 @@ def test_training_reaches_every_weight_that_is_meant_to_learn_and_no_other(name:
     assert learns
     not_reached = set(learns)
     for number in range(4):  # some blocks begin with nothing to say, and some are left out of a step
-        run.note(trainer.step(batch_for(run.network, seed=number)))
+        run.record_step(trainer.step(batch_for(run.network, seed=number)))
         not_reached -= {name for name, weight in learns.items() if weight.grad is not None and weight.grad.any()}
     assert not_reached == set()
     before = dict(fresh(name).named_parameters())
@@ -127,13 +131,13 @@ def batch_for(network: Network, seed: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     side = network.input.size
     pictures = torch.randint(0, 255, (2, side, side, 3), generator=generator, dtype=torch.uint8)
-    masks = torch.rand(2, *(network.places or (1, 1)), generator=generator)
+    masks = torch.rand(2, *(network.patch_grid or (1, 1)), generator=generator)
     return pictures, torch.tensor([0.0, 1.0]), masks
 
 
 @each_training
 def test_training_goes_on_with_the_same_bits_after_it_was_killed(name: str, tmp_path: Path) -> None:
-    recipe = build(Recipe, description(name)["training"], "training")
+    recipe = build_settings(Recipe, description(name)["training"], "training")
     whole, first, second = (begin_run(network_of(name), recipe, 2, 1) for _ in range(3))
     taught(whole, recipe, 2)
     taught(first, recipe, 1)
@@ -148,16 +152,25 @@ def taught(run: Run, recipe: Recipe, steps: int) -> None:
     trainer = Trainer(run, recipe, seed=0)
     run.network.train()
     for _ in range(steps):
-        run.note(trainer.step(batch_for(run.network)))
+        run.record_step(trainer.step(batch_for(run.network)))
 
 
 @each_network
-def test_a_verdict_can_be_explained(name: str) -> None:
+def test_a_heatmap_follows_from_the_network_and_the_picture(name: str) -> None:
+    """A random map would differ from one call to the next, and one that ignored network or picture would stay the same."""
     network = network_of(name)
     crops = [np.random.default_rng(seed).integers(0, 255, (90, 80, 3), np.uint8) for seed in range(2)]
-    for heat in heatmaps(network, crops, [True, False]):
-        assert heat.spoke_for.shape == (90, 80)
-        assert 0 <= heat.spoke_for.min() <= heat.spoke_for.max() <= 1
+    first, second = (compute_heatmaps(network, crops, [True, False]) for _ in range(2))
+    for heat, again in zip(first, second, strict=True):
+        assert heat.evidence_for.shape == (90, 80)
+        assert 0 <= heat.evidence_for.min() <= heat.evidence_for.max() <= 1
+        assert np.array_equal(heat.evidence_for, again.evidence_for)
+    assert not np.allclose(first[0].for_fake, first[1].for_fake)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.copy_(weight.flatten()[torch.randperm(weight.numel())].view_as(weight))
+    assert not np.allclose(first[0].for_fake, compute_heatmaps(network, crops[:1], [True])[0].for_fake)
 
 
 def test_the_published_network_has_the_published_shape() -> None:
@@ -176,17 +189,17 @@ def test_the_published_network_has_the_published_shape() -> None:
     ("section", "change", "told"),
     [
         ("backbone", {"name": "vgg"}, "backbone 'vgg' is unknown"),
-        ("backbone", {"name": "timm/no_such_net"}, "not among timm"),
+        ("backbone", {"name": "timm/no_such_net"}, "not among the networks of timm"),
         ("backbone", {"stride": 7}, "no feature map at stride 7"),
-        ("backbone", {"pretrained": True}, "get them from https://huggingface.co/timm/tf_efficientnetv2_b0.in1k by"),
-        ("backbone", {"pretrained": "weights/none.safetensors"}, "none.safetensors is not there"),
+        ("backbone", {"pretrained": True}, "get them from https://huggingface.co/timm/tf_efficientnetv2_b0.in1k with"),
+        ("backbone", {"pretrained": "weights/none.safetensors"}, "none.safetensors is missing"),
         ("detector", {"name": "oracle"}, "detector 'oracle' is unknown"),
         ("detector", {"width": 3}, "detector: got an unexpected keyword argument 'width'"),
-        ("input", {"resize": "crop"}, "input.resize is 'crop'; it can be: stretch, pad"),
+        ("input", {"resize": "crop"}, "input.resize is 'crop'; choose from: stretch, pad"),
     ],
 )
 def test_a_wrong_description_is_refused_in_words(section: str, change: dict, told: str) -> None:
-    wrong = description("places")
+    wrong = description("patch_transformer")
     wrong[section] = {**wrong[section], **change}
     with pytest.raises(UserError) as error:
         build_network(wrong)

@@ -15,7 +15,7 @@ from model_test_train.networks.network import build_network, read_description
 from pipeline.errors import UserError
 from pipeline.project import CODE
 from serving.models import onnx_backend
-from serving.models.onnx_backend import TOLERANCE, as_onnx, runner
+from serving.models.onnx_backend import TOLERANCE, create_runner, export_onnx
 
 SHELF = sorted((CODE / "model_test_train/configs/demo").glob("*.yaml"))
 
@@ -28,7 +28,7 @@ def test_each_network_of_the_shelf_says_the_same_as_onnx(config: Path) -> None:
     pictures = torch.from_numpy(np.random.default_rng(9).integers(0, 256, (5, size, size, 3), np.uint8))
     with torch.no_grad():
         expected = network(network.input.normalise(pictures)).sigmoid().numpy()
-    found = runner(as_onnx(config.stem, network, {}), 1)(pictures)
+    found = create_runner(export_onnx(config.stem, network, {}), 1)(pictures)
     assert found == pytest.approx(expected, abs=TOLERANCE)
 
 
@@ -42,14 +42,14 @@ def test_a_program_without_pytorch_gets_the_same_from_the_file(finished: Project
     crop = np.random.default_rng(0).integers(0, 256, (97, 97, 3), np.uint8)
     (network,) = judge.networks.values()
     (found,) = session.run(None, {"pictures": network.input.fit(crop)[None]})
-    assert found[0] == pytest.approx(judge.judge([crop])[0][0], abs=TOLERANCE)
+    assert found[0] == pytest.approx(judge.predict([crop])[0][0], abs=TOLERANCE)
 
 
 def test_what_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     network = build_network(read_description(CODE / "model_test_train/configs/demo/meso4.yaml")).eval()
     monkeypatch.setattr(onnx_backend, "TOLERANCE", -1.0)
-    with pytest.raises(UserError, match="meso4 as ONNX says something else than it"):
-        as_onnx("meso4", network, {})
+    with pytest.raises(UserError, match="the ONNX export of meso4 differs from the network"):
+        export_onnx("meso4", network, {})
 
 
 def test_the_server_by_onnxruntime_finds_what_the_command_finds(finished: Project, fake: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def refuse_to_overwrite(project: Project, made: Path, corpus: Path, data: Path, 
     for folder, (script, *flags) in commands.items():
         done = project.run(script, *flags, "--crops", data, "--output_path", made / folder)
         assert done.returncode == 2, done.stdout
-        assert f"holds the results for the corpus in {corpus}, but this run is about that in {data}" in done.stderr
+        assert f"holds the results of the corpus in {corpus}, but this run uses the corpus in {data}" in done.stderr
         assert "--replace" in done.stderr
 
 
@@ -111,7 +111,7 @@ def test_each_corpus_goes_through_every_step_beside_the_others(corpora: dict[str
         alone = [v for v in in_training if v.label != FAKE and v.video not in {pairs[fake] for fake in of_pairs}]
         assert alone
         in_pairs, lone = crops_of(data, of_pairs), crops_of(data, {video.video for video in alone})
-        assert f"({in_pairs} fakes beside their originals, 0 fakes alone, {lone} real ones alone)" in said
+        assert f"({in_pairs} fakes paired with their original, 0 unpaired fakes, {lone} unpaired real)" in said
         tested = {video.video for video in videos.values() if video.split == "test_set"}
         assert {row["video"] for row in rows(made / "tests/videos.csv")} == tested
         beside = {row["video"]: row["pair"] for row in rows(made / "explanation/explanations.csv")}

@@ -9,7 +9,7 @@ import pytest
 from pipeline.disk_dict import DiskDict
 from pipeline.errors import UserError
 from pipeline.ledger import Ledger, report_failures
-from pipeline.outputs import atomic_write, remove_empty_folders, sweep, write_text
+from pipeline.outputs import atomic_write, remove_empty_folders, remove_leftovers, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_sweep_removes_what_a_killed_run_left_of_these_and_nothing_else(tmp_path
     for name in of_others:
         (tmp_path / "m" / name).touch()
     assert len(list((tmp_path / "m").iterdir())) == 8
-    sweep([tmp_path / "m/a.json", tmp_path / "m/v.1", tmp_path / "m/gone.json", tmp_path / "no such folder/a.json"])
+    remove_leftovers([tmp_path / "m/a.json", tmp_path / "m/v.1", tmp_path / "m/gone.json", tmp_path / "no such folder/a.json"])
     assert {path.name for path in (tmp_path / "m").iterdir()} == {"a.json", "v.1", *of_others}
 
 
@@ -60,7 +60,7 @@ def test_a_name_as_long_as_the_disk_takes_is_written_and_swept(tmp_path: Path, n
     of_another.touch()
     assert target.read_text() == "whole"
     assert len(list(tmp_path.iterdir())) == 3
-    sweep([target])
+    remove_leftovers([target])
     assert set(tmp_path.iterdir()) == {target, of_another}
 
 
@@ -97,7 +97,7 @@ def test_a_ledger_with_a_damaged_line_says_so_and_keeps_the_others(
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(damage + b'\n{"name": "a", "key": "k"}\n')
     assert set(Ledger(path).entries) == {"a"}
-    assert capsys.readouterr().err == f"{path}: 1 of its lines cannot be read; what they told of is done again\n"
+    assert capsys.readouterr().err == f"{path}: ignored 1 damaged line(s); their items are processed again\n"
 
 
 def test_a_settled_ledger_has_the_same_bytes_in_whatever_order_the_work_was_done(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_settled_ledger_has_the_same_bytes_in_whatever_order_the_work_was_done
         ledger = Ledger(tmp_path / name)
         for item in order:
             ledger.record(item, f"key of {item}")
-        assert ledger.settle(["a", "b"]) == ["c"]
+        assert ledger.compact(["a", "b"]) == ["c"]
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -122,7 +122,7 @@ def test_texts_are_a_sorted_dict_that_lies_on_disk_and_a_full_one_is_told_in_wor
     with pytest.raises(KeyError):
         del texts["b"]
     texts.table.execute("PRAGMA max_page_count = 4")
-    with pytest.raises(OSError, match="disk is full, where temporary files lie; TMPDIR names another folder"):
+    with pytest.raises(OSError, match="disk is full .folder of temporary files; set TMPDIR"):
         texts.update((str(number), 1000 * "x") for number in range(100))
 
 

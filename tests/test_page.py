@@ -160,7 +160,7 @@ def test_a_token_is_asked_for_once_and_the_file_is_sent_then(
         page.set_input_files("#file", fake)
         page.locator("#token").fill("wrong")
         page.locator("#token-form button").click()
-        expect(page.locator("#error")).to_contain_text("none of its tokens")
+        expect(page.locator("#error")).to_contain_text("token is not valid")
         page.locator("#token").fill("sesame")
         page.locator("#token-form button").click()
         expect(page.locator("#downloads")).to_be_visible(timeout=SECONDS)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline.errors import UserError
-from pipeline.params import build, read_command_line, setting
+from pipeline.params import build_settings, read_command_line, setting
 from pipeline.project import CODE
 from preprocessing.crops.extraction import CropSettings
 from preprocessing.faces.detection import DetectionSettings
@@ -29,7 +29,7 @@ GOOD = {"frames": 16, "margin": 1, "reader": "pyav", "thresholds": [0.8, 1], "sq
 
 
 def test_good_values_come_typed() -> None:
-    knobs = build(Knobs, GOOD, "here")
+    knobs = build_settings(Knobs, GOOD, "here")
     assert knobs == Knobs(16, 1.0, "pyav", (0.8, 1.0), True, None)
     assert isinstance(knobs.margin, float)
 
@@ -37,27 +37,27 @@ def test_good_values_come_typed() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"frames": 0}, "here.frames is 0; the least it can be is 1"),
-        ({"frames": 65}, "here.frames is 65; the most it can be is 64"),
-        ({"frames": "many"}, "here.frames is 'many'; it must be a whole number"),
-        ({"frames": True}, "here.frames is True; it must be a whole number"),
-        ({"reader": "vlc"}, "here.reader is 'vlc'; it can be: pyav, decord"),
-        ({"thresholds": [0.8, 2]}, "here.thresholds is 2.0; the most it can be is 1"),
+        ({"frames": 0}, "here.frames is 0; the minimum is 1"),
+        ({"frames": 65}, "here.frames is 65; the maximum is 64"),
+        ({"frames": "many"}, "here.frames is 'many'; it must be an integer"),
+        ({"frames": True}, "here.frames is True; it must be an integer"),
+        ({"reader": "vlc"}, "here.reader is 'vlc'; choose from: pyav, decord"),
+        ({"thresholds": [0.8, 2]}, "here.thresholds is 2.0; the maximum is 1"),
         ({"thresholds": 0.8}, "here.thresholds is 0.8; it must be a list"),
         ({"square": "yes"}, "here.square is 'yes'; it must be true or false"),
-        ({"reader": 8}, "here.reader is 8; it must be a text; put it in quotes where YAML reads something else"),
-        ({"frame": 3}, "here.frame is not a setting; there are: frames, margin, reader, thresholds, square, limit"),
+        ({"reader": 8}, "here.reader is 8; it must be a string; add quotes if YAML parses it as another type"),
+        ({"frame": 3}, "here.frame is not a setting; available: frames, margin, reader, thresholds, square, limit"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(change: dict, told: str) -> None:
     with pytest.raises(UserError) as error:
-        build(Knobs, {**GOOD, **change}, "here")
+        build_settings(Knobs, {**GOOD, **change}, "here")
     assert str(error.value) == told
 
 
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(UserError, match=r"here\.margin is missing"):
-        build(Knobs, {name: value for name, value in GOOD.items() if name != "margin"}, "here")
+        build_settings(Knobs, {name: value for name, value in GOOD.items() if name != "margin"}, "here")
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,16 @@ def test_a_flag_is_read_by_the_type_of_its_setting(
     flags: tuple[str, ...], name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = flags_of(tmp_path, monkeypatch, *flags)
-    assert settings == build(Flags, {**IN_PARAMS, name: value}, "expected")
+    assert settings == build_settings(Flags, {**IN_PARAMS, name: value}, "expected")
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--thresholds", "[0.6,"), "--thresholds is '[0.6,', which cannot be read: while parsing a flow node"),
+        (("--thresholds", "[0.6,"), "--thresholds is '[0.6,', which is not valid YAML: while parsing a flow node"),
         (("--thresholds", "{a: 1}"), "--thresholds is '{a: 1}'; it must be a list, such as [a,b]"),
         (("--thresholds", "[0.6, many]"), "--thresholds is 'many'; it must be a number"),
-        (("--frames", "many"), "--frames is 'many'; it must be a whole number"),
+        (("--frames", "many"), "--frames is 'many'; it must be an integer"),
         (("--rate", "12:30"), "--rate is '12:30'; it must be a number"),
     ],
 )

@@ -150,9 +150,9 @@ def test_the_explanation_runs_with_no_flag_from_the_root_and_from_its_own_folder
     ("script", "flags", "told"),
     [
         ("model_test_train/test_model.py", ["--model_path", "none.safetensors"], "no checkpoint at none.safetensors"),
-        ("model_test_train/test_model.py", ["--dataset", "Deepfake"], "dataset 'Deepfake' is not in the index; there are: All"),
-        ("model_test_train/train_model.py", ["--config", "none.yaml"], "none.yaml is not there"),
-        ("model_test_train/train_model.py", ["--num_epochs", "0"], "train.num_epochs is 0; the least it can be is 1"),
+        ("model_test_train/test_model.py", ["--dataset", "Deepfake"], "dataset 'Deepfake' is not in the index; available: All"),
+        ("model_test_train/train_model.py", ["--config", "none.yaml"], "none.yaml does not exist"),
+        ("model_test_train/train_model.py", ["--num_epochs", "0"], "train.num_epochs is 0; the minimum is 1"),
         ("serving/predict.py", ["none.mp4"], "there is no file none.mp4"),
         ("serving/predict.py", ["params.yaml"], "cannot be opened as a video"),
     ],

@@ -18,18 +18,18 @@ from pipeline.errors import UserError
 from pipeline.index import FAKE, ORIGINAL, REAL
 from pipeline.ledger import Ledger
 from pipeline.params import load_params
-from preprocessing.corpus.corpus import Corpus, Source, read_corpus
+from preprocessing.corpus.corpus import Corpus, CorpusParams, read_corpus
 from preprocessing.make_portrait_videos import FACES, make_portrait_videos
-from preprocessing.portrait_corpus.landmarks import LANDMARKS, FaceFrame
+from preprocessing.portrait_corpus.landmarks import LANDMARKS, FaceAlignment
 from preprocessing.portrait_corpus.manipulations import METHODS
 from preprocessing.portrait_corpus.plan import (
-    LEAST_FACE_PX,
-    MOST_ENLARGED,
+    MAX_ENLARGEMENT,
+    MIN_VIDEO_FACE_PX,
     SWAP_GROUP,
-    Params,
-    Recipe,
-    make_plan,
+    PersonPlan,
+    PortraitVideoParams,
     people_with_faces,
+    plan_corpus,
     swap_groups,
 )
 from preprocessing.portrait_corpus.portraits import face_height_px, list_portraits
@@ -74,7 +74,7 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(portraits: Path, **changes: object) -> Params:
+def settings(portraits: Path, **changes: object) -> PortraitVideoParams:
     small = {
         "portraits": (portraits,),
         "frames": 3,
@@ -90,7 +90,7 @@ def settings(portraits: Path, **changes: object) -> Params:
         "max_failed_fraction": 0.3,
         "workers": 1,
     }
-    return load_params("make_portrait_videos", Params, {**small, **changes})
+    return load_params("make_portrait_videos", PortraitVideoParams, {**small, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +100,15 @@ def corpus(portraits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def recipes_of(corpus: Path, params: Params) -> list[Recipe]:
+def recipes_of(corpus: Path, params: PortraitVideoParams) -> list[PersonPlan]:
     """As the command plans them, of the faces that it found."""
     listed, _ = list_portraits(params.folder)
-    return make_plan(people_with_faces(listed, dict(Ledger(corpus / FACES).entries)), params)
+    return plan_corpus(people_with_faces(listed, dict(Ledger(corpus / FACES).entries)), params)
 
 
 def indexed(corpus: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
     monkeypatch.chdir(project(folder))
-    return read_corpus(load_params("index_videos", Source, {"data_path": corpus, "dataset": "AUTO", "workers": 1}))
+    return read_corpus(load_params("index_videos", CorpusParams, {"data_path": corpus, "dataset": "AUTO", "workers": 1}))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -188,22 +188,22 @@ def test_portraits_without_a_face_and_broken_files_are_reported(corpus: Path) ->
 
 
 def test_a_fake_is_its_original_outside_of_the_mask_and_differs_within(corpus: Path, portraits: Path) -> None:
-    for recipe in recipes_of(corpus, settings(portraits, holdout_methods=())):
-        for pictures in render_frames(recipe, recipe.files, portraits, 0, 3):
-            for fake in recipe.fakes:
-                difference = (pictures[recipe.fake(fake)] != pictures[recipe.original]).any(-1)
-                mask = pictures[recipe.fake(fake, "masks")] > 127
+    for plan in recipes_of(corpus, settings(portraits, holdout_methods=())):
+        for pictures in render_frames(plan, plan.files, portraits, 0, 3):
+            for fake in plan.fakes:
+                difference = (pictures[plan.fake(fake)] != pictures[plan.original]).any(-1)
+                mask = pictures[plan.fake(fake, "masks")] > 127
                 assert not difference[~mask].any(), fake.method
                 assert difference[mask].mean() > 0.6, fake.method
                 assert 0.005 < mask.mean() < 0.5, fake.method
 
 
 def test_an_encoded_mask_marks_what_was_changed(corpus: Path, portraits: Path) -> None:
-    recipe = recipes_of(corpus, settings(portraits))[0]
-    last = recipe.encodings[-1]
-    drawn = list(render_frames(recipe, recipe.files, portraits, 0, 3))
-    for fake in recipe.fakes:
-        name = recipe.fake(fake, "masks")
+    plan = recipes_of(corpus, settings(portraits))[0]
+    last = plan.encodings[-1]
+    drawn = list(render_frames(plan, plan.files, portraits, 0, 3))
+    for fake in plan.fakes:
+        name = plan.fake(fake, "masks")
         with av.open(str(corpus / name)) as video:
             read = [frame.to_ndarray(format="gray") > 127 for frame in video.decode(video=0)]
         for mask, pictures in zip(read, drawn, strict=True):
@@ -222,11 +222,11 @@ def test_real_and_fake_differ_in_nothing_but_their_pixels(corpus: Path) -> None:
 
 def test_no_face_is_enlarged_much_or_too_small(corpus: Path, portraits: Path) -> None:
     for seed in range(20):
-        for recipe in recipes_of(corpus, settings(portraits, seed=seed, heights=(240, 480, 720))):
-            last = recipe.encodings[-1]
-            scale = recipe.framing.scale * last.height / recipe.framing.height
-            assert recipe.framing.scale <= MOST_ENLARGED
-            assert face_height_px(recipe.picture.frame) * scale > 0.95 * LEAST_FACE_PX
+        for plan in recipes_of(corpus, settings(portraits, seed=seed, heights=(240, 480, 720))):
+            last = plan.encodings[-1]
+            scale = plan.framing.scale * last.height / plan.framing.height
+            assert plan.framing.scale <= MAX_ENLARGEMENT
+            assert face_height_px(plan.picture.alignment) * scale > 0.95 * MIN_VIDEO_FACE_PX
             assert last.width % 2 == last.height % 2 == 0
 
 
@@ -341,14 +341,14 @@ def test_settings_that_make_no_sense_are_refused(
 
 def test_no_folder_of_portraits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="portraits is empty; name the folder"):
-        make_portrait_videos(tmp_path, load_params("make_portrait_videos", Params))
+        make_portrait_videos(tmp_path, load_params("make_portrait_videos", PortraitVideoParams))
 
 
 def test_the_landmarks_lie_at_their_places_of_the_chart_whatever_the_face() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         points = (LANDMARKS + rng.normal(0, 0.06, (5, 2))) * 83 + 200
-        frame = FaceFrame(points.astype(np.float32))
+        frame = FaceAlignment(points.astype(np.float32))
         assert np.allclose(frame.to_chart(frame.points), LANDMARKS, atol=1e-3)
         assert np.allclose(frame.to_picture(LANDMARKS), frame.points, atol=0.1)
         around = rng.uniform(-1, 1.5, (50, 2)).astype(np.float32)
@@ -372,9 +372,9 @@ def test_people_to_test_on_swap_faces_in_small_groups(portraits: Path, corpus: P
     groups = swap_groups(people)
     assert sorted(person.id for group in groups for person in group) == sorted(person.id for person in people)
     assert all(SWAP_GROUP <= len(group) < 2 * SWAP_GROUP for group in groups)
-    made = make_plan(people, settings(portraits, val_share=0.0, test_share=1.0, fakes_per_person=0))
+    made = plan_corpus(people, settings(portraits, val_share=0.0, test_share=1.0, fakes_per_person=0))
     group_of = {person.id: number for number, group in enumerate(groups) for person in group}
-    swaps = [(recipe.id, fake.source) for recipe in made for fake in recipe.fakes if fake.source != recipe.id]
+    swaps = [(plan.id, fake.source) for plan in made for fake in plan.fakes if fake.source != plan.id]
     assert swaps
     assert all(group_of[target] == group_of[source] for target, source in swaps)
 
@@ -382,5 +382,5 @@ def test_people_to_test_on_swap_faces_in_small_groups(portraits: Path, corpus: P
 def test_the_table_of_people_has_size_compression_and_skin_tone(corpus: Path) -> None:
     for row in rows_of(corpus / "portraits.csv"):
         assert int(row["crf"]) == max(int(one.split()[2]) for one in row["encodings"].split(", "))
-        assert LEAST_FACE_PX - 1 <= int(row["face_px"]) <= int(row["height"])
+        assert MIN_VIDEO_FACE_PX - 1 <= int(row["face_px"]) <= int(row["height"])
         assert -90 <= int(row["skin_ita"]) <= 90

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from pipeline.errors import UserError
 from preprocessing.crops.crops import read_crops
-from serving.examination.evidence import Facts
+from serving.examination.records import FileRecord
 from serving.predict import print_verdict
-from serving.verify import differences, read_facts
+from serving.verify import differences, read_report
 
 TESTS = "results/tests"
 
@@ -32,8 +32,8 @@ def evidence(finished: Project, fake: Path, tmp_path_factory: pytest.TempPathFac
     return video, folder / "page.html"
 
 
-def facts_in(page: Path) -> Facts:
-    facts: Facts = json.loads(page.with_suffix(".json").read_text())
+def facts_in(page: Path) -> FileRecord:
+    facts: FileRecord = json.loads(page.with_suffix(".json").read_text())
     return facts
 
 
@@ -47,7 +47,7 @@ def test_the_page_opens_offline_and_says_what_a_court_asks(evidence: tuple[Path,
     assert (facts["video"]["codec"], facts["video"]["width"], facts["video"]["height"]) == ("h264", 320, 240)
     assert facts["tested"]["videos"] > 0
     assert 0 <= facts["tested"]["miss_rate"]["value"] <= 1
-    assert "originals called fake" in text
+    assert "real videos called fake" in text
     assert "python serving/predict.py 'my video.mp4'" in facts["how"]["command"]
     assert facts["how"]["verify"].startswith("python serving/verify.py 'my video.mp4' REPORT.json --model_path data/models/")
     decided = [frame for person in facts["people"] for frame in person["frames"] if frame["decided"]]
@@ -69,35 +69,35 @@ def test_a_second_examiner_finds_the_same(finished: Project, evidence: tuple[Pat
     video, page = evidence
     said = finished.stage("serving/verify.py", video, page.with_suffix(".json"))
     assert said.startswith("the same: ")
-    assert "other circumstances" not in said
+    assert "different settings" not in said
 
 
-def forge_the_verdict(facts: Facts) -> None:
+def forge_the_verdict(facts: FileRecord) -> None:
     facts["verdict"] = "real"
 
 
-def forge_a_score(facts: Facts) -> None:
+def forge_a_score(facts: FileRecord) -> None:
     facts["people"][0]["frames"][1]["fake_probability"] -= 2e-4
 
 
-def forge_who_is_there(facts: Facts) -> None:
+def forge_who_is_there(facts: FileRecord) -> None:
     facts["people"].pop()
 
 
-def forge_nothing_that_counts(facts: Facts) -> None:
+def forge_nothing_that_counts(facts: FileRecord) -> None:
     facts["people"][0]["frames"][1]["fake_probability"] -= 5e-5
 
 
 @pytest.mark.parametrize(
     ("forge", "told"),
     [
-        (forge_the_verdict, "verdict of the whole: real in the report, fake here"),
+        (forge_the_verdict, "verdict of the file: real in the report, fake here"),
         (forge_a_score, "fake_probability of person 0 in frame"),
         (forge_who_is_there, "people: [] in the report, [0] here"),
         (forge_nothing_that_counts, None),
     ],
 )
-def test_what_differs_is_named(evidence: tuple[Path, Path], forge: Callable[[Facts], None], told: str | None) -> None:
+def test_what_differs_is_named(evidence: tuple[Path, Path], forge: Callable[[FileRecord], None], told: str | None) -> None:
     found = {**facts_in(evidence[1]), "verdict": "fake"}
     forged = copy.deepcopy(found)
     forge(forged)
@@ -129,7 +129,7 @@ def test_what_is_no_report_is_refused_in_words(tmp_path: Path, content: str | No
     if content:
         (tmp_path / "facts.json").write_text(content)
     with pytest.raises(UserError, match=re.escape(told)):
-        read_facts(tmp_path / "facts.json")
+        read_report(tmp_path / "facts.json")
 
 
 def test_a_folder_is_looked_through_and_one_broken_file_does_not_end_it(

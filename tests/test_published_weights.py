@@ -16,7 +16,7 @@ import torch
 from published_network import PublishedNetwork
 from torch import Tensor, nn
 
-from explain_model.maps.relevancy import Carried, InsteadOfAttention
+from explain_model.maps.relevancy import AttentionOverride, RelevancyRows
 from model_test_train.import_checkpoint import load_published
 from model_test_train.networks.network import build_network, read_description
 from model_test_train.networks.pretrained import read_weights
@@ -66,7 +66,7 @@ def test_published_weights_give_the_published_logits_whether_or_not_somebody_loo
     expected = logits_of(published, pictures)
     assert expected.std() > 5e-5, "the pictures must differ to the network, else nothing is shown"
     assert (logits_of(ours, pictures) - expected).abs().max() < 1e-5
-    with InsteadOfAttention(Carried().attend), torch.no_grad():  # as an explanation looks
+    with AttentionOverride(RelevancyRows().attend), torch.no_grad():  # as an explanation looks
         looked_at = torch.cat([ours(batch).flatten() for batch in pictures.split(4)])
     assert (looked_at - expected).abs().max() < 1e-5
 
@@ -102,7 +102,7 @@ def test_imported_weights_judge_crops_as_the_published_network_does(tmp_path: Pa
     asked = ["--weights", tmp_path / "efficientnetB0_checkpoint72_All", "--config", CONFIG, "--output", checkpoint]
     said = run("-m", "model_test_train.import_checkpoint", *asked)
     assert "efficientnetB0_checkpoint72_All" in said
-    assert "not known here" in said
+    assert "training data of this network is unknown" in said
     (judged,) = json.loads(
         run(CODE / "serving/predict.py", "--model_path", checkpoint, "--crops", "--json", tmp_path / "face.png")
     )
@@ -110,7 +110,7 @@ def test_imported_weights_judge_crops_as_the_published_network_does(tmp_path: Pa
     assert judged["fake_probability"] == pytest.approx(expected, abs=1e-5)
     assert judged["fake_probability_raw"] == judged["fake_probability"]
     assert judged["verdict"] == ("fake" if expected > 0.55 else "real")
-    assert "not known here" in judged["warning"]
+    assert "training data of this network is unknown" in judged["warning"]
 
 
 def run(*command: Any) -> str:

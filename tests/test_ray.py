@@ -19,7 +19,7 @@ from little_videos import face_video, files_of, original, project, run_script
 from test_workers import double, double_or_die, fail_on_three, wait_until
 
 from pipeline.errors import UserError
-from pipeline.incremental import Job, Outcome, Part, Scope, update_outputs
+from pipeline.incremental import Outcome, Scope, StageFolder, VideoTask, update_outputs
 from pipeline.project import CODE
 from pipeline.ray_workers import map_unordered
 
@@ -79,16 +79,16 @@ def test_an_error_of_the_work_comes_as_it_was_raised(cluster: Any) -> None:
 
 def test_work_that_ends_its_process_costs_nobody_but_itself(cluster: Any) -> None:
     work = partial(double_or_die, by=signal.SIGKILL)
-    results = map_unordered(work, range(6), workers=2, died=lambda number, how: -number, address=cluster.address)
+    results = map_unordered(work, range(6), workers=2, on_crash=lambda number, how: -number, address=cluster.address)
     assert sorted(results) == [-3, 0, 2, 4, 8, 10]
 
 
-def noted(job: Job, where: Path, **how: Any) -> Outcome:
+def noted(task: VideoTask, where: Path, **how: Any) -> Outcome:
     """The machine that works on it leaves a mark."""
     import ray
 
     (where / ray.get_runtime_context().get_node_id()).touch()
-    return little_stage.make(job, **how)
+    return little_stage.make(task, **how)
 
 
 def test_a_machine_that_is_lost_in_mid_work_costs_nothing_but_time(
@@ -106,7 +106,7 @@ def test_a_machine_that_is_lost_in_mid_work_costs_nothing_but_time(
     killer = threading.Thread(target=end_it)
     killer.start()
     work = partial(noted, where=where, folder=place / "stage", setting="a", log=log, slowly=1.0)
-    part = Part(place / "stage", partial(little_stage.job_of, setting="a"))
+    part = StageFolder(place / "stage", partial(little_stage.make_task, setting="a"))
     update_outputs(list(map(little_stage.video, NAMES)), part, work, "testing", 3, 0.5, Scope(ray=cluster.address))
     killer.join()
     assert files_of(place / "stage") == undisturbed
@@ -159,7 +159,7 @@ def test_a_run_that_is_stopped_leaves_no_process_and_is_taken_up(
     assert psutil.wait_procs(processes, timeout=60)[1] == []
     if by == signal.SIGINT:
         assert running.returncode == 130
-        assert told.splitlines()[-1].startswith("stopped; what is finished is kept")
+        assert told.splitlines()[-1].startswith("interrupted; finished work is kept")
     again = keep(place)
     assert 0 < len(again) < len(NAMES)
     assert files_of(place / "stage") == undisturbed

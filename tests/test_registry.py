@@ -82,7 +82,7 @@ def test_what_a_killed_command_left_does_no_harm(registry: Registry, as_good: Pa
 
 def test_what_cannot_be_compared_is_not_promoted(finished: Project, registry: Registry, broken: Path) -> None:
     registry.add(broken, None)
-    with pytest.raises(UserError, match="came without a test"):
+    with pytest.raises(UserError, match="was added without a test"):
         registry.promote(2, force=False)
     with pytest.raises(UserError, match="is version 2 already"):
         registry.add(broken, None)
@@ -93,9 +93,9 @@ def test_what_cannot_be_compared_is_not_promoted(finished: Project, registry: Re
 def test_the_command_tells_what_there_is(finished: Project, registry: Registry, tmp_path: Path) -> None:
     command = ("serving/registry.py", "--registry", registry.folder)
     assert "1  production" in finished.stage(*command, "list")
-    assert "version 1 answers from" in finished.stage(*command, "deploy", tmp_path / "place")
+    assert "version 1 is active at" in finished.stage(*command, "deploy", tmp_path / "place")
     assert "there is no version 7; there are: 1" in finished.run(*command, "promote", 7).stderr
-    assert "nothing answered before" in finished.run(*command, "return", tmp_path / "place").stderr
+    assert "there is no previous checkpoint" in finished.run(*command, "return", tmp_path / "place").stderr
 
 
 def test_what_answers_again_is_noted_too(finished: Project, registry: Registry, as_good: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_what_answers_again_is_noted_too(finished: Project, registry: Registry, 
     registry.add(as_good / "model.safetensors", as_good / "tests")
     registry.promote(2, force=False)
     finished.stage(*command, "deploy", place)
-    assert "answers again" in finished.stage(*command, "return", place)
+    assert "is active again" in finished.stage(*command, "return", place)
     assert [(line["did"], line["version"]) for line in registry.history()][-2:] == [("deploy", 2), ("return", 1)]
 
 
@@ -138,35 +138,37 @@ def test_a_broken_one_gives_way_to_the_one_before_and_no_request_fails(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    place = Deployment(tmp_path / "place")
+    deployment = Deployment(tmp_path / "place")
     good = registry.get(1)
-    place.put(registry.path(good) / MODEL, good.sha256, "good.safetensors", None)
+    deployment.install(registry.path(good) / MODEL, good.sha256, "good.safetensors", None)
     other = registry.add(worse / "model.safetensors", None)
-    flags = ("--model_path", place.current, "--jobs", tmp_path / "jobs", "--workers", 1)
+    flags = ("--model_path", deployment.current, "--jobs", tmp_path / "jobs", "--workers", 1)
     with serving(finished.folder, *flags) as server:
         address = f"http://127.0.0.1:{server.port}"
         with asked_all_along(server, fake) as outcomes:
             bad = registry.add(broken, None)
             with pytest.raises(UserError, match="are not finite numbers"):
-                place.put(broken, bad.sha256, "broken.safetensors", address)
+                deployment.install(broken, bad.sha256, "broken.safetensors", address)
             assert server.get("/version").json()["sha256"] == good.sha256
 
             with (
                 monkeypatch.context() as patched,
-                pytest.raises(UserError, match=r"refuses it: .*good.safetensors answers again"),
+                pytest.raises(UserError, match=r"refuses it: .*good.safetensors is active again"),
             ):
-                patched.setattr("serving.models.deployment.prove", lambda *_: None)  # as where it works here and not there
-                place.put(broken, bad.sha256, "broken.safetensors", address)
+                patched.setattr(
+                    "serving.models.deployment.check_checkpoint", lambda *_: None
+                )  # as where it works here and not there
+                deployment.install(broken, bad.sha256, "broken.safetensors", address)
             assert server.get("/version").json()["sha256"] == good.sha256
 
-            place._point_at(tmp_path / "place/broken.safetensors")  # by hand, past all checks
+            deployment._link_to(tmp_path / "place/broken.safetensors")  # by hand, past all checks
             server.until_told("/version", "refused")
             assert server.get("/version").json()["sha256"] == good.sha256
-            place._point_at(tmp_path / "place/good.safetensors")
+            deployment._link_to(tmp_path / "place/good.safetensors")
 
-            place.put(worse / "model.safetensors", other.sha256, "other.safetensors", address)
+            deployment.install(worse / "model.safetensors", other.sha256, "other.safetensors", address)
             assert server.get("/version").json()["sha256"] == other.sha256
-            assert place.put_back(address)[0].name == "good.safetensors"
+            assert deployment.restore(address)[0].name == "good.safetensors"
             assert server.get("/version").json()["sha256"] == good.sha256
     assert set(outcomes) == {"done"}
     assert len(outcomes) > 3

@@ -13,9 +13,9 @@ from published_network import PublishedNetwork, published_relevancy
 from torch import Tensor, nn
 
 from explain_model.evaluate_explanations import contrast
-from explain_model.faithfulness.randomised import randomised
-from explain_model.maps.heatmaps import confidence, heat_against, heat_of, heatmaps, peak, shares_of
-from explain_model.maps.methods import METHODS, method_for
+from explain_model.faithfulness.randomised import randomised_networks
+from explain_model.maps.heatmaps import compute_heatmaps, confidence, opposing_heat, peak, relevancy_shares, relevancy_to_heat
+from explain_model.maps.methods import METHODS, get_map_method
 from explain_model.maps.relevancy import Relevancy, attention_weights, token_relevancy
 from model_test_train.import_checkpoint import load_published
 from model_test_train.networks.heads import ChannelTransformer
@@ -29,11 +29,11 @@ CONFIGS = Path(__file__).parents[1] / "model_test_train/configs"
 CONTRACT = InputContract(64, "rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3, "stretch")
 
 
-def attend_plainly(attention: Attention, x: Tensor, asking: int | None = None) -> Tensor:
+def attend_plainly(attention: Attention, x: Tensor, query_count: int | None = None) -> Tensor:
     """As the formula has it, keeping the weights."""
     q, k, v = (part.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for part in attention.to_qkv(x).chunk(3, -1))
     attention.weights = (q @ k.mT * attention.scale).softmax(-1)
-    return attention.to_out((attention.weights @ v).transpose(1, 2).flatten(2))[:, :asking]
+    return attention.to_out((attention.weights @ v).transpose(1, 2).flatten(2))[:, :query_count]
 
 
 def of_sign(found: Relevancy, sign: float) -> Tensor:
@@ -80,8 +80,8 @@ def test_explaining_leaves_the_network_as_it_was() -> None:
     with torch.inference_mode():
         before = network(pixels)
     for name, method in METHODS.items():
-        if method.fits(network):
-            method_for(network, name).of(network, pixels)
+        if method.supports(network):
+            get_map_method(network, name).compute(network, pixels)
     with torch.inference_mode():
         assert torch.equal(network(pixels), before)
     assert [weight.requires_grad for weight in network.parameters()] == learning
@@ -103,10 +103,10 @@ class Brightness(nn.Module):
         return nn.functional.avg_pool2d(pixels.mean(1, keepdim=True), 8)
 
 
-class LooksAtTheBrightPlace(nn.Module):
+class AttendsToTheBrightPatch(nn.Module):
     """The class token attends to bright places, and what they say is fake: so the right heatmap is known."""
 
-    places = (8, 8)
+    patch_grid = (8, 8)
     transformer = True
 
     def __init__(self) -> None:
@@ -144,15 +144,32 @@ def mass_at(maps: Tensor, x: int, y: int) -> float:
 
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (40, 16), (56, 56)])
 def test_the_heat_lies_on_the_place_that_decides(x: int, y: int) -> None:
-    network = Network(Brightness(), LooksAtTheBrightPlace(), CONTRACT, (8, 8))  # type: ignore[arg-type]
+    network = Network(Brightness(), AttendsToTheBrightPatch(), CONTRACT, (8, 8))  # type: ignore[arg-type]
     crop = bright_at(x, y)
-    (heat,) = heatmaps(network, [crop], [True])
-    assert heat.spoke_against is not None
-    assert heat.spoke_for.shape == heat.spoke_against.shape == (64, 64)
-    found_x, found_y = peak(heat.spoke_for)
+    (heat,) = compute_heatmaps(network, [crop], [True])
+    assert heat.evidence_against is not None
+    assert heat.evidence_for.shape == heat.evidence_against.shape == (64, 64)
+    found_x, found_y = peak(heat.evidence_for)
     assert x <= found_x < x + 8
     assert y <= found_y < y + 8
-    maps, _ = METHODS["relevancy"].of(network, CONTRACT.prepare([crop]))
+    maps, _ = METHODS["relevancy"].compute(network, CONTRACT.prepare([crop]))
+    assert mass_at(maps, x, y) > 0.9
+
+
+class CountsBrightPatches(nn.Module):
+    """A head without attention, to which only what is bright is fake."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - 0.5).relu().sum((1, 2, 3))
+
+
+@pytest.mark.parametrize("method", ["best", "hires_cam", "grad_cam", "layer_cam", "input_gradient"])
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (40, 16), (56, 56)])
+def test_without_attention_the_heat_lies_on_the_patch_that_decides(method: str, x: int, y: int) -> None:
+    network = Network(Brightness(), CountsBrightPatches(), CONTRACT, (8, 8)).eval()
+    (heat,) = compute_heatmaps(network, [bright_at(x, y)], [True], method)
+    assert patch_of_peak(heat.evidence_for) == (x, y)
+    maps, _ = METHODS[method].compute(network, CONTRACT.prepare([bright_at(x, y)]))
     assert mass_at(maps, x, y) > 0.9
 
 
@@ -167,7 +184,7 @@ class BrightnessAndRed(nn.Module):
 class HeadsDisagree(nn.Module):
     """Both heads attend to bright places. One says that red is fake and blue is real; the other, weaker, the opposite."""
 
-    places = (8, 8)
+    patch_grid = (8, 8)
     transformer = True
 
     def __init__(self) -> None:
@@ -196,46 +213,46 @@ def driven_both_ways() -> tuple[Network, np.ndarray]:
     return Network(BrightnessAndRed(), HeadsDisagree(), CONTRACT, (8, 8)), crop  # type: ignore[arg-type]
 
 
-def place_of_peak(heat: np.ndarray) -> tuple[int, int]:
+def patch_of_peak(heat: np.ndarray) -> tuple[int, int]:
     x, y = peak(heat)
     return x // 8 * 8, y // 8 * 8
 
 
 def test_the_map_for_fake_and_the_one_against_it_lie_where_the_logit_is_driven_up_and_down() -> None:
     network, crop = driven_both_ways()
-    as_fake, as_real = heatmaps(network, [crop, crop], [True, False], "relevancy")
-    assert as_fake.spoke_against is not None
-    assert as_real.spoke_against is not None
-    assert place_of_peak(as_fake.spoke_for) == UP
-    assert place_of_peak(as_fake.spoke_against) == DOWN
-    assert place_of_peak(as_real.spoke_for) == DOWN
-    assert place_of_peak(as_real.spoke_against) == UP
-    assert np.array_equal(as_real.for_fake, as_fake.spoke_for)
-    of_method = contrast(*(one[0].numpy() for one in METHODS["relevancy"].of(network, CONTRACT.prepare([crop]))))
+    as_fake, as_real = compute_heatmaps(network, [crop, crop], [True, False], "relevancy")
+    assert as_fake.evidence_against is not None
+    assert as_real.evidence_against is not None
+    assert patch_of_peak(as_fake.evidence_for) == UP
+    assert patch_of_peak(as_fake.evidence_against) == DOWN
+    assert patch_of_peak(as_real.evidence_for) == DOWN
+    assert patch_of_peak(as_real.evidence_against) == UP
+    assert np.array_equal(as_real.for_fake, as_fake.evidence_for)
+    of_method = contrast(*(one[0].numpy() for one in METHODS["relevancy"].compute(network, CONTRACT.prepare([crop]))))
     for heat in (as_fake, as_real):
-        assert heat.spoke_against is not None
-        assert contrast(heat.spoke_for, heat.spoke_against) > max(0.3, 5 * of_method)
+        assert heat.evidence_against is not None
+        assert contrast(heat.evidence_for, heat.evidence_against) > max(0.3, 5 * of_method)
 
 
 def test_a_face_without_evidence_for_its_label_has_a_map_that_says_nothing() -> None:
     nothing = np.zeros((8, 8), np.float32)
     assert confidence(nothing) == pytest.approx(0, abs=1e-6)
-    assert shares_of(nothing).sum() == pytest.approx(1)
+    assert relevancy_shares(nothing).sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("method", ["raw_attention", "input_gradient"])
 def test_a_method_that_knows_no_label_has_one_map_and_nothing_against_it(method: str) -> None:
     network, crop = driven_both_ways()
-    as_fake, as_real = (heatmaps(network, [crop], [called_fake], method)[0] for called_fake in (True, False))
-    assert as_fake.spoke_against is as_real.spoke_against is None
-    assert contrast(as_fake.spoke_for, as_real.spoke_for) == pytest.approx(0)
+    as_fake, as_real = (compute_heatmaps(network, [crop], [called_fake], method)[0] for called_fake in (True, False))
+    assert as_fake.evidence_against is as_real.evidence_against is None
+    assert contrast(as_fake.evidence_for, as_real.evidence_for) == pytest.approx(0)
 
 
 def test_evidence_against_a_label_that_nothing_speaks_for_is_not_hidden() -> None:
     asked, other = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
     other[0, 1, 2] = 1
-    assert heat_against(asked, other).equal(heat_of(other))
-    assert heat_against(other, asked).max() == 0
+    assert opposing_heat(asked, other).equal(relevancy_to_heat(other))
+    assert opposing_heat(other, asked).max() == 0
 
 
 class Mixtures(Brightness):
@@ -263,36 +280,36 @@ def test_of_tokens_that_are_no_places_the_published_picture_misses_the_place_tha
 ) -> None:
     """The published picture lays 64 tokens out as 8 x 8. But each token is a mixture of channels and sees the whole picture."""
     network, pixels = of_mixtures(), CONTRACT.prepare([bright_at(x, y)])
-    ours, _ = METHODS["relevancy"].of(network, pixels)
-    published, _ = METHODS["published"].of(network, pixels)
+    ours, _ = METHODS["relevancy"].compute(network, pixels)
+    published, _ = METHODS["published"].compute(network, pixels)
     assert mass_at(ours, x, y) > 0.9
     assert mass_at(published, x, y) < 0.2
-    elsewhere, _ = METHODS["published"].of(network, CONTRACT.prepare([bright_at(24, 40)]))
+    elsewhere, _ = METHODS["published"].compute(network, CONTRACT.prepare([bright_at(24, 40)]))
     assert np.corrcoef(published.flatten(), elsewhere.flatten())[0, 1] > 0.9  # it stays as it was, wherever the patch goes
 
 
 def test_a_method_that_the_network_has_nothing_for_is_refused_by_name() -> None:
     network = build_network(read_description(CONFIGS / "patch_transformer.yaml")).eval()
-    with pytest.raises(UserError, match="--method published: PlaceTransformer .* there are: best, relevancy, raw_attention"):
-        method_for(network, "published")
+    with pytest.raises(UserError, match="--method published: PatchTransformer .* there are: best, relevancy, raw_attention"):
+        get_map_method(network, "published")
 
 
 def test_heat_keeps_an_absolute_scale() -> None:
     even, sharp = torch.ones(1, 4, 4), torch.zeros(1, 4, 4)
     sharp[0, 1, 2] = 1
-    assert heat_of(even).unique().tolist() == [0.25]  # a map that says nothing is pale everywhere
-    assert heat_of(sharp).max() > 0.8
-    assert heat_of(torch.zeros(1, 4, 4)).unique().tolist() == [0.25]
-    assert heat_of(0.01 * even, even.sum((1, 2), keepdim=True)).max() < 0.01  # beside what counted, it hardly did
-    assert confidence(heat_of(even)[0].numpy()) == pytest.approx(0, abs=1e-6)
-    assert confidence(heat_of(sharp)[0].numpy()) > 0.9
+    assert relevancy_to_heat(even).unique().tolist() == [0.25]  # a map that says nothing is pale everywhere
+    assert relevancy_to_heat(sharp).max() > 0.8
+    assert relevancy_to_heat(torch.zeros(1, 4, 4)).unique().tolist() == [0.25]
+    assert relevancy_to_heat(0.01 * even, even.sum((1, 2), keepdim=True)).max() < 0.01  # beside what counted, it hardly did
+    assert confidence(relevancy_to_heat(even)[0].numpy()) == pytest.approx(0, abs=1e-6)
+    assert confidence(relevancy_to_heat(sharp)[0].numpy()) > 0.9
 
 
 def test_shuffling_goes_from_the_verdict_down_and_leaves_the_network_itself_alone() -> None:
     network = build_network(read_description(CONFIGS / "patch_transformer.yaml"))
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     layers, changed = [], set()
-    for layer, random in randomised(network, seed=0):
+    for layer, random in randomised_networks(network, seed=0):
         layers.append(layer)
         now = {name for name, weight in random.named_parameters() if not torch.equal(weight, before[name])}
         assert changed <= now

@@ -93,7 +93,7 @@ def test_two_never_run_at_once(here: Path) -> None:
     lock.parent.mkdir(parents=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert retrained(here).stdout == "another one runs\n"
+        assert retrained(here).stdout == "another retraining is running\n"
     assert "version 1" in retrained(here).stdout
 
 
@@ -125,13 +125,13 @@ def test_who_is_named_is_told_and_no_secret_is_in_any_log(here: Path) -> None:
         email = {"host": "127.0.0.1", "port": post, "from": "cron@example.org", "to": "me@example.org"}
         (here / "notify.yaml").write_text(yaml.safe_dump({"webhook": f"http://127.0.0.1:{hook}/{SECRET}", "email": email}))
         well = retrained(here, "--notify", here / "notify.yaml")
-        assert "could not be told" not in well.stderr
+        assert "could not be notified" not in well.stderr
         (here / "dvc.yaml").write_text((here / "dvc.yaml").read_text().replace("cp given/model", "false && cp given/model"))
         failed = retrained(here, "--notify", here / "notify.yaml")
     assert told[0] == (f"/{SECRET}", well.stdout.strip())
     assert any("version 1 is in production" in line for kind, line in told if kind == "mail")
     assert failed.returncode == 1
     assert "training failed" in failed.stdout
-    assert "the webhook could not be told (HTTPError 500)" in failed.stderr
+    assert "the webhook could not be notified (HTTPError 500)" in failed.stderr
     logged = "".join(path.read_text(errors="replace") for path in (here / "data/registry").rglob("*") if path.is_file())
     assert SECRET not in well.stdout + well.stderr + failed.stdout + failed.stderr + logged

@@ -21,9 +21,9 @@ from model_test_train.networks.input_contract import InputContract
 from pipeline.errors import UserError
 from pipeline.params import load_params
 from preprocessing.video.reencoding import ENCODING_CHAINS, EncodingChain, reencode
-from preprocessing.video.video import Reading, read_frames, scan
+from preprocessing.video.video import ReadingParams, probe_video, read_frames
 
-READING = load_params("read_video", Reading)
+READING = load_params("read_video", ReadingParams)
 CONTRACT = InputContract(16, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
 
 
@@ -101,7 +101,7 @@ def test_a_video_arrives_with_the_size_and_frames_of_its_way_and_worse_each_time
     for number, way in enumerate(ENCODING_CHAINS[name]):
         target = tmp_path / f"{number}.mp4"
         reencode(clip, target, way, READING)
-        facts = scan(target, READING)
+        facts = probe_video(target, READING)
         assert facts.frames_present == -(-24 // way.every)
         assert facts.frame_rate == pytest.approx(24 / way.every)
         assert (facts.width, facts.height) == tuple(2 * max(8, round(side * way.size / 2)) for side in (96, 64))
@@ -113,7 +113,7 @@ def test_a_video_arrives_with_the_size_and_frames_of_its_way_and_worse_each_time
 
 
 def test_a_way_is_told_in_words() -> None:
-    assert EncodingChain("libx265", 28, 0.5, 2, 2).words() == "x265 crf 28, sides x0.5, one frame of 2, 2 times"
+    assert EncodingChain("libx265", 28, 0.5, 2, 2).describe() == "x265 crf 28, sides x0.5, one frame of 2, 2 times"
 
 
 def test_kinds_that_were_tried_make_one_table_and_one_picture(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ def test_kinds_that_were_tried_make_one_table_and_one_picture(tmp_path: Path) ->
     assert {path.name for path in (tmp_path / "table").iterdir()} == {"protocol.json", "robustness.csv", "robustness.png"}
     assert json.loads((tmp_path / "table/protocol.json").read_text())["model"] == "one"
     (tmp_path / "pgd.json").write_text(json.dumps({"model": "other", "split": "test_set"}))
-    with pytest.raises(UserError, match="not tried alike: model is one with clean and other with pgd; try the kinds anew"):
+    with pytest.raises(UserError, match="same conditions: model is one for clean and other for pgd; test both again"):
         write_table(tmp_path, tmp_path / "table")
-    with pytest.raises(UserError, match="holds no results"):
+    with pytest.raises(UserError, match="has no results"):
         write_table(tmp_path / "table", tmp_path / "nowhere")
 
 
@@ -158,7 +158,7 @@ def test_the_networks_of_each_manipulation_make_a_matrix(tmp_path: Path) -> None
     [
         (robustness_test, ["--kind", "rain"], "rain is not known; there are: clean, gaussian_noise"),
         (cross_test, ["--datasets", "CELEBDF"], "it must be NAME=FOLDER"),
-        (cross_test, ["--train_on", "Nothing"], "is not there|no manipulation 'Nothing'"),
+        (cross_test, ["--train_on", "Nothing"], "does not exist|no manipulation 'Nothing'"),
     ],
 )
 def test_wrong_words_are_refused(command: object, flags: list[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:

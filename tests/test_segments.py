@@ -9,15 +9,15 @@ import pytest
 from little_videos import HEIGHT, WIDTH, draw_face, plain, write_video
 
 from model_test_train.evaluation import testing
-from model_test_train.metrics.verdicts import Rule
+from model_test_train.metrics.verdicts import VerdictRule
 from model_test_train.networks.input_contract import Image
 from pipeline.params import load_params
 from preprocessing.crops import extraction
 from preprocessing.faces import detection
-from preprocessing.video.video import Reading, VideoFacts
-from serving.examination.evidence import facts_of
+from preprocessing.video.video import ReadingParams, VideoFacts
+from serving.examination.evidence import file_record
 from serving.examination.examiner import Examiner
-from serving.examination.segments import SegmentSettings, plan_segments
+from serving.examination.segments import SegmentParams, plan_segments
 
 RATE = 25
 SECONDS = 40
@@ -33,12 +33,12 @@ class Predictor:
         self.networks: dict[str, Any] = {"pink": None}
         self.runners: dict[str, Any] = {}
 
-    def judge(self, crops: list[Image]) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, crops: list[Image]) -> tuple[np.ndarray, np.ndarray]:
         redness = np.array([crop[..., 0].mean() - crop[..., 1].mean() for crop in crops])
         probabilities = 1 / (1 + np.exp(-(redness - 45) / 5))
         return probabilities, probabilities[:, None]
 
-    def are_at_odds(self, *_: object) -> bool:
+    def members_disagree(self, *_: object) -> bool:
         return False
 
 
@@ -52,25 +52,25 @@ def spliced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def examiner(frames: int | None = None) -> Examiner:
-    seeking = load_params("detect_faces", detection.Params, {"frames": 16})
-    cutting = load_params("extract_crops", extraction.Params).crop_settings()
-    tests = load_params("test", testing.Params)
+    seeking = load_params("detect_faces", detection.DetectionParams, {"frames": 16})
+    cutting = load_params("extract_crops", extraction.CropParams).crop_settings()
+    tests = load_params("test", testing.TestParams)
     return Examiner(
         Predictor(),  # type: ignore[arg-type]
         Path("pink.safetensors"),
         "0" * 64,
-        Rule("mean", 0.5),
+        VerdictRule("mean", 0.5),
         frames,
         tests.frames_per_video,
-        load_params("segments", SegmentSettings),
+        load_params("segments", SegmentParams),
         seeking,
         cutting,
-        load_params("read_video", Reading),
+        load_params("read_video", ReadingParams),
     )
 
 
 def test_a_short_fake_in_a_long_video_is_named_and_makes_its_verdict_uncertain(spliced: Path) -> None:
-    facts = facts_of(examiner(), examiner().examine(spliced))
+    facts = file_record(examiner(), examiner().examine(spliced))
     assert facts["verdict"] == "real"
     assert facts["uncertain"]
     worst = facts["most_suspicious_segment"]
@@ -86,14 +86,14 @@ def test_a_short_fake_in_a_long_video_is_named_and_makes_its_verdict_uncertain(s
 def test_a_long_video_without_a_fake_segment_is_certainly_real(tmp_path: Path) -> None:
     face = draw_face(plain(110), WIDTH // 2, HEIGHT // 2)
     video = write_video(tmp_path / "real.mp4", (face for _ in range(SECONDS * RATE // 2)))
-    facts = facts_of(examiner(), examiner().examine(video))
+    facts = file_record(examiner(), examiner().examine(video))
     assert (facts["verdict"], facts["uncertain"], facts["reason"]) == ("real", False, None)
     assert len(facts["segments"]) == SECONDS // 2 // 4
 
 
 @pytest.mark.parametrize(("frames", "scored"), [(None, 40), (7, 7), (100, 100)])
 def test_as_many_frames_are_scored_as_were_requested(spliced: Path, frames: int | None, scored: int) -> None:
-    facts = facts_of(examiner(frames), examiner(frames).examine(spliced))
+    facts = file_record(examiner(frames), examiner(frames).examine(spliced))
     assert (facts["video"]["frames_looked_at"], facts["video"]["frames_scored"]) == (scored, scored)
     assert [len(person["frames"]) for person in facts["people"]] == [scored]
     assert sum(segment["frames_scored"] for segment in facts["segments"]) in (0, scored)
@@ -116,13 +116,13 @@ def facts_for(seconds: float, rate: float | None = 25.0) -> Any:
     ],
 )
 def test_segments_grow_with_the_video(seconds: float, requested: int | None, segments: int, frames: int) -> None:
-    plan = plan_segments(facts_for(seconds), SegmentSettings(4, 4, 150), requested, 16)
+    plan = plan_segments(facts_for(seconds), SegmentParams(4, 4, 150), requested, 16)
     assert (plan.segments, plan.frames) == (segments, frames)
 
 
 def test_every_frame_is_in_one_segment() -> None:
     facts: VideoFacts = facts_for(33.3)
-    plan, total = plan_segments(facts, SegmentSettings(4, 4, 150), None, 16), facts.frames_present
+    plan, total = plan_segments(facts, SegmentParams(4, 4, 150), None, 16), facts.frames_present
     stretches = [plan.frames_of(segment, total) for segment in range(plan.segments)]
     assert [frame for first, last in stretches for frame in range(first, last + 1)] == list(range(total))
     assert all(plan.segment_of(frame, total) == number for number, pair in enumerate(stretches) for frame in pair)

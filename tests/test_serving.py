@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_refused_in_words_and_leaves_nothing(server: Server
     status, words = refused(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")
     assert (status, "send a video or a picture" in words) == (415, True)
     status, words = refused(long.read_bytes())
-    assert (status, "the most that is taken here" in words) == (413, True)
+    assert (status, "the limit of this server" in words) == (413, True)
     assert server.get("/metrics").body == before
 
 
@@ -147,7 +147,7 @@ def test_who_comes_when_all_places_are_taken_is_told_when_to_come_again(server: 
     assert {answer.status for answer in answers} == {202, 429}
     refused = next(answer for answer in answers if answer.status == 429)
     assert int(refused.headers["retry-after"]) > 0
-    assert "all places are taken" in refused.problem
+    assert "the queue is full" in refused.problem
     for answer in answers:
         if answer.status == 202:
             assert server.over(answer.json()["links"]["self"])["state"] == "done"
@@ -169,7 +169,7 @@ def test_names_are_shown_and_never_paths(server: Server, fake: Path) -> None:
 def test_a_page_elsewhere_cannot_ask_under_a_name_of_its_own(server: Server) -> None:
     assert server.get("/version", Host="evil.example").status == 400
     elsewhere = server.ask("POST", "/api/jobs?name=x.mp4", b"x", Sec_Fetch_Site="cross-site")
-    assert "another site may not ask" in elsewhere.problem
+    assert "another site may not use this server" in elsewhere.problem
 
 
 @pytest.mark.parametrize(
@@ -228,10 +228,10 @@ def test_an_upload_that_the_disk_has_no_space_for_is_refused_in_words(monkeypatc
     from fastapi import FastAPI
     from starlette.testclient import TestClient
 
-    from serving.http.problems import tell_problems
+    from serving.http.problems import add_problem_handlers
 
     app = FastAPI()
-    tell_problems(app, app.routes)
+    add_problem_handlers(app, app.routes)
 
     @app.post("/")
     def store() -> None:
@@ -243,16 +243,16 @@ def test_an_upload_that_the_disk_has_no_space_for_is_refused_in_words(monkeypatc
 
 
 def test_files_go_when_their_time_is_up(finished: Project, fake: Path, tmp_path: Path) -> None:
-    from serving.http.jobs import DONE, Store
+    from serving.http.jobs import DONE, JobStore
 
-    store = Store(tmp_path, keep_minutes=0.001)
-    job = store.new("a.mp4")
+    store = JobStore(tmp_path, keep_minutes=0.001)
+    job = store.create("a.mp4")
     shutil.copy(fake, job.upload)
-    store.sweep()
+    store.remove_expired()
     assert job.upload.is_file()  # it is not over
-    job.become(DONE)
+    job.set_state(DONE)
     time.sleep(0.1)
-    store.sweep()
+    store.remove_expired()
     assert list(tmp_path.iterdir()) == []
     assert store.get(job.id) is None
 

@@ -47,7 +47,7 @@ def test_it_answers_where_no_other_is_named_with_its_figures(finished: Project, 
 def test_a_report_of_it_is_verified_without_naming_it(finished: Project, fake: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     finished.stage("serving/predict.py", fake, "--report", page)
-    assert "never on generated video" in page.read_text()
+    assert "not on generated video" in page.read_text()
     assert finished.stage("serving/verify.py", fake, page.with_suffix(".json")).startswith("the same: ")
 
 

@@ -15,16 +15,16 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
-from explain_model.maps.heatmaps import concept_heatmaps, heatmaps
-from explain_model.maps.relevancy import CLASS_TOKEN_FIRST, InsteadOfAttention, token_relevancy
+from explain_model.maps.heatmaps import compute_heatmaps, concept_heatmaps
+from explain_model.maps.relevancy import CLASS_TOKEN_FIRST, AttentionOverride, token_relevancy
 from model_test_train import import_weights, networks
-from model_test_train.networks.f3net import Decomposition, LocalStatistics
+from model_test_train.networks.f3net import FrequencyDecomposition, LocalStatistics
 from model_test_train.networks.network import Network, build_network, read_description
-from model_test_train.networks.scoring import judged
+from model_test_train.networks.scoring import score_batch
 from model_test_train.networks.timm_features import PACKAGES, fold_batch_norms
-from model_test_train.training.trainer import Recipe, Trainer, begin_run, is_stale, learning_rate_factor
+from model_test_train.training.trainer import Recipe, Trainer, begin_run, learning_rate_factor, should_stop
 from pipeline.errors import UserError
-from pipeline.params import build
+from pipeline.params import build_settings
 from pipeline.project import CODE
 
 CONFIGS = CODE / "model_test_train/configs"
@@ -55,8 +55,8 @@ def test_one_file_and_one_yaml_add_a_network(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
     network = build_network(read_description(tmp_path / "little.yaml"))
     picture = np.random.default_rng(0).integers(0, 255, (70, 60, 3), np.uint8)
-    assert judged(network, torch.from_numpy(network.input.fit(picture))[None]).shape == (1, 1)
-    assert heatmaps(network, [picture], [True])[0].spoke_for.shape == (70, 60)
+    assert score_batch(network, torch.from_numpy(network.input.fit(picture))[None]).shape == (1, 1)
+    assert compute_heatmaps(network, [picture], [True])[0].evidence_for.shape == (70, 60)
     assert network.grid == (32, 32)
 
 
@@ -117,7 +117,7 @@ def test_weights_of_a_package_are_imported_under_timms_names(
     assert torch.equal(network.backbone.get_parameter("net.conv_stem.weight"), weights["conv_stem.weight"])
     del renamed["_0"]
     torch.save(renamed, tmp_path / package / "models/lite0.pth")
-    with pytest.raises(UserError, match="holds other tensors than tf_efficientnet_lite0 has"):
+    with pytest.raises(UserError, match="does not hold the tensors of tf_efficientnet_lite0"):
         import_weights.main()
 
 
@@ -145,7 +145,7 @@ def test_weights_of_another_network_are_not_imported(project: Path, monkeypatch:
     weights = resnet_weights(project / "downloaded.safetensors")
     del weights["conv1.weight"]
     save_file(weights, project / "downloaded.safetensors")
-    with pytest.raises(UserError, match=r"lacks 1 weights of timm/resnet18, first conv1.weight"):
+    with pytest.raises(UserError, match=r"lacks 1 weights of timm/resnet18, the first is conv1.weight"):
         imported(monkeypatch, "--weights", project / "downloaded.safetensors")
     assert not (project / "data/weights").exists()
 
@@ -160,7 +160,7 @@ def test_where_no_hub_is_in_reach_the_way_on_is_said(project: Path, monkeypatch:
 
 
 def test_phases_let_learn_what_they_name_at_their_own_rate() -> None:
-    recipe = build(Recipe, described("baseline")["training"], "training")
+    recipe = build_settings(Recipe, described("baseline")["training"], "training")
     network = build_network(described("baseline", pretrained=False))
     run = begin_run(network, recipe, steps_per_epoch=4, num_epochs=6)
     trainer = Trainer(run, recipe, seed=0)
@@ -170,7 +170,7 @@ def test_phases_let_learn_what_they_name_at_their_own_rate() -> None:
         "head.to_logit.bias",
     }
     assert not network.backbone.training
-    assert trainer.learning_share() == "513 of 11,177,025 weights learn (0.00459 %)"
+    assert trainer.describe_trainable() == "513 of 11,177,025 weights are trained (0.00459 %)"
     assert not trainer.enter_phase()
     run.epoch = 3
     assert trainer.enter_phase()
@@ -186,14 +186,14 @@ def test_phases_let_learn_what_they_name_at_their_own_rate() -> None:
     assert max(rates[12:]) == pytest.approx(0.0001)
     assert rates[11] < 0.0002  # the first phase has cooled down
     run.best_epoch, run.epoch = 1, 4
-    assert not is_stale(run, recipe, patience=2)  # it has been in the last phase for one epoch
+    assert not should_stop(run, recipe, patience=2)  # it has been in the last phase for one epoch
 
 
 def test_a_phase_that_names_nothing_is_refused() -> None:
     description = described("baseline", pretrained=False)
-    description["training"]["phases"][0]["learns"] = ["head.*"]
-    recipe = build(Recipe, description["training"], "training")
-    with pytest.raises(UserError, match=r"the network has no weights 'head\.\*'; there are such as backbone\."):
+    description["training"]["phases"][0]["learns"] = ["decoder.*"]
+    recipe = build_settings(Recipe, description["training"], "training")
+    with pytest.raises(UserError, match=r"the network has no weights 'decoder\.\*'; an example of a weight is backbone\."):
         begin_run(build_network(description), recipe, 1, 1)
 
 
@@ -219,9 +219,9 @@ def test_clip_agrees_with_a_plain_forward_of_both_towers(clip: tuple[Network, An
     with torch.inference_mode():
         images = nn.functional.normalize(plain.encode_image(pixels), dim=-1)
         texts = nn.functional.normalize(plain.encode_text(open_clip.get_tokenizer("ViT-B-32")(sentences)), dim=-1)
-        _, likenesses = network.tell(pixels)
+        _, likenesses = network.forward_with_aux(pixels)
     assert (likenesses - images @ texts.T).abs().max() < 1e-5
-    assert network.told == tuple(
+    assert network.aux_output_names == tuple(
         [f"real: {text}" for text in detector["real"]] + [f"fake: {text}" for text in detector["fake"]]
     )
 
@@ -235,7 +235,7 @@ def test_looking_at_attention_does_not_change_what_clip_says(clip: tuple[Network
 
     with torch.no_grad():
         expected = network(pixels)
-        with InsteadOfAttention(plainly):
+        with AttentionOverride(plainly):
             looked_at = network(pixels)
     assert torch.allclose(looked_at, expected, atol=1e-5)
 
@@ -250,7 +250,7 @@ def test_relevancy_of_clip_is_that_of_the_published_rules(clip: tuple[Network, A
         kept.append((q @ k.mT * (scale or q.shape[-1] ** -0.5)).softmax(-1).requires_grad_())
         return kept[-1] @ v
 
-    with InsteadOfAttention(keeping):
+    with AttentionOverride(keeping):
         slopes = torch.autograd.grad(network(pixels).sum(), kept)
     relevancy = torch.eye(50)
     for weights, slope in zip(kept, slopes, strict=True):
@@ -260,7 +260,7 @@ def test_relevancy_of_clip_is_that_of_the_published_rules(clip: tuple[Network, A
 
 
 def test_the_bands_of_f3net_are_the_picture_taken_apart() -> None:
-    parts = Decomposition(64)
+    parts = FrequencyDecomposition(64)
     nn.init.zeros_(parts.shift)
     pixels = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
@@ -294,8 +294,8 @@ def test_of_clip_each_sentence_has_its_likeness_and_its_places(clip: tuple[Netwo
     network, _ = clip
     picture = np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8)
     parts = concept_heatmaps(network, picture)
-    told = judged(network, torch.from_numpy(network.input.fit(picture))[None])[0, 1:]
-    assert tuple(name for name, _, _ in parts) == network.told
+    told = score_batch(network, torch.from_numpy(network.input.fit(picture))[None])[0, 1:]
+    assert tuple(name for name, _, _ in parts) == network.aux_output_names
     assert [weight for _, weight, _ in parts] == pytest.approx(told.tolist(), abs=1e-5)
     assert all(heat.shape == (60, 50) and heat.max() > 0 for _, _, heat in parts)
 

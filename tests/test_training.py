@@ -16,22 +16,22 @@ from model_test_train.networks.input_contract import InputContract
 from model_test_train.networks.network import build_network
 from model_test_train.training.augmentations.augmentation import build_augmentation
 from model_test_train.training.data import (
-    Groups,
     Sample,
+    SampleGroups,
     Samples,
-    TrainingGroups,
-    pairs,
-    pictures_in,
+    TrainingDataset,
+    count_pictures,
+    pair_with_originals,
     samples_by_video,
-    singles,
+    single_crop_groups,
     training_batches,
 )
 from model_test_train.training.distributed import ProcessGroup
-from model_test_train.training.losses import DetectionLoss, counted
-from model_test_train.training.trainer import Recipe, Run, Trainer, begin_run, is_stale, keep_if_best, learning_rate_factor
+from model_test_train.training.losses import DetectionLoss, loss_counts
+from model_test_train.training.trainer import Recipe, Run, Trainer, begin_run, learning_rate_factor, record_epoch, should_stop
 from pipeline.errors import UserError
 from pipeline.index import Video
-from pipeline.params import build, read_yaml
+from pipeline.params import build_settings, read_yaml
 from preprocessing.crops.crops import Crop
 
 AUGMENTED = {"flip": {"p": 0.5}, "part": {"p": 1.0, "most": 0.1}, "noise": {"p": 1.0, "most": 5.0}}
@@ -66,7 +66,7 @@ def test_frames_are_equidistant_to_the_end_and_of_the_main_person_only_when_aske
 def test_a_fake_stands_beside_the_same_frame_of_its_own_original() -> None:
     other = video("Original/b", 0, "b")
     chosen = samples_by_video([REAL, FAKE, other], crops(REAL, 9) + crops(FAKE, 9) + crops(other, 9), 3, everybody=False)
-    groups = pairs(chosen)
+    groups = pair_with_originals(chosen)
     assert [(fake.video.video, real.video.video) for fake, real in groups[:3]] == [(FAKE.video, REAL.video)] * 3
     assert all(fake.crop.frame == real.crop.frame for fake, real in groups[:3])
     assert [[sample.video for sample in group] for group in groups[3:]] == [[other]] * 3
@@ -76,7 +76,7 @@ def test_two_real_videos_of_one_person_are_never_confused() -> None:
     takes = [replace(REAL, video=f"Original/a{number}") for number in range(3)]
     swapped = replace(FAKE, made_from=("Original/a1",))
     found = [crop for one in (*takes, swapped) for crop in crops(one, 9)]
-    groups = pairs(samples_by_video([*takes, swapped], found, 3, everybody=False))
+    groups = pair_with_originals(samples_by_video([*takes, swapped], found, 3, everybody=False))
     names = [[sample.video.video for sample in group] for group in groups]
     assert names[:3] == [[FAKE.video, "Original/a1"]] * 3
     assert sorted(names[3:]) == [["Original/a0"]] * 3 + [["Original/a2"]] * 3
@@ -87,7 +87,7 @@ def test_a_fake_without_its_original_is_learnt_from_by_itself(made_from: tuple[s
     """Another video that it took a face from is not what it shows, nor is another fake."""
     fakes = [replace(FAKE, made_from=made_from), video("FaceSwap/b", 1)]
     found = [crop for one in (REAL, *fakes) for crop in crops(one, 9)]
-    groups = pairs(samples_by_video([REAL, *fakes], found, 3, everybody=False))
+    groups = pair_with_originals(samples_by_video([REAL, *fakes], found, 3, everybody=False))
     assert sorted(group[0].video.video for group in groups) == [FAKE.video] * 3 + ["FaceSwap/b"] * 3 + [REAL.video] * 3
     assert {len(group) for group in groups} == {1}
 
@@ -95,16 +95,16 @@ def test_a_fake_without_its_original_is_learnt_from_by_itself(made_from: tuple[s
 def test_shares_of_frames_hold_for_what_has_no_pair() -> None:
     alone = video("Original/c", 0, "c")
     found = crops(REAL, 8) + crops(FAKE, 8) + crops(alone, 8)
-    groups = pairs(samples_by_video([REAL, FAKE, alone], found, 8, everybody=False), share_of_real=0.25)
+    groups = pair_with_originals(samples_by_video([REAL, FAKE, alone], found, 8, everybody=False), share_of_real=0.25)
     assert [len(group) for group in groups] == [2] * 8 + [1] * 2
 
 
 def test_packed_groups_are_the_same_groups() -> None:
     found = crops(REAL, 9, tracks=2) + crops(FAKE, 300)
-    groups = pairs(samples_by_video([REAL, FAKE], found, 4, everybody=False))
+    groups = pair_with_originals(samples_by_video([REAL, FAKE], found, 4, everybody=False))
     assert len({len(group) for group in groups}) == 1 < len(groups)
     groups[1] = groups[1][:1]
-    assert list(Groups(groups)) == groups
+    assert list(SampleGroups(groups)) == groups
     samples = [sample for group in groups for sample in group]
     assert list(Samples(samples)) == samples
     assert list(Samples(samples)[1::2]) == samples[1::2]
@@ -112,12 +112,12 @@ def test_packed_groups_are_the_same_groups() -> None:
 
 def test_rebalancing_takes_a_share_of_the_frames_by_label() -> None:
     chosen = samples_by_video([REAL, FAKE], crops(REAL, 20) + crops(FAKE, 20), 20, everybody=False)
-    labels = [group[0].video.label for group in singles(chosen, share_of_real=1.0, share_of_fake=0.3)]
+    labels = [group[0].video.label for group in single_crop_groups(chosen, share_of_real=1.0, share_of_fake=0.3)]
     assert (labels.count(0), labels.count(1)) == (20, 6)
 
 
 @pytest.fixture
-def groups(tmp_path: Path) -> TrainingGroups:
+def groups(tmp_path: Path) -> TrainingDataset:
     generator = np.random.default_rng(0)
     found = crops(REAL, 12, folder=tmp_path) + crops(FAKE, 12, folder=tmp_path)
     for crop in found:
@@ -128,29 +128,31 @@ def groups(tmp_path: Path) -> TrainingGroups:
             cv2.imwrite(str(crop.mask), LEFT_HALF)
     chosen = samples_by_video([REAL, FAKE], found, 12, everybody=False)
     contract = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
-    return TrainingGroups(Groups(pairs(chosen)), contract, (2, 2), build_augmentation(AUGMENTED), seed=3)
+    return TrainingDataset(SampleGroups(pair_with_originals(chosen)), contract, (2, 2), build_augmentation(AUGMENTED), seed=3)
 
 
-def with_lone_reals(groups: TrainingGroups, count: int) -> TrainingGroups:
+def with_lone_reals(groups: TrainingDataset, count: int) -> TrainingDataset:
     """And so many groups of one real picture."""
     lone = [(groups.groups[place % len(groups)][1],) for place in range(count)]
-    return TrainingGroups(Groups([*groups.groups, *lone]), groups.contract, (2, 2), groups.augmentation, seed=3)
+    return TrainingDataset(SampleGroups([*groups.groups, *lone]), groups.contract, (2, 2), groups.augmentation, seed=3)
 
 
 @pytest.mark.parametrize("lone", [0, 12, 60])
-def test_batches_are_of_about_the_size_asked_for_whatever_the_sizes_of_groups(groups: TrainingGroups, lone: int) -> None:
+def test_batches_are_of_about_the_size_asked_for_whatever_the_sizes_of_groups(groups: TrainingDataset, lone: int) -> None:
     mixed = with_lone_reals(groups, lone)
     sizes = [len(labels) for _, labels, _ in training_batches(mixed, 12, 0, 3, 0)]
     assert sum(sizes) == 24 + lone
     assert np.mean(sizes) == pytest.approx(12, rel=0.1)
     assert max(sizes) <= 16
     members = [ProcessGroup(rank, 2) for rank in range(2)]
-    shares = [[len(labels) for _, labels, _ in training_batches(mixed, 12, 0, 3, 0, team=team)] for team in members]
+    shares = [[len(labels) for _, labels, _ in training_batches(mixed, 12, 0, 3, 0, process_group=team)] for team in members]
     assert [a + b for a, b in zip(*shares, strict=True)] == sizes
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_epoch_is_the_same_for_any_number_of_workers_and_differs_from_the_next(groups: TrainingGroups, workers: int) -> None:
+def test_an_epoch_is_the_same_for_any_number_of_workers_and_differs_from_the_next(
+    groups: TrainingDataset, workers: int
+) -> None:
     expected, found, following = (
         [pictures for pictures, _, _ in training_batches(groups, 8, w, 3, epoch)] for w, epoch in ((0, 0), (workers, 0), (0, 1))
     )
@@ -158,12 +160,12 @@ def test_an_epoch_is_the_same_for_any_number_of_workers_and_differs_from_the_nex
     assert not torch.equal(expected[0], following[0])
 
 
-def test_every_group_is_seen_once_an_epoch(groups: TrainingGroups) -> None:
+def test_every_group_is_seen_once_an_epoch(groups: TrainingDataset) -> None:
     labels = [labels for _, labels, _ in training_batches(groups, 8, 0, 3, 0)]
     assert torch.cat(labels).tolist() == [1.0, 0.0] * 12
 
 
-def test_a_mask_moves_with_its_picture(groups: TrainingGroups) -> None:
+def test_a_mask_moves_with_its_picture(groups: TrainingDataset) -> None:
     """The left half was changed: it is on the left, or on the right where the picture is flipped; originals have none."""
     sides = set()
     for epoch in range(20):
@@ -179,12 +181,12 @@ def test_a_mask_moves_with_its_picture(groups: TrainingGroups) -> None:
 
 def loss_of(network: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     detection_loss = DetectionLoss(network, 0.0, (1.0, 1.0), patch_head=True)  # type: ignore[arg-type]
-    return (detection_loss(pixels, labels, masks) / counted(labels, masks).clamp(min=1)) @ torch.tensor([1.0, 1.0, 0.2])
+    return (detection_loss(pixels, labels, masks) / loss_counts(labels, masks).clamp(min=1)) @ torch.tensor([1.0, 1.0, 0.2])
 
 
-def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: TrainingGroups) -> None:
+def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: TrainingDataset) -> None:
     fake, real = groups.groups[0]
-    groups.groups = Groups([(Sample(replace(fake.crop, masks=None), fake.video), real)])
+    groups.groups = SampleGroups([(Sample(replace(fake.crop, masks=None), fake.video), real)])
     _, labels, masks = groups[0, 0]
     assert masks[0].isnan().all()
     network = build_network(read_yaml(CONFIG))
@@ -225,7 +227,7 @@ def test_of_a_fake_whose_truth_is_known_training_wants_the_changed_places_looked
 
 def test_whoever_else_is_in_the_original_is_taught_as_real_beside_the_fake() -> None:
     found = [*crops(REAL, 9, tracks=2), *crops(FAKE, 9, tracks=2)]
-    groups = pairs(samples_by_video([REAL, FAKE], found, 3, everybody=False))
+    groups = pair_with_originals(samples_by_video([REAL, FAKE], found, 3, everybody=False))
     assert len(groups) == 3
     for fake, *originals in groups:
         assert (fake.video, fake.crop.track) == (FAKE, 0)
@@ -235,7 +237,7 @@ def test_whoever_else_is_in_the_original_is_taught_as_real_beside_the_fake() -> 
 
 
 def recipe(**changes: object) -> Recipe:
-    return build(Recipe, {**read_yaml(CONFIG)["training"], "mask_weight": 1.0, **changes}, "test")
+    return build_settings(Recipe, {**read_yaml(CONFIG)["training"], "mask_weight": 1.0, **changes}, "test")
 
 
 class TinyNetwork(nn.Sequential):
@@ -255,20 +257,20 @@ def trainer_of(run: Run, **changes: object) -> Trainer:
     return Trainer(run, recipe(mask_weight=0.0, attention_loss_weight=0.0, **changes), seed=3)
 
 
-def one_epoch(run: Run, groups: TrainingGroups, stop_after: int | None = None) -> None:
+def one_epoch(run: Run, groups: TrainingDataset, stop_after: int | None = None) -> None:
     """Or so many steps of it."""
     batches = training_batches(groups, 8, 0, 3, run.epoch, run.step)
     if stop_after is not None:
         for batch in islice(batches, stop_after):
-            run.note(trainer_of(run).step(batch))
+            run.record_step(trainer_of(run).step(batch))
         return
     trainer_of(run).train_epoch(batches, lambda: None, 60)
-    keep_if_best(run, {"val_loss": 1 / run.epoch})
+    record_epoch(run, {"val_loss": 1 / run.epoch})
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_ends_with_the_same_bits(
-    groups: TrainingGroups, tmp_path: Path, steps: int
+    groups: TrainingDataset, tmp_path: Path, steps: int
 ) -> None:
     undisturbed, stopped = begun(), begun()
     for _ in range(4):
@@ -285,13 +287,13 @@ def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_ends_with_the_same_bit
     assert all(torch.equal(resumed.best[name], weight) for name, weight in undisturbed.best.items())
 
 
-def test_the_state_of_another_network_is_refused_in_words(groups: TrainingGroups) -> None:
+def test_the_state_of_another_network_is_refused_in_words(groups: TrainingDataset) -> None:
     other = begin_run(nn.Linear(3, 1), recipe(), steps_per_epoch=3, num_epochs=4)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is of another network or recipe"):
         begun().restore(other.state())
 
 
-def test_a_batch_learnt_from_in_parts_teaches_what_the_whole_does(groups: TrainingGroups) -> None:
+def test_a_batch_learnt_from_in_parts_teaches_what_the_whole_does(groups: TrainingDataset) -> None:
     """But for batch norm and dropout, which see only a part."""
     batch = next(iter(training_batches(groups, 8, 0, 3, 0)))
     gradients = []
@@ -306,21 +308,21 @@ def test_a_batch_learnt_from_in_parts_teaches_what_the_whole_does(groups: Traini
 
 
 def test_where_memory_is_short_a_batch_is_learnt_from_in_more_parts(
-    groups: TrainingGroups, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    groups: TrainingDataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch = next(iter(training_batches(groups, 8, 0, 3, 0)))
     trainer = trainer_of(begun())
-    learn, most = trainer._learn, 3
+    learn, most = trainer._backward, 3
 
     def with_little_memory(*tensors: torch.Tensor) -> list[float]:
-        if len(tensors[1]) / trainer.parts > most:
+        if len(tensors[1]) / trainer.chunks > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return learn(*tensors)
 
-    monkeypatch.setattr(trainer, "_learn", with_little_memory)
+    monkeypatch.setattr(trainer, "_backward", with_little_memory)
     assert trainer.step(batch)[0] > 0
-    assert trainer.parts == 4
-    assert "in 4 parts" in capsys.readouterr().err
+    assert trainer.chunks == 4
+    assert "in 4 chunks" in capsys.readouterr().err
     most = 0
     with pytest.raises(UserError, match=r"lower training\.batch_size"):
         trainer.step(batch)
@@ -333,12 +335,12 @@ def test_the_best_epoch_is_kept_not_the_last_and_patience_counts_from_it() -> No
         run.epoch += 1
         with torch.no_grad():
             run.average.module[0].bias.fill_(loss)
-        keep_if_best(run, {"val_loss": loss})
+        record_epoch(run, {"val_loss": loss})
         kept.append(copy.deepcopy(run.best["0.bias"][0].item()))
     assert run.best_epoch == 2
     assert kept[-1] == pytest.approx(0.3)
-    assert is_stale(run, recipe(), patience=2)
-    assert not is_stale(run, recipe(), patience=3)
+    assert should_stop(run, recipe(), patience=2)
+    assert not should_stop(run, recipe(), patience=3)
 
 
 def test_learning_rates_warm_up_and_then_fall_as_the_schedule_says() -> None:
@@ -349,7 +351,7 @@ def test_learning_rates_warm_up_and_then_fall_as_the_schedule_says() -> None:
     assert [steps(step) for step in (0, 19, 20, 40)] == pytest.approx([1, 1, 0.1, 0.01])
 
 
-def test_a_self_blended_face_takes_the_place_of_the_fake_beside_its_real_one(groups: TrainingGroups) -> None:
+def test_a_self_blended_face_takes_the_place_of_the_fake_beside_its_real_one(groups: TrainingDataset) -> None:
     groups.augmentation = build_augmentation({"self_blend": {"p": 1.0, "shift": 0.03, "colour": 0.2}})
     pictures, labels, masks = groups[0, 0]
     assert labels.tolist() == [1, 0]
@@ -359,14 +361,16 @@ def test_a_self_blended_face_takes_the_place_of_the_fake_beside_its_real_one(gro
     assert not masks[1].any()
 
 
-def test_a_self_blended_face_joins_a_real_one_that_has_no_fake(groups: TrainingGroups) -> None:
+def test_a_self_blended_face_joins_a_real_one_that_has_no_fake(groups: TrainingDataset) -> None:
     """Else nobody would learn that it is real."""
     groups.augmentation = build_augmentation({"self_blend": {"p": 1.0, "shift": 0.03, "colour": 0.2}})
-    alone = TrainingGroups(Groups([group[1:] for group in groups.groups]), groups.contract, (2, 2), groups.augmentation, seed=3)
+    alone = TrainingDataset(
+        SampleGroups([group[1:] for group in groups.groups]), groups.contract, (2, 2), groups.augmentation, seed=3
+    )
     assert alone[0, 0][1].tolist() == [0, 1]
     batches = training_batches(alone, 8, 0, 3, 0)
     assert [len(labels) for _, labels, _ in batches] == [8] * 3
-    assert pictures_in(batches) == 24
+    assert count_pictures(batches) == 24
 
 
 def checkpoint_of(description: dict, trained_on: list[str]) -> Checkpoint:

@@ -13,14 +13,14 @@ from little_crops import project_of_crops
 from warm_commands import run_warm
 
 from model_test_train.networks.checkpoint import load_checkpoint
-from model_test_train.train_model import Params, TrainingData, load_data
+from model_test_train.train_model import TrainingData, TrainParams, load_data
 from model_test_train.training.augmentations.augmentation import NO_AUGMENTATION, Augmentation, build_augmentation
 from model_test_train.training.distributed import ProcessGroup
 from model_test_train.training.trainer import Recipe
 from model_test_train.training.video_sampling import sample_videos
 from pipeline.errors import UserError
 from pipeline.index import REAL, Video, read_index, write_index
-from pipeline.params import build, load_params, read_yaml
+from pipeline.params import build_settings, load_params, read_yaml
 from pipeline.project import CODE
 from preprocessing.crops.stores import read_crop
 
@@ -83,8 +83,8 @@ FORGING = build_augmentation(LINES)
 
 
 def loaded(index: list[Video], paired: bool, augmentation: Augmentation = NO_AUGMENTATION, most: int = -1) -> TrainingData:
-    recipe = build(Recipe, {**read_yaml(Path("tiny.yaml"))["training"], "paired": paired}, "test")
-    return load_data(index, Path("data/crops"), load_params("train", Params, {"max_videos": most}), recipe, augmentation)
+    recipe = build_settings(Recipe, {**read_yaml(Path("tiny.yaml"))["training"], "paired": paired}, "test")
+    return load_data(index, Path("data/crops"), load_params("train", TrainParams, {"max_videos": most}), recipe, augmentation)
 
 
 def without(index: list[Video], label: int) -> list[Video]:
@@ -146,7 +146,7 @@ def test_the_corpus_own_fakes_are_validated_on_where_there_are_any(index: list[V
 
 
 @pytest.mark.parametrize(
-    ("label", "hint"), [(0, "or augmentation.self_blend or augmentation.rerender make"), (1, "; see data")]
+    ("label", "hint"), [(0, "or augmentation.self_blend or augmentation.rerender to forge"), (1, "; see data")]
 )
 def test_validation_videos_of_one_class_are_refused_where_nothing_is_forged(index: list[Video], label: int, hint: str) -> None:
     one_class = [one for one in index if one.split == "training_set" or one.label == label]
@@ -162,8 +162,8 @@ def test_a_corpus_of_real_videos_alone_is_trained_on_to_the_end(tmp_path: Path) 
     description["augmentation"] |= {**LINES, "self_blend": {**LINES["self_blend"], "p": 1.0}}
     (project / "tiny.yaml").write_text(yaml.safe_dump(description))
     done = run_warm(CODE / "model_test_train/train_model.py", [], project)
-    assert "16 real ones alone" in done.stdout
-    assert "32 validation crops, the fake ones forged of the real ones by augmentation" in done.stdout
+    assert "16 unpaired real" in done.stdout
+    assert "32 validation crops, fakes forged from the real ones by augmentation" in done.stdout
     metrics = json.loads((project / "data/models/metrics.json").read_text())
     assert 0 <= metrics["val_auc"] <= 1
     _, card = load_checkpoint(project / "data/models/best.safetensors", torch.device("cpu"))

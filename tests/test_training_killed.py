@@ -17,8 +17,8 @@ import psutil
 import pytest
 from little_crops import project_of_crops
 
-from model_test_train.training.data import Reading
-from model_test_train.training.distributed import STOPPED
+from model_test_train.training.data import SigtermDataLoader
+from model_test_train.training.distributed import EXIT_STOPPED
 from pipeline.project import CODE
 
 KILLS = int(os.environ.get("KILLS", 2))
@@ -27,7 +27,7 @@ TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
 
 KILLED_AS_IT_BEGINS_TO_READ = """
 import os, signal, time
-from model_test_train.training.data import Reading
+from model_test_train.training.data import SigtermDataLoader
 
 def become_orphan():
     os.kill(parent, signal.SIGKILL)
@@ -36,7 +36,7 @@ def become_orphan():
 
 parent = os.getpid()
 os.register_at_fork(after_in_child=become_orphan)
-iter(Reading(list(range(9)), num_workers=1))
+iter(SigtermDataLoader(list(range(9)), num_workers=1))
 """
 
 
@@ -66,9 +66,9 @@ def test_killed_at_random_steps_it_ends_with_the_same_bits(undisturbed: Path, tm
         running.kill()
         words, _ = running.communicate()
         assert running.returncode == -signal.SIGKILL, f"it had ended before kill {kill}: {words}"
-        went_on += [line for line in words.splitlines() if line.startswith("goes on after")]
+        went_on += [line for line in words.splitlines() if line.startswith("resumed after")]
     done = subprocess.run(TRAIN, cwd=folder, check=True, capture_output=True, text=True)
-    assert "goes on after" in done.stdout
+    assert "resumed after" in done.stdout
     assert any("step 0" not in line for line in went_on), went_on  # not only from the ends of epochs
     assert trained(folder) == trained(undisturbed)
 
@@ -80,7 +80,7 @@ def test_told_to_end_it_saves_after_the_step_and_goes_on_with_the_same_bits(undi
     os.killpg(running.pid, signal.SIGTERM)
     step = saved_step(running)
     done = subprocess.run(TRAIN, cwd=folder, check=True, capture_output=True, text=True)
-    assert f"goes on after epoch 1, step {step}" in done.stdout
+    assert f"resumed after epoch 1, step {step}" in done.stdout
     assert trained(folder) == trained(undisturbed)
 
 
@@ -94,7 +94,7 @@ def test_if_one_of_two_is_told_to_end_both_do_after_the_same_step(tmp_path: Path
 def test_a_process_that_reads_ends_when_its_parent_says_so_and_at_no_one_elses_word() -> None:
     to_be_told = [True]
     os.register_at_fork(after_in_child=lambda: to_be_told and os.kill(os.getpid(), signal.SIGTERM))  # in its first moment
-    items = iter(Reading(list(range(9)), batch_size=1, num_workers=1))
+    items = iter(SigtermDataLoader(list(range(9)), batch_size=1, num_workers=1))
     to_be_told.clear()
     (reader,) = multiprocessing.active_children()
     assert next(items) == 0
@@ -124,8 +124,8 @@ def begun(folder: Path, *flags: str) -> subprocess.Popen[str]:
 
 def saved_step(running: subprocess.Popen[str]) -> int:
     told, _ = running.communicate(timeout=60)
-    assert running.returncode == STOPPED
-    (step,) = re.findall("told to end: saved after epoch 1, step ([0-9]+)", told)
+    assert running.returncode == EXIT_STOPPED
+    (step,) = re.findall("received SIGTERM: saved after epoch 1, step ([0-9]+)", told)
     return int(step)
 
 

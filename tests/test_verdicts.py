@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from model_test_train.evaluation.testing import Params, labelled_videos, measure_tests
+from model_test_train.evaluation.testing import TestParams, compute_test_metrics, labelled_videos
 from model_test_train.metrics.intervals import identity_groups
-from model_test_train.metrics.verdicts import AGGREGATIONS, NO_VERDICT, FrameScore, Rule, video_verdict, video_verdicts
+from model_test_train.metrics.verdicts import AGGREGATIONS, NO_VERDICT, FrameScore, VerdictRule, video_verdict, video_verdicts
 from pipeline.index import Video
 from pipeline.params import load_params
 
@@ -25,19 +25,23 @@ FAKE = video("FaceSwap/001_002", 1, "001", "002")
 def test_a_video_is_as_fake_as_its_most_fake_person_whatever_the_order() -> None:
     frames = [frame(FAKE.video, n, t, p) for n, t, p in [(0, 0, 0.1), (1, 0, 0.3), (0, 1, 0.9), (1, 1, 0.7)]]
     for order in (frames, frames[::-1]):
-        verdict = video_verdict(FAKE, order, Rule("mean", 0.55))
+        verdict = video_verdict(FAKE, order, VerdictRule("mean", 0.55))
         assert verdict.people == pytest.approx({0: 0.2, 1: 0.8})
         assert (verdict.verdict, verdict.outcome, verdict.fake_probability) == ("fake", "TP", pytest.approx(0.8))
 
 
 def test_a_video_without_a_face_has_no_verdict_and_no_probability() -> None:
-    (verdict,) = video_verdicts([FAKE], [], Rule("mean", 0.5))
+    (verdict,) = video_verdicts([FAKE], [], VerdictRule("mean", 0.5))
     assert (verdict.verdict, verdict.outcome, verdict.fake_probability) == (NO_VERDICT, "", None)
 
 
 def test_the_example_is_the_most_fake_frame_of_a_fake_verdict_and_the_least_of_a_real_one() -> None:
-    called_fake = video_verdict(FAKE, [frame(FAKE.video, n, 0, p) for n, p in enumerate((0.7, 0.95, 0.8))], Rule("mean", 0.5))
-    called_real = video_verdict(FAKE, [frame(FAKE.video, n, 0, p) for n, p in enumerate((0.3, 0.05, 0.2))], Rule("mean", 0.5))
+    called_fake = video_verdict(
+        FAKE, [frame(FAKE.video, n, 0, p) for n, p in enumerate((0.7, 0.95, 0.8))], VerdictRule("mean", 0.5)
+    )
+    called_real = video_verdict(
+        FAKE, [frame(FAKE.video, n, 0, p) for n, p in enumerate((0.3, 0.05, 0.2))], VerdictRule("mean", 0.5)
+    )
     assert (called_fake.example.frame, called_real.example.frame) == (1, 1)
     assert called_real.outcome == "FN"
 
@@ -45,7 +49,7 @@ def test_the_example_is_the_most_fake_frame_of_a_fake_verdict_and_the_least_of_a
 def test_two_fakes_of_different_methods_with_the_same_stem_are_two_videos() -> None:
     twin = video("Deepfakes/001_002", 1, "001", "002")
     frames = [frame(FAKE.video, 0, 0, 0.9), frame(twin.video, 0, 0, 0.1)]
-    assert [v.fake_probability for v in video_verdicts([FAKE, twin], frames, Rule("mean", 0.5))] == [0.9, 0.1]
+    assert [v.fake_probability for v in video_verdicts([FAKE, twin], frames, VerdictRule("mean", 0.5))] == [0.9, 0.1]
     groups = identity_groups([FAKE, twin])
     assert groups[FAKE.video] == groups[twin.video]
 
@@ -76,14 +80,14 @@ def test_the_published_rule_depends_on_the_order_of_the_people_and_ours_do_not()
 def test_a_video_of_two_people_of_whom_one_is_fake_is_fake(rule: str) -> None:
     frames = [frame(FAKE.video, n, track, p) for n in range(8) for track, p in ((0, 0.1), (1, 0.9))]
     for order in (frames, frames[::-1]):
-        verdict = video_verdict(FAKE, order, Rule(rule, 0.5))
+        verdict = video_verdict(FAKE, order, VerdictRule(rule, 0.5))
         assert (verdict.verdict, verdict.fake_probability) == ("fake", pytest.approx(0.9))
 
 
 def test_calibration_changes_the_probability_and_never_the_verdict() -> None:
     frames = [frame(FAKE.video, n, 0, 0.7) for n in range(3)]
     for threshold, expected in ((0.6, "fake"), (0.75, "real")):
-        rule = Rule("mean", threshold, calibrate=lambda raw: raw / 2)
+        rule = VerdictRule("mean", threshold, calibrate=lambda raw: raw / 2)
         verdict = video_verdict(FAKE, frames, rule)
         assert (verdict.verdict, verdict.raw_probability, verdict.fake_probability) == (
             expected,
@@ -98,11 +102,11 @@ def test_within_the_band_a_verdict_is_uncertain_and_that_is_counted() -> None:
     real = video("Original/001", 0, "001")
     videos = [FAKE, real, video("FaceSwap/003_004", 1, "003", "004"), video("Original/005", 0, "005")]
     frames = [frame(v.video, 0, 0, p) for v, p in zip(videos, (0.55, 0.9, 0.1), strict=False)]
-    rule = Rule("mean", 0.5, band=(0.4, 0.6))
+    rule = VerdictRule("mean", 0.5, band=(0.4, 0.6))
     verdicts = video_verdicts(videos, frames, rule)
     assert [v.is_uncertain for v in verdicts] == [True, False, False, False]
-    params = load_params("test", Params, {"bootstrap": 20})
-    measured = measure_tests(verdicts, rule, params)
+    params = load_params("test", TestParams, {"bootstrap": 20})
+    measured = compute_test_metrics(verdicts, rule, params)
     assert measured["abstaining"] == {
         "uncertain": 1,
         "wrong_though_certain": {"of_real": 1, "of_fake": 1},
@@ -116,8 +120,8 @@ def test_figures_of_each_method_are_against_all_originals_and_same_stems_stay_ap
     names = [("Original/001", 0), ("Original/002", 0), ("FaceSwap/001_002", 1), ("Deepfakes/001_002", 1)]
     videos = [video(name, label, *name.split("/")[1].split("_")) for name, label in names]
     frames = [frame(v.video, n, 0, p) for v, p in zip(videos, (0.1, 0.4, 0.9, 0.3), strict=True) for n in range(2)]
-    rule = Rule("mean", 0.5)
-    found = measure_tests(video_verdicts(videos, frames, rule), rule, load_params("test", Params, {"bootstrap": 20}))
+    rule = VerdictRule("mean", 0.5)
+    found = compute_test_metrics(video_verdicts(videos, frames, rule), rule, load_params("test", TestParams, {"bootstrap": 20}))
     assert {name: (f["count"], f["fakes"], f["auc"]["value"]) for name, f in found["video_by_method"].items()} == {
         "Deepfakes": (3, 1, 0.5),
         "FaceSwap": (3, 1, 1.0),

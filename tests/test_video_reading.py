@@ -19,7 +19,16 @@ from strange_videos import encode, face
 from preprocessing.video import video
 from preprocessing.video.fork_server import ForkedProcess
 from preprocessing.video.sampling import evenly_spaced
-from preprocessing.video.video import READERS, Account, UnreadableVideo, VideoFacts, open_video, read_frames, scan, shrunk_size
+from preprocessing.video.video import (
+    READERS,
+    DecodingStats,
+    UnreadableVideo,
+    VideoFacts,
+    open_video,
+    probe_video,
+    read_frames,
+    shrunk_size,
+)
 
 UPRIGHT = bytes.fromhex("00010000" + "00000000" * 3 + "00010000" + "00000000" * 3 + "40000000")
 MIRRORED = bytes.fromhex("ffff0000" + "00000000" * 3 + "00010000" + "00000000" * 3 + "40000000")
@@ -98,16 +107,16 @@ def test_the_frames_asked_for_are_the_frames_given(ten_frames, reader):
         frames = list(opened.frames([7, 2, 99]))
         assert [index for index, _ in frames] == [2, 7]
         assert shades(frames) == [2, 7]
-        assert opened.account.frames_missing == 1
+        assert opened.stats.frames_missing == 1
         assert shades(opened.frames()) == list(range(10))
-        assert opened.account == Account(frames_decoded=10)
+        assert opened.stats == DecodingStats(frames_decoded=10)
         assert list(opened.frames([])) == []
 
 
 @EVERY_READER
 def test_facts_are_those_of_the_video(ten_frames, reader):
     expected = VideoFacts(WIDTH, HEIGHT, 25.0, 10, 10, container="mov,mp4,m4a,3gp,3g2,mj2", codec="h264")
-    assert scan(ten_frames, reading(reader=reader)) == expected
+    assert probe_video(ten_frames, reading(reader=reader)) == expected
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -121,14 +130,14 @@ def test_frames_are_bit_for_bit_those_of_a_full_decode(kinds, name):
                 given = dict(opened.frames(indices))
                 assert list(given) == (list(range(60)) if indices is None else indices)
                 assert all(np.array_equal(picture, expected[index]) for index, picture in given.items())
-                assert opened.account.frames_damaged == 0
+                assert opened.stats.frames_damaged == 0
 
 
 @pytest.mark.parametrize(("name", "at_most"), [("h264.mp4", 8), ("pyramid.mkv", 40), ("hevc.mp4", 12), ("mpeg4.mp4", 12)])
 def test_what_nobody_needs_is_not_decoded(kinds, name, at_most):
     with open_video(kinds / name, reading()) as opened:
         assert len(list(opened.frames([45]))) == 1
-        assert opened.account.frames_decoded <= at_most
+        assert opened.stats.frames_decoded <= at_most
 
 
 @pytest.mark.skipif(not find_spec("decord"), reason="decord is not here")
@@ -173,7 +182,7 @@ def test_frames_asked_for_again_are_the_same(kinds, name):
     """Others too, which have to be decoded for that."""
     whole = dict(read_frames(kinds / name, None, reading()))
     with open_video(kinds / name, reading()) as video:
-        assert [index for index, _ in video.frames(SPARSE, 40, again=True)] == SPARSE
+        assert [index for index, _ in video.frames(SPARSE, 40, keep_decoded=True)] == SPARSE
         for indices in (SPARSE, SPARSE[1:], [0, *SPARSE]):
             again = dict(video.frames(indices))
             assert list(again) == indices
@@ -221,7 +230,7 @@ def test_of_a_truncated_video_the_frames_that_decode_are_used(tmp_path):
     whole = write_video(tmp_path / "whole.mkv", (numbered(index % 25) for index in range(120)))
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    facts = scan(cut, reading())
+    facts = probe_video(cut, reading())
     assert 10 < facts.frames_present < 120
     assert len(list(read_frames(cut, None, reading()))) == facts.frames_present
 
@@ -230,7 +239,7 @@ def test_a_header_that_promises_too_much_is_not_believed(tmp_path):
     whole = write_video(tmp_path / "whole.mp4", (numbered(index % 25) for index in range(60)), header_first=True)
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(whole.read_bytes()[:-2000])
-    facts = scan(cut, reading())
+    facts = probe_video(cut, reading())
     assert facts.frames_promised == 60
     assert 0 < facts.frames_present < 60
     assert len(list(read_frames(cut, None, reading()))) == facts.frames_present
@@ -247,17 +256,17 @@ def test_damage_shows_the_same_each_time_and_with_any_number_of_threads(kinds, t
     for threads in (1, 2, 4, 4):
         with open_video(tmp_path / name, reading(decoder_threads=threads)) as opened:
             pictures = {index: picture.tobytes() for index, picture in opened.frames()}
-            seen.append((opened.facts, opened.account, pictures))
+            seen.append((opened.facts, opened.stats, pictures))
     assert seen[1:] == seen[:1] * 3
-    account = seen[0][1]
-    assert account.frames_damaged > 0 or name in ("hevc.mp4", "vp9.webm", "vp8.webm")  # which take most bits for a picture
-    assert account.frames_missing == seen[0][0].frames_present - len(pictures)
+    stats = seen[0][1]
+    assert stats.frames_damaged > 0 or name in ("hevc.mp4", "vp9.webm", "vp8.webm")  # which take most bits for a picture
+    assert stats.frames_missing == seen[0][0].frames_present - len(pictures)
 
 
 def test_a_healthy_video_has_no_damage(kinds):
     with open_video(kinds / "h264.mp4", reading()) as opened:
         assert len(list(opened.frames())) == 60
-        assert opened.account == Account(frames_decoded=60)
+        assert opened.stats == DecodingStats(frames_decoded=60)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +288,7 @@ def test_a_video_is_read_as_it_is_to_be_shown(tmp_path, matrix, shape, corner):
     assert seen.shape == shape
     assert seen[corner].min() > 200
     assert sum(seen[y, x].min() > 200 for y in (10, -10) for x in (10, -10)) == 1
-    assert scan(path, reading()).width == shape[1]
+    assert probe_video(path, reading()).width == shape[1]
 
 
 def test_a_photograph_of_a_turned_camera_is_read_upright(tmp_path):
@@ -308,14 +317,14 @@ def test_what_is_transparent_is_white(tmp_path):
 def test_limits_are_kept_and_named(tmp_path, ten_frames):
     cv2.imwrite(str(tmp_path / "vast.png"), np.zeros((5000, 6000, 3), np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     with pytest.raises(UnreadableVideo, match="megapixels"):
-        scan(tmp_path / "vast.png", reading(max_megapixels=29))
+        probe_video(tmp_path / "vast.png", reading(max_megapixels=29))
     with pytest.raises(UnreadableVideo, match="500 MB of memory; raise read_video.max_memory_mb"):
         list(read_frames(tmp_path / "vast.png", None, reading(max_memory_mb=500)))
     assert [picture.shape for _, picture in read_frames(tmp_path / "vast.png", None, reading(), 90)] == [(75, 90, 3)]
     with open_video(ten_frames, reading(max_frames=4)) as opened:
         assert opened.facts.frames_present == 4
         assert shades(opened.frames()) == [0, 1, 2, 3]
-        assert "max_frames" in opened.account.ended_early
+        assert "max_frames" in opened.stats.ended_early
 
 
 @EVERY_READER
@@ -325,7 +334,7 @@ def test_what_is_no_video_is_said_to_be_none(tmp_path, reader, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UnreadableVideo) as error:
-        scan(path, reading(reader=reader))
+        probe_video(path, reading(reader=reader))
     assert error.value.reason
     assert error.value.remedy
     with pytest.raises(UnreadableVideo):
@@ -335,9 +344,9 @@ def test_what_is_no_video_is_said_to_be_none(tmp_path, reader, content):
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "link.mp4").symlink_to("gone.mp4")
-    for name, told in (("pipe.mp4", "no file that lies on a disk"), ("link.mp4", "leads nowhere"), (".", "a folder")):
+    for name, told in (("pipe.mp4", "not a regular file"), ("link.mp4", "broken symbolic link"), (".", "a folder")):
         with pytest.raises(UnreadableVideo, match=told):
-            scan(tmp_path / name, reading())
+            probe_video(tmp_path / name, reading())
 
 
 def test_an_open_pair_of_videos_and_one_that_is_given_up_do_not_meet(kinds, ten_frames):
@@ -353,7 +362,7 @@ def test_an_open_pair_of_videos_and_one_that_is_given_up_do_not_meet(kinds, ten_
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ("sleeps", "gave nothing for 0.5 seconds; raise read_video.max_seconds_stuck"),
+        ("sleeps", "returned nothing for 0.5 seconds; raise read_video.max_seconds_stuck"),
         ("crashes", "SIGSEGV"),
         ("is_killed", "SIGKILL"),
     ],
@@ -365,26 +374,26 @@ def test_a_decoder_that_fails_costs_its_own_video_alone(tmp_path, monkeypatch, t
         assert next(frames)[0] == 0
         with monkeypatch.context() as patch:
             patch.setattr(video, "DECODER", "failing_decoder")
-            patch.setattr(video, "_idle", [])
+            patch.setattr(video, "_idle_decoders", [])
             (tmp_path / how).touch()
             with open_video(tmp_path / how, reading(max_seconds_stuck=0.5)) as failing:
                 given = failing.frames()
                 assert [next(given)[0], next(given)[0]] == [0, 1]
                 with pytest.raises(UnreadableVideo, match=told):
                     next(given)
-                assert failing.account.frames_decoded == 2
-                assert failing.account.ended_early
+                assert failing.stats.frames_decoded == 2
+                assert failing.stats.ended_early
         assert len(list(frames)) == 9
 
 
 def test_what_a_decoder_gave_before_it_died_is_used_however_late_it_is_asked_for(tmp_path, monkeypatch):
-    def receive_late(child, seconds):
+    def receive_late(process, seconds):
         time.sleep(0.3)
-        return receive(child, seconds)
+        return receive(process, seconds)
 
     receive = ForkedProcess.receive
     monkeypatch.setattr(video, "DECODER", "failing_decoder")
-    monkeypatch.setattr(video, "_idle", [])
+    monkeypatch.setattr(video, "_idle_decoders", [])
     monkeypatch.setattr(ForkedProcess, "receive", receive_late)
     (tmp_path / "crashes").touch()
     with open_video(tmp_path / "crashes", reading()) as failing:
@@ -413,7 +422,7 @@ def test_the_decoder_has_no_torch_and_ends_with_a_parent_that_is_killed(ten_fram
         with open_video(Path(sys.argv[1]), reading()) as video:
             frames = video.frames()
             next(frames)
-            print(video.child.pid, video.child.server.process.pid, flush=True)
+            print(video.process.pid, video.process.server.process.pid, flush=True)
             sys.stdin.read()
     """
     command = [sys.executable, "-c", code, str(ten_frames), str(Path(__file__).parent)]

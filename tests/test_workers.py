@@ -78,14 +78,14 @@ def test_without_items_no_process_is_started() -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_process_that_is_killed_costs_only_its_item(workers: int, by: signal.Signals) -> None:
-    results = list(map_unordered(partial(double_or_die, by=by), range(8), workers, died=died))
+    results = list(map_unordered(partial(double_or_die, by=by), range(8), workers, on_crash=died))
     assert results[-1] == (3, by.name)
     assert sorted(results[:-1]) == [0, 2, 4, 8, 10, 12, 14]
 
 
 def test_an_item_that_killed_its_process_once_is_tried_again(tmp_path: Path) -> None:
     work = partial(double_or_die, by=signal.SIGKILL, mark=tmp_path / "mark")
-    assert sorted(map_unordered(work, range(6), 2, died=died)) == [0, 2, 4, 6, 8, 10]
+    assert sorted(map_unordered(work, range(6), 2, on_crash=died)) == [0, 2, 4, 6, 8, 10]
 
 
 def test_where_nobody_knows_what_to_make_of_a_death_the_user_is_told() -> None:
@@ -151,7 +151,5 @@ def test_processes_end_with_the_command_that_started_them(tmp_path: Path, stop: 
     else:
         command.kill()
     _, said = command.communicate(timeout=20)
-    assert said == (
-        "stopped; what is finished is kept, the same command takes up from there\n" if stop == signal.SIGINT else ""
-    )
+    assert said == ("interrupted; finished work is kept, and the same command resumes\n" if stop == signal.SIGINT else "")
     wait_until(lambda: not any(alive(int(path.name)) for path in pids.iterdir()))

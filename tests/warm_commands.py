@@ -115,14 +115,14 @@ def _answer(client: socket.socket) -> None:
 
 
 class _WarmWorkers:
-    """Only those that prepare themselves are started from nothing: they limit their memory, and what is imported counts."""
+    """Only those with an initializer are spawned: it limits their memory, to which imports count."""
 
     Pipe = staticmethod(multiprocessing.Pipe)
 
     @staticmethod
     def Process(target: Any, args: Any) -> Any:
-        _, prepare, _ = target.args
-        return multiprocessing.get_context("spawn" if prepare else "forkserver").Process(target=target, args=args)
+        _, initializer = target.args
+        return multiprocessing.get_context("spawn" if initializer else "forkserver").Process(target=target, args=args)
 
 
 def _have_workers_forked() -> None:

@@ -1,4 +1,4 @@
-"""A cluster in a small YAML: what each kind of job asks it for, and the script that says so to SLURM."""
+"""The resources of each kind of job, read from a YAML file, and the job scripts for SLURM."""
 
 import math
 import shlex
@@ -6,32 +6,32 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.params import build, read_yaml, setting
+from pipeline.params import build_settings, read_yaml, setting
 from pipeline.project import CODE, root
 
 KINDS = ("index", "shard", "merge", "train", "test", "explain", "report")
 IN_JOB = "BWCluster/in_job.py"
 NO_SLURM = (
-    "there is no {} on the PATH: run this where jobs are submitted, after the `module load` that needs; --dry-run only shows"
+    "there is no {} on the PATH; run this on a login node, after the `module load` that it needs, or add --dry-run to only "
+    "print the job scripts"
 )
 
 
 @dataclass(frozen=True)
 class Resources:
-    """A section of the YAML."""
+    """A section of the YAML file."""
 
-    partition: str | None = setting("")
-    account: str | None = setting("")
-    hours: float = setting("", low=0)
+    partition: str | None = setting("null: the default of the cluster")
+    account: str | None = setting("null: the default of the user")
+    hours: float = setting("time limit", low=0)
     cpus: int = setting("on each node", low=1)
     memory_gb: int = setting("on each node", low=1)
     gpus: int = setting("on each node", low=0)
-    nodes: int = setting("", low=1)
-    seconds_to_end: int = setting("", low=1)
-    options: tuple[str, ...] = setting("of sbatch")
+    nodes: int = setting("number of nodes", low=1)
+    seconds_to_end: int = setting("from the signal to the time limit", low=1)
+    options: tuple[str, ...] = setting("further options of sbatch")
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Job:
+class SlurmJob:
     name: str
     kind: str
-    command: str  # as the shell reads it
-    after: str | None = None  # the name of the job that it needs
-    shards: int = 0  # of an array; 0: it is none
-    folder: Path | None = None  # None: the project
+    command: str  # in shell syntax
+    after: str | None = None  # name of the job that must succeed first
+    shards: int = 0  # size of the job array; 0: a single job
+    folder: Path | None = None  # None: the project folder
 
     @property
     def log(self) -> str:
@@ -56,34 +56,34 @@ class Job:
 
 
 def read_cluster(path: Path) -> Cluster:
-    """What a section does not say, `all` says for it."""
+    """Read the YAML file. Keys that a section leaves out have the values of the section `all`."""
     values = read_yaml(path)
     unknown = sorted(values.keys() - {"all", "setup", *KINDS})
     if unknown:
-        raise UserError(f"{path.name}: {unknown[0]} is no section; there are: all, setup, {', '.join(KINDS)}")
+        raise UserError(f"{path.name}: {unknown[0]} is not a section; available: all, setup, {', '.join(KINDS)}")
     for name in ("all", *(kind for kind in KINDS if values.get(kind))):
         if not isinstance(values.get(name), dict):
-            raise UserError(f"{path.name}: {name} must hold 'key: value' lines")
+            raise UserError(f"{path.name}: {name} must contain 'key: value' lines")
     setup = values.get("setup") or []
     if not isinstance(setup, list) or not all(isinstance(line, str) for line in setup):
-        raise UserError(f"{path.name}: setup must be a list of shell lines")
+        raise UserError(f"{path.name}: setup must be a list of shell commands")
     shared = dict(values["all"])
-    build(Resources, shared, f"{path.name}: all")
-    jobs = {kind: build(Resources, {**shared, **(values.get(kind) or {})}, f"{path.name}: {kind}") for kind in KINDS}
+    build_settings(Resources, shared, f"{path.name}: all")
+    jobs = {kind: build_settings(Resources, {**shared, **(values.get(kind) or {})}, f"{path.name}: {kind}") for kind in KINDS}
     return Cluster(path, tuple(setup), jobs)
 
 
-def script_of(job: Job, cluster: Cluster, logs: Path) -> str:
-    asked = cluster.jobs[job.kind]
-    here = root()
-    watched = ["python", CODE / IN_JOB, "--name", job.name, "--kind", job.kind, "--gpus", asked.gpus, "--logs", logs]
+def job_script(job: SlurmJob, cluster: Cluster, logs: Path) -> str:
+    """Return the script to submit with sbatch."""
+    resources = cluster.jobs[job.kind]
+    runner = ["python", CODE / IN_JOB, "--name", job.name, "--kind", job.kind, "--gpus", resources.gpus, "--logs", logs]
     lines = [
         "#!/usr/bin/env bash",
-        *(f"#SBATCH {shlex.quote(option)}" for option in _options(job, asked, logs)),
+        *(f"#SBATCH {shlex.quote(option)}" for option in _options(job, resources, logs)),
         *cluster.setup,
-        f"cd {shlex.quote(str(job.folder or here))} || exit",
+        f"cd {shlex.quote(str(job.folder or root()))} || exit",
         *_activation(CODE / ".venv/bin/activate"),
-        f"exec {shlex.join(map(str, watched))} -- {job.command}",
+        f"exec {shlex.join(map(str, runner))} -- {job.command}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -92,37 +92,37 @@ def _activation(venv: Path) -> list[str]:
     return [f". {shlex.quote(str(venv))}"] if venv.is_file() else []
 
 
-def _options(job: Job, asked: Resources, logs: Path) -> list[str]:
-    given: dict[str, Any] = {
+def _options(job: SlurmJob, resources: Resources, logs: Path) -> list[str]:
+    options: dict[str, object] = {
         "job-name": job.name,
         "output": logs / job.log,
-        "open-mode": "append",  # a job that was requeued goes on in its log
+        "open-mode": "append",  # a requeued job continues its log
         "array": f"1-{job.shards}" if job.shards else None,
-        "partition": asked.partition,
-        "account": asked.account,
-        "time": math.ceil(60 * asked.hours),  # minutes
-        "nodes": asked.nodes,
+        "partition": resources.partition,
+        "account": resources.account,
+        "time": math.ceil(60 * resources.hours),  # minutes
+        "nodes": resources.nodes,
         "ntasks-per-node": 1,
-        "cpus-per-task": asked.cpus,
-        "mem": f"{asked.memory_gb}G",
-        "gres": f"gpu:{asked.gpus}" if asked.gpus else None,
-        "signal": f"B:USR1@{asked.seconds_to_end}",  # to in_job.py alone, which tells the others
+        "cpus-per-task": resources.cpus,
+        "mem": f"{resources.memory_gb}G",
+        "gres": f"gpu:{resources.gpus}" if resources.gpus else None,
+        "signal": f"B:USR1@{resources.seconds_to_end}",  # only to in_job.py, which signals the others
     }
-    return [f"--{name}={value}" for name, value in given.items() if value is not None] + ["--requeue", *asked.options]
+    return [f"--{name}={value}" for name, value in options.items() if value is not None] + ["--requeue", *resources.options]
 
 
-def submit(jobs: Sequence[Job], cluster: Cluster, logs: Path) -> dict[str, str]:
-    """The jobs' numbers by name. All of them are submitted, or none."""
+def submit(jobs: Sequence[SlurmJob], cluster: Cluster, logs: Path) -> dict[str, str]:
+    """Submit all jobs, or none if one is rejected, and return their numbers by name."""
     numbers: dict[str, str] = {}
     logs.mkdir(parents=True)
     try:
         for job in jobs:
-            (logs / f"{job.name}.sh").write_text(script_of(job, cluster, logs))
-            waits = [f"--dependency=afterok:{numbers[job.after]}", "--kill-on-invalid-dep=yes"] if job.after else []
-            done = slurm("sbatch", "--parsable", *waits, str(logs / f"{job.name}.sh"))
-            if done.returncode:
-                raise UserError(refusal(job, cluster, done.stderr))
-            numbers[job.name] = done.stdout.strip().split(";")[0]  # of several clusters, the cluster's name follows
+            (logs / f"{job.name}.sh").write_text(job_script(job, cluster, logs))
+            dependency = [f"--dependency=afterok:{numbers[job.after]}", "--kill-on-invalid-dep=yes"] if job.after else []
+            sbatch = slurm("sbatch", "--parsable", *dependency, str(logs / f"{job.name}.sh"))
+            if sbatch.returncode:
+                raise UserError(rejection_message(job, cluster, sbatch.stderr))
+            numbers[job.name] = sbatch.stdout.strip().split(";")[0]  # with several clusters, ";name" follows
     except UserError:
         if numbers:
             slurm("scancel", *numbers.values())
@@ -130,29 +130,35 @@ def submit(jobs: Sequence[Job], cluster: Cluster, logs: Path) -> dict[str, str]:
     return numbers
 
 
-def refusal(job: Job, cluster: Cluster, told: str) -> str:
-    """Why SLURM does not take the job, in words that name what there is and where it is set."""
-    asked, where = cluster.jobs[job.kind], f"{cluster.path.name}: {job.kind} (or all)"
-    if "invalid partition" in told.lower():
-        there = ", ".join(sorted(set(facts("%R"))))
-        return f"there is no partition '{asked.partition}' for {job.name}; there are: {there}. It is set in {where}.partition"
-    if asked.gpus and ("gres" in told or "node configuration is not available" in told):
-        found = ", ".join(
-            sorted({f"{gpus} in {partition}" for partition, gpus in map(str.split, facts("%R %G")) if "gpu" in gpus})
+def rejection_message(job: SlurmJob, cluster: Cluster, stderr: str) -> str:
+    """Explain why sbatch rejects the job, what the cluster offers, and which setting to change."""
+    resources, section = cluster.jobs[job.kind], f"{cluster.path.name}: {job.kind} (or all)"
+    if "invalid partition" in stderr.lower():
+        partitions = ", ".join(sorted(set(sinfo_lines("%R"))))
+        return (
+            f"there is no partition '{resources.partition}' for {job.name}; available: {partitions}. "
+            f"It is set in {section}.partition"
         )
-        there = f"nodes have {found}" if found else "no node has any"
-        return f"{job.name} asks for gpus: {asked.gpus} on each node, but {there}. It is set in {where}.gpus; 0 does without"
-    last = next((line for line in reversed(told.splitlines()) if line.strip()), "it said nothing")
-    return f"sbatch refuses {job.name}: {last.removeprefix('sbatch: error: ')}. What is asked for is set in {where}"
+    if resources.gpus and ("gres" in stderr or "node configuration is not available" in stderr):
+        available = ", ".join(
+            sorted({f"{gpus} in {partition}" for partition, gpus in map(str.split, sinfo_lines("%R %G")) if "gpu" in gpus})
+        )
+        offer = f"nodes have {available}" if available else "no node has a GPU"
+        return (
+            f"{job.name} requests gpus: {resources.gpus} on each node, but {offer}. "
+            f"It is set in {section}.gpus; 0 runs without a GPU"
+        )
+    last_line = next((line for line in reversed(stderr.splitlines()) if line.strip()), "no error message")
+    return f"sbatch rejects {job.name}: {last_line.removeprefix('sbatch: error: ')}. The resources are set in {section}"
 
 
-def facts(form: str) -> list[str]:
-    """A line for each kind of node in each partition."""
-    return slurm("sinfo", "--noheader", f"--format={form}").stdout.splitlines()
+def sinfo_lines(columns: str) -> list[str]:
+    """Return a line of sinfo for each kind of node in each partition."""
+    return slurm("sinfo", "--noheader", f"--format={columns}").stdout.splitlines()
 
 
-def slurm(command: str, *words: str) -> subprocess.CompletedProcess[str]:
+def slurm(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run([command, *words], capture_output=True, text=True, check=False)
+        return subprocess.run([command, *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise UserError(NO_SLURM.format(command)) from None

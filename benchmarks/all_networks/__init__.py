@@ -1,1 +1,1 @@
-"""Trains, tests and explains every network of a folder of YAMLs, and compares them in a table."""
+"""Train, test and explain every network of a folder of YAMLs, and compare them in a table."""

@@ -1,43 +1,88 @@
-"""The page of all networks: their table, ensembles of them, and the same faces as each of them saw them."""
+"""HTML page that compares networks: their table, ensembles of them, and their heatmaps of the same faces."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
+from benchmarks.all_networks.network_costs import NetworkCosts
 from explain_model.figures.sample_figure import Panels, write_figure
-from explain_model.inputs.samples import ExplainedSample, read_table, true_mask
-from explain_model.report import embedded, template
-from model_test_train.ensembles.members import results_of
+from explain_model.inputs.samples import ExplainedSample, read_json, read_table, read_true_mask
+from explain_model.report import embed_image, load_template
+from model_test_train.ensembles.members import results_folder
+from model_test_train.metrics.intervals import Estimate
 from pipeline.outputs import write_text
 from pipeline.project import from_root
 from preprocessing.crops.stores import read_crop
 
 FACES_PER_METHOD = 2
-DISAGREEMENTS = 12
+MAX_DISAGREEMENTS = 12  # videos in the table of an ensemble's largest disagreements
 OPACITY = 0.6
-Row = dict[str, Any]
 
 
-def write_page(folder: Path, rows: Sequence[Row], samples: Sequence[ExplainedSample]) -> None:
-    explained = {row["network"]: Explained.by(row["network"]) for row in rows}
-    faces = [drawn for sample in chosen(samples) if (drawn := side_by_side(folder, sample, explained))]
-    protocols = [json.loads(path.read_text()) for path in sorted(from_root("results/networks").glob("*/tests/protocol.json"))]
-    page = template("networks.html.j2").render(
+class NetworkRow(NetworkCosts):
+    """A row of networks.csv."""
+
+    network: str
+    backbone: str
+    detector: str
+    videos: int
+    auc: float
+    auc_low: float | None
+    auc_high: float | None
+    accuracy: float
+    peak_in_mask: float | None
+    map: str
+
+
+class EnsembleProtocol(TypedDict):
+    """The keys of protocol.json that the page shows."""
+
+    way: str
+    members: list[str]
+
+
+class ValidationMetrics(TypedDict):
+    auc: float
+    log_loss: float
+
+
+class EnsembleFacts(TypedDict):
+    """The keys of ensemble.json that the page shows."""
+
+    validation: dict[str, ValidationMetrics]
+    held_out: bool
+
+
+class EnsembleSection(TypedDict):
+    """An ensemble, as the page shows it."""
+
+    video: dict[str, int | Estimate]
+    uncertain: int
+    protocol: EnsembleProtocol
+    facts: EnsembleFacts
+    weights: dict[str, float] | None
+    votes: list[dict[str, str]]
+
+
+def write_page(folder: Path, rows: Sequence[NetworkRow], samples: Sequence[ExplainedSample]) -> None:
+    explanations = {row["network"]: NetworkExplanations.read(row["network"]) for row in rows}
+    figures = [figure for sample in select_samples(samples) if (figure := draw_comparison(folder, sample, explanations))]
+    protocols = [read_json(path) for path in sorted(from_root("results/networks").glob("*/tests/protocol.json"))]
+    page = load_template("networks.html.j2", Path(__file__).parent).render(
         rows=rows,
         warnings=sorted({protocol["warning"] for protocol in protocols if protocol["warning"]}),
-        plot=embedded(folder / "networks.png"),
-        ensembles=[ensemble(path) for path in sorted(from_root("results/ensembles").glob("*")) if path.is_dir()],
-        faces=[{"name": path.stem, "picture": embedded(path)} for path in faces],
+        plot=embed_image(folder / "networks.png"),
+        ensembles=[ensemble_section(path) for path in sorted(from_root("results/ensembles").glob("*")) if path.is_dir()],
+        faces=[{"name": path.stem, "picture": embed_image(path)} for path in figures],
     )
     write_text(folder / "index.html", page)
 
 
-def chosen(samples: Sequence[ExplainedSample]) -> list[ExplainedSample]:
-    """The first of each method."""
+def select_samples(samples: Sequence[ExplainedSample]) -> list[ExplainedSample]:
+    """The first samples of each method."""
     by_method: dict[str, list[ExplainedSample]] = {}
     for sample in samples:
         by_method.setdefault(sample.video.method, []).append(sample)
@@ -45,46 +90,46 @@ def chosen(samples: Sequence[ExplainedSample]) -> list[ExplainedSample]:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What a network explained."""
+class NetworkExplanations:
+    """The output of the stage explain for a network."""
 
     folder: Path
-    by_map: dict[str, dict[str, str]]  # rows of its table
+    by_map: dict[str, dict[str, str]]  # path of the map -> row of explanations.csv
 
     @classmethod
-    def by(cls, network: str) -> "Explained":
-        folder = results_of(network) / "explanation"
+    def read(cls, network: str) -> "NetworkExplanations":
+        folder = results_folder(network) / "explanation"
         return cls(folder, {row["map"]: row for row in read_table(folder / "explanations.csv")})
 
 
-def side_by_side(folder: Path, sample: ExplainedSample, explained: dict[str, Explained]) -> Path | None:
-    """The face, and what spoke for the verdict of each network that explained it."""
+def draw_comparison(folder: Path, sample: ExplainedSample, explanations: dict[str, NetworkExplanations]) -> Path | None:
+    """Draw the face with the evidence for the verdict of each network that explained it; None if there is none."""
     titles, heats = [], []
-    for network, found in explained.items():
-        if row := found.by_map.get(f"maps/{sample.name}.npy"):
+    for network, explanation in explanations.items():
+        if row := explanation.by_map.get(f"maps/{sample.name}.npy"):
             titles.append(f"{network}: {row['verdict']}, {float(row['video_probability']):.2f}")
-            heats.append(np.load(found.folder / row["map"]))
+            heats.append(np.load(explanation.folder / row["map"]))
     if not heats:
         return None
-    crop, mask = read_crop(sample.crop.path), true_mask(sample)
+    crop, mask = read_crop(sample.crop.path), read_true_mask(sample)
     panels = Panels(("the face", *titles), OPACITY, warning=None)
-    pictures = [panels.face(crop), *(panels.heated(crop, heat, mask) for heat in heats)]
+    pictures = [panels.face(crop), *(panels.face_with_heat(crop, heat, mask) for heat in heats)]
     path = folder / "faces" / f"{sample.name}.png"
-    write_figure(path, panels.filled("fake" if sample.video.label else "real", "black", sample.where, pictures))
+    write_figure(path, panels.render("fake" if sample.video.label else "real", "black", sample.description, pictures))
     return path
 
 
-def ensemble(results: Path) -> Row:
-    measured = json.loads((results / "metrics.json").read_text())
-    protocol = json.loads((results / "protocol.json").read_text())
-    facts = json.loads((from_root("data/ensembles") / results.name / "ensemble.json").read_text())
+def ensemble_section(results: Path) -> EnsembleSection:
+    metrics = read_json(results / "metrics.json")
+    protocol = read_json(results / "protocol.json")
+    facts = read_json(from_root("data/ensembles") / results.name / "ensemble.json")
     votes = sorted(read_table(results / "votes.csv"), key=lambda row: -float(row["disagreement"]))
-    learnt = facts["learnt"].get("weights")
+    weights = facts["learnt"].get("weights")
     return {
-        "video": measured["video"],
-        "uncertain": measured["abstaining"]["uncertain"],
+        "video": metrics["video"],
+        "uncertain": metrics["abstaining"]["uncertain"],
         "protocol": protocol,
         "facts": facts,
-        "weights": learnt and dict(zip(protocol["members"], learnt, strict=True)),
-        "votes": votes[:DISAGREEMENTS],
+        "weights": weights and dict(zip(protocol["members"], weights, strict=True)),
+        "votes": votes[:MAX_DISAGREEMENTS],
     }

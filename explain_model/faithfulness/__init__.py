@@ -1,1 +1,1 @@
-"""Heatmaps -> how far they can be trusted."""
+"""Metrics of how far heatmaps can be trusted."""

@@ -1,6 +1,7 @@
-"""Randomised: a network -> the same with ever more of its weights shuffled, from the verdict down to the pixels.
+"""Parameter randomisation test: a network -> copies with more and more of its weights shuffled, from the logit to the pixels.
 
-A map that tells what the network learnt must fall apart with it (Adebayo et al. 2018). Shuffled weights keep their sizes.
+A map that depends on what the network learned must degrade with it (Adebayo et al. 2018). Shuffling keeps the distribution of
+each weight tensor.
 """
 
 import copy
@@ -12,21 +13,21 @@ from torch import nn
 from model_test_train.networks.network import Network
 
 
-def randomised(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
-    """What was shuffled last, and the network; what was shuffled before stays so."""
+def randomised_networks(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
+    """Yield the name of the layer shuffled last and the network. It is one copy, and layers stay shuffled."""
     generator = torch.Generator().manual_seed(seed)
-    changed = copy.deepcopy(network)
-    detector = changed.head
-    layers = [(name, list(part.parameters())) for name, part in reversed(list(detector.named_children()))]
-    embeddings = [("embeddings", list(detector.parameters(recurse=False)))]
-    for name, weights in (*layers, *embeddings, ("backbone", list(changed.backbone.parameters()))):
+    shuffled = copy.deepcopy(network)
+    head = shuffled.head
+    layers = [(name, list(layer.parameters())) for name, layer in reversed(list(head.named_children()))]
+    embeddings = [("embeddings", list(head.parameters(recurse=False)))]
+    for name, weights in (*layers, *embeddings, ("backbone", list(shuffled.backbone.parameters()))):
         if weights:
             shuffle(weights, generator)
-            yield name, changed
+            yield name, shuffled
 
 
 @torch.no_grad()
 def shuffle(weights: list[nn.Parameter], generator: torch.Generator) -> None:
-    for one in weights:
-        order = torch.randperm(one.numel(), generator=generator).to(one.device)
-        one.copy_(one.flatten()[order].view_as(one))
+    for weight in weights:
+        order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+        weight.copy_(weight.flatten()[order].view_as(weight))

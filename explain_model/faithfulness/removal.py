@@ -1,7 +1,8 @@
-"""Removal: a fake, an order of its places -> how the verdict follows as they are taken away, or put back, in that order.
+"""Removal metrics: how the verdict on a fake changes as the cells of a grid are removed or restored, in a map's order.
 
-What is taken away is not made black, which no face is: it is blurred, blurred under noise, or filled in from around it (ROAD,
-Rong et al. 2022). A map that tells what decided makes the verdict fall soon (deletion), or come back soon (insertion).
+Removed pixels are not made black, which no face is. They are blurred, blurred with added noise, or imputed from their
+surroundings (ROAD, Rong et al. 2022). If a map shows what decided the verdict, the fake probability falls early when its
+hottest cells are removed first (deletion) and rises early when they are restored first (insertion).
 """
 
 from collections.abc import Callable
@@ -17,89 +18,88 @@ from model_test_train.networks.network import Network
 from model_test_train.networks.scoring import fake_probabilities
 from model_test_train.training.augmentations import effects
 
-SHARES = np.array([0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1])  # of the places, that are taken away
-FILLED_IN = (0.05, 0.1, 0.2)  # with ROAD
-BLUR = 1 / 12  # spread, in sides of the picture
-AT_ONCE = 64  # pictures that the network sees
+SHARES = np.array([0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1])  # of the cells that are removed
+ROAD_SHARES = (0.05, 0.1, 0.2)
+BLUR = 1 / 12  # standard deviation, relative to the picture's side
+PICTURES_AT_ONCE = 64
 
-Curves = dict[str, np.ndarray]  # what was done -> the verdict's probability at each share
+Curves = dict[str, np.ndarray]  # <deletion or insertion>_<fill> -> the fake probability at each of SHARES
 
 
-def blurred(picture: Image, rng: np.random.Generator) -> Image:
+def blur(picture: Image, rng: np.random.Generator) -> Image:
     pictures = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    return effects.blurred(pictures, BLUR * picture.shape[0])[0].permute(1, 2, 0).numpy()
+    return effects.blur(pictures, BLUR * picture.shape[0])[0].permute(1, 2, 0).numpy()
 
 
-def grained(picture: Image, rng: np.random.Generator) -> Image:
-    """Blurred, under noise as strong as the picture's own grain: what is only smooth may look like a fake by itself."""
-    grain = (picture - cv2.blur(picture.astype(np.float32), (3, 3))).std()
-    return (blurred(picture, rng) + rng.normal(0, grain, picture.shape)).clip(0, 255).round().astype(np.uint8)
+def blur_with_noise(picture: Image, rng: np.random.Generator) -> Image:
+    """Blur, and add noise as strong as the picture's own: to some networks smoothness alone looks fake."""
+    noise = (picture - cv2.blur(picture.astype(np.float32), (3, 3))).std()
+    return (blur(picture, rng) + rng.normal(0, noise, picture.shape)).clip(0, 255).round().astype(np.uint8)
 
 
-FILLS: dict[str, Callable[[Image, np.random.Generator], Image]] = {"blurred": blurred, "grained": grained}
+FILLS: dict[str, Callable[[Image, np.random.Generator], Image]] = {"blurred": blur, "grained": blur_with_noise}
 
 
-def order_of(heat: torch.Tensor, places: int, seed: int) -> np.ndarray:
-    """A map of any resolution -> the numbers of the places, hottest first; of equal ones, any."""
-    coarse = nn.functional.adaptive_avg_pool2d(heat[None, None].double(), places).flatten().numpy()
-    any_order = np.random.default_rng(seed).permutation(len(coarse))
-    return any_order[np.argsort(-coarse[any_order], kind="stable")]
+def rank_cells(heat: torch.Tensor, grid_side: int, seed: int) -> np.ndarray:
+    """The indices of the grid's cells, hottest first, for a map (h, w) of any resolution. Ties are ordered at random."""
+    coarse = nn.functional.adaptive_avg_pool2d(heat[None, None].double(), grid_side).flatten().numpy()  # (cells,)
+    shuffled = np.random.default_rng(seed).permutation(len(coarse))
+    return shuffled[np.argsort(-coarse[shuffled], kind="stable")]
 
 
-def curves(network: Network, picture: Image, orders: dict[str, np.ndarray], seed: int) -> dict[str, Curves]:
-    """For each order of the places of a fitted picture (size, size, 3): what becomes of the verdict."""
+def removal_curves(network: Network, picture: Image, rankings: dict[str, np.ndarray], seed: int) -> dict[str, Curves]:
+    """For each ranking of the cells of a picture (size, size, 3): its curves."""
     rng = np.random.default_rng(seed)
-    fills = {name: fill(picture, rng) for name, fill in FILLS.items()}
-    changed = [picture, *fills.values()]
-    for order in orders.values():
-        for filled in fills.values():
-            changed += [_mixed(picture, filled, order, share) for share in SHARES[1:-1]]
-            changed += [_mixed(filled, picture, order, share) for share in SHARES[1:-1]]
-    found = fakeness(network, changed)
-    whole, gone = found[0], dict(zip(fills, found[1 : 1 + len(fills)], strict=True))
-    steps = iter(found[1 + len(fills) :].reshape(-1, len(SHARES) - 2))
+    filled = {name: fill(picture, rng) for name, fill in FILLS.items()}
+    variants = [picture, *filled.values()]
+    for ranking in rankings.values():
+        for removed in filled.values():
+            variants += [_replace_cells(picture, removed, ranking, share) for share in SHARES[1:-1]]
+            variants += [_replace_cells(removed, picture, ranking, share) for share in SHARES[1:-1]]
+    probabilities = predict_fake_probabilities(network, variants)
+    intact, all_removed = probabilities[0], dict(zip(filled, probabilities[1 : 1 + len(filled)], strict=True))
+    inner_points = iter(probabilities[1 + len(filled) :].reshape(-1, len(SHARES) - 2))
     table: dict[str, Curves] = {}
-    for name in orders:
+    for name in rankings:
         table[name] = {}
-        for fill in fills:
-            table[name][f"deletion_{fill}"] = np.array([whole, *next(steps), gone[fill]])
-            table[name][f"insertion_{fill}"] = np.array([gone[fill], *next(steps), whole])
+        for fill in filled:
+            table[name][f"deletion_{fill}"] = np.array([intact, *next(inner_points), all_removed[fill]])
+            table[name][f"insertion_{fill}"] = np.array([all_removed[fill], *next(inner_points), intact])
     return table
 
 
-def road(network: Network, picture: Image, orders: dict[str, np.ndarray], seed: int) -> dict[str, float]:
-    """For each order: the verdict's mean probability when its first places are filled in from what is around them."""
+def road_scores(network: Network, picture: Image, rankings: dict[str, np.ndarray], seed: int) -> dict[str, float]:
+    """For each ranking: the mean fake probability after its first cells were imputed from their surroundings."""
     imputer = NoisyLinearImputer()
     torch.manual_seed(seed)
     pixels = torch.from_numpy(picture).permute(2, 0, 1) / 255
-    changed = []
-    for order in orders.values():
-        for share in FILLED_IN:
-            kept = torch.from_numpy(~_first(order, share, picture.shape[0])).float()
-            filled = imputer(pixels, kept).clamp(0, 1) * 255
-            changed.append(filled.round().byte().permute(1, 2, 0).numpy())
-    means = fakeness(network, changed).reshape(len(orders), -1).mean(1)
-    return dict(zip(orders, means.tolist(), strict=True))
+    variants = []
+    for ranking in rankings.values():
+        for share in ROAD_SHARES:
+            kept = torch.from_numpy(~_pixels_of_first_cells(ranking, share, picture.shape[0])).float()
+            imputed = imputer(pixels, kept).clamp(0, 1) * 255
+            variants.append(imputed.round().byte().permute(1, 2, 0).numpy())
+    means = predict_fake_probabilities(network, variants).reshape(len(rankings), -1).mean(1)
+    return dict(zip(rankings, means.tolist(), strict=True))
 
 
-def fakeness(network: Network, pictures: list[Image]) -> np.ndarray:
-    """The fake probabilities of fitted pictures."""
-    return fake_probabilities(network, torch.from_numpy(np.stack(pictures)).split(AT_ONCE))
+def predict_fake_probabilities(network: Network, pictures: list[Image]) -> np.ndarray:
+    """The fake probabilities of pictures that have the network's input size."""
+    return fake_probabilities(network, torch.from_numpy(np.stack(pictures)).split(PICTURES_AT_ONCE))
 
 
-def under(curve: np.ndarray) -> float:
-    """The area under a curve over the share of places."""
+def area_under_curve(curve: np.ndarray) -> float:
     return float(np.trapezoid(curve, SHARES))
 
 
-def _mixed(below: Image, above: Image, order: np.ndarray, share: float) -> Image:
-    """The first places from above, the others from below."""
-    return np.where(_first(order, share, below.shape[0])[..., None], above, below)
+def _replace_cells(picture: Image, replacement: Image, ranking: np.ndarray, share: float) -> Image:
+    """The picture with the first cells taken from the replacement."""
+    return np.where(_pixels_of_first_cells(ranking, share, picture.shape[0])[..., None], replacement, picture)
 
 
-def _first(order: np.ndarray, share: float, size: int) -> np.ndarray:
-    """The pixels of the first places, as bool (size, size)."""
-    side = round(len(order) ** 0.5)
-    chosen = np.zeros(len(order), np.uint8)
-    chosen[order[: max(1, round(share * len(order)))]] = 1
-    return cv2.resize(chosen.reshape(side, side), (size, size), interpolation=cv2.INTER_NEAREST) > 0
+def _pixels_of_first_cells(ranking: np.ndarray, share: float, size: int) -> np.ndarray:
+    """A mask (size, size), bool, of the pixels in the first `share` of the cells."""
+    side = round(len(ranking) ** 0.5)
+    selected = np.zeros(len(ranking), np.uint8)
+    selected[ranking[: max(1, round(share * len(ranking)))]] = 1
+    return cv2.resize(selected.reshape(side, side), (size, size), interpolation=cv2.INTER_NEAREST) > 0

@@ -1,4 +1,4 @@
-"""Stability: faces and a way of making maps -> how alike the maps of nearly the same pictures are."""
+"""Stability metrics: how similar the maps of a crop and of slightly changed copies of it are."""
 
 from collections.abc import Sequence
 
@@ -6,44 +6,45 @@ import cv2
 import numpy as np
 import torch
 
-from explain_model.maps.heatmaps import heats_for_fake, over_crop
+from explain_model.maps.heatmaps import compute_fake_heatmaps, resize_to_crop
 from model_test_train.networks.input_contract import Image
 from model_test_train.networks.network import Network
 from model_test_train.training.augmentations import effects
 
-SHIFT = 0.04  # of the crop's side
+SHIFT = 0.04  # relative to the crop's side
 QUALITY = 75  # of JPEG
-STABILITY = ("shifted", "recompressed")
+STABILITY_METRICS = ("shifted", "recompressed")
 
 
-def stability(network: Network, crops: Sequence[Image], method: str) -> list[dict[str, float]]:
-    """Of each crop, over the same pixels of the face."""
-    moved, by = zip(*(shifted(crop) for crop in crops), strict=True)
-    heats = (heats_for_fake(network, pictures, method) for pictures in (crops, moved, [recompressed(crop) for crop in crops]))
+def stability_metrics(network: Network, crops: Sequence[Image], method: str) -> list[dict[str, float]]:
+    """STABILITY_METRICS of each crop; maps are compared over the same pixels of the face."""
+    shifted, offsets = zip(*(shift(crop) for crop in crops), strict=True)
+    variants = (crops, shifted, [recompress(crop) for crop in crops])
+    heats = (compute_fake_heatmaps(network, pictures, method) for pictures in variants)
     rows = []
-    for crop, pixels, *of_each in zip(crops, by, *heats, strict=True):
-        heat, after_shift, after_packing = (over_crop(network.input, one, crop) for one in of_each)
+    for crop, pixels, *maps in zip(crops, offsets, *heats, strict=True):
+        heat, heat_shifted, heat_recompressed = (resize_to_crop(network.input, variant, crop) for variant in maps)
         rows.append(
             {
-                "shifted": likeness(heat[:-pixels, :-pixels], after_shift[pixels:, pixels:]),
-                "recompressed": likeness(heat, after_packing),
+                "shifted": map_correlation(heat[:-pixels, :-pixels], heat_shifted[pixels:, pixels:]),
+                "recompressed": map_correlation(heat, heat_recompressed),
             }
         )
     return rows
 
 
-def shifted(crop: Image) -> tuple[Image, int]:
-    """Down and to the right, edges repeated; by how many pixels."""
-    by = max(1, round(SHIFT * min(crop.shape[:2])))
-    return cv2.copyMakeBorder(crop, by, 0, by, 0, cv2.BORDER_REPLICATE)[: crop.shape[0], : crop.shape[1]], by
+def shift(crop: Image) -> tuple[Image, int]:
+    """The crop moved down and to the right, with its edges repeated, and the offset in pixels."""
+    offset = max(1, round(SHIFT * min(crop.shape[:2])))
+    return cv2.copyMakeBorder(crop, offset, 0, offset, 0, cv2.BORDER_REPLICATE)[: crop.shape[0], : crop.shape[1]], offset
 
 
-def recompressed(crop: Image) -> Image:
-    return effects.compressed(torch.from_numpy(crop).permute(2, 0, 1)[None], QUALITY)[0].permute(1, 2, 0).numpy()
+def recompress(crop: Image) -> Image:
+    return effects.compress_jpeg(torch.from_numpy(crop).permute(2, 0, 1)[None], QUALITY)[0].permute(1, 2, 0).numpy()
 
 
-def likeness(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of two maps; 0 where one of them says nothing."""
-    if one.std() < 1e-9 or other.std() < 1e-9:
+def map_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson correlation of two maps; 0 if either is constant."""
+    if first.std() < 1e-9 or second.std() < 1e-9:
         return 0.0
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])

@@ -1,1 +1,1 @@
-"""Heatmaps and scores -> figures and annotated videos."""
+"""Figures and annotated videos of heatmaps and scores."""

@@ -1,4 +1,4 @@
-"""People over time: scores and heatmaps of the frames looked at -> the annotated video, a timeline, a contact sheet."""
+"""Scores and heatmaps of people over time: annotated video, timeline and contact sheet."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -9,40 +9,44 @@ from typing import Protocol, TypeVar
 import cv2
 import numpy as np
 
-from explain_model.figures.sample_figure import overlaid
+from explain_model.figures.sample_figure import overlay_heat
 from model_test_train.metrics.drawing import plt, save_figure
 from model_test_train.metrics.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
-from model_test_train.networks.input_contract import Image, resized
+from model_test_train.networks.input_contract import Image, resize
 from preprocessing.crops.crops import Window
-from preprocessing.video.reencoding import SHOWN, USUAL_RATE, write_video
+from preprocessing.video.reencoding import DEFAULT_FRAME_RATE, PREVIEW_ENCODING, write_video
 from preprocessing.video.sampling import evenly_spaced
 from preprocessing.video.video import OpenVideo
 
-BOX_COLOURS = {FAKE_VERDICT: (213, 94, 0), REAL_VERDICT: (0, 114, 178), NO_VERDICT: (89, 89, 89)}  # safe for the colour-blind
+BOX_COLOURS = {
+    FAKE_VERDICT: (213, 94, 0),
+    REAL_VERDICT: (0, 114, 178),
+    NO_VERDICT: (89, 89, 89),
+}  # for colour-blind readers too
 PERSON_COLOURS = ("#0b6e75", "#9a5b13", "#5b4a9e", "#555555", "#b23a6f", "#3b7a2a", "#2f5bb7", "#8c6d00")
-ON_SHEET = 10  # frames of a person
-DECIDING = 3  # frames marked
-LEAST_SIDE = 480  # of the annotated video's shorter side: letters are to be read
+MAX_SHEET_FRAMES = 10  # per person
+TOP_SCORING_FRAMES = 3  # marked per person
+MIN_VIDEO_SIDE = 480  # px, of the annotated video's shorter side, so that its text is legible
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A person in a frame that was looked at."""
+    """A person in one of the scored frames."""
 
     frame: int
-    window: Window  # of the frame's pixels
+    window: Window  # in the frame's pixels
     crop: Image
-    heat: np.ndarray  # over the crop, for the person's verdict
-    probability: float  # of fake, in this frame
+    heat: np.ndarray  # (height, width) of the crop, for the person's verdict
+    probability: float  # fake probability of this frame
 
 
 @dataclass(frozen=True)
 class Person:
-    """A person over time. The heat of all moments is for the verdict on this person, so that is the label to show with it."""
+    """A person over time. The heat of every moment is for the verdict on this person, so show that verdict with it."""
 
     verdict: str
     is_uncertain: bool
-    moments: list[Moment]  # in time
+    moments: list[Moment]  # in order of time
 
     @property
     def called_fake(self) -> bool:
@@ -50,33 +54,33 @@ class Person:
 
     @property
     def label(self) -> str:
-        """The verdict as it is shown."""
+        """The verdict for display."""
         return f"{self.verdict} (uncertain)" if self.is_uncertain else self.verdict
 
 
 People = dict[int, Person]  # by track
 
 
-class Scored(Protocol):
+class HasProbability(Protocol):
     @property
     def probability(self) -> float: ...
 
 
-Face = TypeVar("Face", bound=Scored)
+Scored = TypeVar("Scored", bound=HasProbability)
 
 
-def deciding(moments: Sequence[Face], called_fake: bool) -> list[Face]:
-    """The frames whose scores are furthest on the side of the person's verdict."""
-    return sorted(moments, key=lambda moment: -moment.probability if called_fake else moment.probability)[:DECIDING]
+def top_scoring_frames(frames: Sequence[Scored], called_fake: bool) -> list[Scored]:
+    """The frames whose scores support the person's verdict most."""
+    return sorted(frames, key=lambda frame: -frame.probability if called_fake else frame.probability)[:TOP_SCORING_FRAMES]
 
 
-def pooled(moments: Sequence[Moment], side: int) -> np.ndarray:
-    """The mean heat over a person's frames, (side, side)."""
-    return np.mean([resized(moment.heat, side, side) for moment in moments], axis=0)
+def mean_heat(moments: Sequence[Moment], side: int) -> np.ndarray:
+    """The mean heat of a person's frames (side, side)."""
+    return np.mean([resize(moment.heat, side, side) for moment in moments], axis=0)
 
 
 def draw_timeline(path: Path, people: People, rate: float | None, threshold: float, title: str, warning: str | None) -> None:
-    """Each person's scores over time, the frames that decided, and where fake begins."""
+    """Each person's scores over time with the top-scoring frames circled, and the threshold."""
     figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
     for track, person in people.items():
         moments = person.moments
@@ -84,10 +88,10 @@ def draw_timeline(path: Path, people: People, rate: float | None, threshold: flo
         colour = PERSON_COLOURS[track % len(PERSON_COLOURS)]
         name = f"person {track}: {person.label}"
         axes.plot(times, [moment.probability for moment in moments], color=colour, marker=".", label=name)
-        decided = deciding(moments, person.called_fake)
+        top_scoring = top_scoring_frames(moments, person.called_fake)
         axes.scatter(
-            [m.frame / (rate or 1) for m in decided],
-            [m.probability for m in decided],
+            [moment.frame / (rate or 1) for moment in top_scoring],
+            [moment.probability for moment in top_scoring],
             s=70,
             facecolors="none",
             edgecolors=colour,
@@ -110,9 +114,9 @@ def draw_timeline(path: Path, people: People, rate: float | None, threshold: flo
     save_figure(path, figure)
 
 
-def draw_sheet(path: Path, people: People, opacity: float, title: str, warning: str | None) -> None:
-    """For each person, frames in time and below them their heat, those that decided framed; last, the heat over all frames."""
-    columns = min(ON_SHEET, max(len(person.moments) for person in people.values())) + 1
+def draw_contact_sheet(path: Path, people: People, opacity: float, title: str, warning: str | None) -> None:
+    """For each person, frames with their heat below and the top-scoring ones framed; last, the mean heat of all frames."""
+    columns = min(MAX_SHEET_FRAMES, max(len(person.moments) for person in people.values())) + 1
     figure, rows = plt.subplots(
         2 * len(people), columns, figsize=(1.25 * columns, 2.75 * len(people) + 0.6), squeeze=False, layout="constrained"
     )
@@ -120,80 +124,82 @@ def draw_sheet(path: Path, people: People, opacity: float, title: str, warning: 
         axes.set_axis_off()
     for row, (track, person) in enumerate(people.items()):
         above, below, moments = rows[2 * row], rows[2 * row + 1], person.moments
-        decided = {moment.frame for moment in deciding(moments, person.called_fake)}
-        for place, number in enumerate(evenly_spaced(len(moments), columns - 1)):
+        top_scoring = {moment.frame for moment in top_scoring_frames(moments, person.called_fake)}
+        for column, number in enumerate(evenly_spaced(len(moments), columns - 1)):
             moment = moments[number]
-            above[place].imshow(moment.crop)
-            below[place].imshow(overlaid(moment.crop, moment.heat, opacity))
-            above[place].set_title(
-                f"{moment.frame}: {moment.probability:.2f}", fontsize=7, weight="bold" if moment.frame in decided else None
+            above[column].imshow(moment.crop)
+            below[column].imshow(overlay_heat(moment.crop, moment.heat, opacity))
+            above[column].set_title(
+                f"{moment.frame}: {moment.probability:.2f}", fontsize=7, weight="bold" if moment.frame in top_scoring else None
             )
-            if moment.frame in decided:
+            if moment.frame in top_scoring:
                 frame = plt.Rectangle(
-                    (0, 0), 1, 1, transform=below[place].transAxes, fill=False, linewidth=3, edgecolor="#d55e00"
+                    (0, 0), 1, 1, transform=below[column].transAxes, fill=False, linewidth=3, edgecolor="#d55e00"
                 )
-                below[place].add_patch(frame)
+                below[column].add_patch(frame)
         middle = moments[len(moments) // 2].crop
-        whole = resized(pooled(moments, max(middle.shape[:2])), *middle.shape[:2])
-        below[-1].imshow(overlaid(middle, whole, opacity))
-        words = f"person {track}:\n{person.label}\n\nall frames"
-        above[-1].text(0.5, 0.06, words, fontsize=8, ha="center", transform=above[-1].transAxes)
+        heat = resize(mean_heat(moments, max(middle.shape[:2])), *middle.shape[:2])
+        below[-1].imshow(overlay_heat(middle, heat, opacity))
+        text = f"person {track}:\n{person.label}\n\nall frames"
+        above[-1].text(0.5, 0.06, text, fontsize=8, ha="center", transform=above[-1].transAxes)
     figure.suptitle(title + (f"\n{warning}" if warning else ""), fontsize=9, x=0.01, ha="left")
     save_figure(path, figure)
 
 
 def write_annotated(path: Path, video: OpenVideo, people: People, opacity: float, warning: str | None) -> None:
-    """Each person's box, verdict, score and heat; between the frames looked at boxes move evenly, scores and heat stay."""
+    """Box, verdict, score and heat of each person. Between scored frames, boxes are interpolated; scores and heat are held."""
     facts = video.facts
-    times = max(1, -(-LEAST_SIDE // min(facts.width, facts.height)))
-    width, height = (2 * round(side * times / 2) for side in (facts.width, facts.height))
+    scale = max(1, -(-MIN_VIDEO_SIDE // min(facts.width, facts.height)))
+    width, height = (2 * round(side * scale / 2) for side in (facts.width, facts.height))
     pictures = (
         cv2.putText(picture, warning or "", (8, height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-        for picture in _annotated(video, people, opacity, (width, height))
+        for picture in _annotated_pictures(video, people, opacity, (width, height))
     )
-    write_video(path, pictures, width, height, facts.frame_rate or USUAL_RATE, SHOWN)
+    write_video(path, pictures, width, height, facts.frame_rate or DEFAULT_FRAME_RATE, PREVIEW_ENCODING)
 
 
-def _annotated(video: OpenVideo, people: People, opacity: float, size: tuple[int, int]) -> Iterator[Image]:
+def _annotated_pictures(video: OpenVideo, people: People, opacity: float, size: tuple[int, int]) -> Iterator[Image]:
     for index, picture in video.frames():
-        shown = [(person, *found) for person in people.values() if (found := at(person.moments, index))]
+        shown = [
+            (person, *interpolated) for person in people.values() if (interpolated := interpolate_moment(person.moments, index))
+        ]
         picture = picture.copy()
         for _, moment, window in shown:
-            lay_heat(picture, moment.heat, window, opacity)
+            blend_heat(picture, moment.heat, window, opacity)
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
         for person, moment, window in shown:
             _draw_box(picture, window, size[0] / video.facts.width, person, moment.probability)
         yield picture
 
 
-def at(moments: Sequence[Moment], index: int) -> tuple[Moment, Window] | None:
-    """The nearest moment, and where the person is in that frame; None before the first and after the last."""
+def interpolate_moment(moments: Sequence[Moment], index: int) -> tuple[Moment, Window] | None:
+    """The nearest moment and the person's interpolated window in the frame; None before the first and after the last moment."""
     after = bisect_left([moment.frame for moment in moments], index)
     if after == len(moments) or (after == 0 and moments[0].frame != index):
         return None
     if moments[after].frame == index:
         return moments[after], moments[after].window
-    one, other = moments[after - 1], moments[after]
-    share = (index - one.frame) / (other.frame - one.frame)
-    x0, y0, x1, y1 = (round((1 - share) * a + share * b) for a, b in zip(one.window, other.window, strict=True))
-    return one if share < 0.5 else other, (x0, y0, x1, y1)
+    previous, following = moments[after - 1], moments[after]
+    share = (index - previous.frame) / (following.frame - previous.frame)
+    x0, y0, x1, y1 = (round((1 - share) * a + share * b) for a, b in zip(previous.window, following.window, strict=True))
+    return previous if share < 0.5 else following, (x0, y0, x1, y1)
 
 
-def lay_heat(picture: Image, heat: np.ndarray, window: Window, opacity: float) -> None:
-    """Over what of the window lies in the picture."""
+def blend_heat(picture: Image, heat: np.ndarray, window: Window, opacity: float) -> None:
+    """Draw the heat into the picture, in place, where the window overlaps it."""
     x0, y0, x1, y1 = window
     left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, picture.shape[1]), min(y1, picture.shape[0])
     if left < right and top < bottom:
-        over = resized(heat, y1 - y0, x1 - x0).clip(0, 1)[top - y0 : bottom - y0, left - x0 : right - x0]
-        picture[top:bottom, left:right] = overlaid(picture[top:bottom, left:right], over, opacity)
+        visible = resize(heat, y1 - y0, x1 - x0).clip(0, 1)[top - y0 : bottom - y0, left - x0 : right - x0]
+        picture[top:bottom, left:right] = overlay_heat(picture[top:bottom, left:right], visible, opacity)
 
 
-def _draw_box(picture: Image, window: Window, times: float, person: Person, probability: float) -> None:
+def _draw_box(picture: Image, window: Window, scale: float, person: Person, probability: float) -> None:
     colour = BOX_COLOURS[person.verdict]
-    x0, y0, x1, y1 = (round(times * side) for side in window)
+    x0, y0, x1, y1 = (round(scale * side) for side in window)
     cv2.rectangle(picture, (x0, y0), (x1, y1), colour, 2)
     text = f"{person.label}; this frame {probability:.2f}"
-    (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)
-    left, bottom = max(0, min(x0, picture.shape[1] - wide - 8)), max(high + 8, y0)
-    cv2.rectangle(picture, (left, bottom - high - 8), (left + wide + 8, bottom), colour, -1)
+    (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)
+    left, bottom = max(0, min(x0, picture.shape[1] - text_width - 8)), max(text_height + 8, y0)
+    cv2.rectangle(picture, (left, bottom - text_height - 8), (left + text_width + 8, bottom), colour, -1)
     cv2.putText(picture, text, (left + 4, bottom - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2, cv2.LINE_AA)

@@ -1,6 +1,6 @@
-"""The figures of a sample: the crop beside its heatmaps, and over them what was judged and whether that was right.
+"""Figures of a sample: the crop next to its heatmaps, headed by the verdict, the scores and the ground truth.
 
-Of a fake whose original is at hand, also the two side by side.
+A fake whose original is in the corpus is also shown next to it.
 """
 
 from collections.abc import Sequence
@@ -15,27 +15,27 @@ from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont
 
 from explain_model.inputs.samples import ExplainedSample
-from explain_model.maps.heatmaps import Heat
+from explain_model.maps.heatmaps import Heatmaps
 from explain_model.maps.methods import MapMethod
 from model_test_train.metrics.verdicts import FAKE_VERDICT, REAL_VERDICT
 from pipeline.outputs import atomic_write
 from preprocessing.crops.png import encode_png
 
-COLOURS = matplotlib.colormaps["inferno"]  # perceptually even, and safe for the colour-blind
-TRUTH_COLOUR = (51, 230, 255)  # of the manipulated region's outline; inferno has no such blue
-SCALE = {0: "0", 0.25: "1×", 0.5: "3×", 0.75: "9×", 1: "∞"}  # heat, in times the fair share of the evidence
-OUTCOMES = {"TP": "fake, found", "TN": "real, left in peace", "FP": "real, wrongly accused", "FN": "fake, missed"}
-RIGHT, WRONG = "#1a7f37", "#b3261e"
-INK, QUIET = "black", "#595959"
+HEAT_COLOURS = matplotlib.colormaps["inferno"]  # perceptually uniform, for colour-blind readers too
+TRUTH_COLOUR = (51, 230, 255)  # outline of the manipulated region; a blue that inferno does not contain
+SCALE = {0: "0", 0.25: "1×", 0.5: "3×", 0.75: "9×", 1: "∞"}  # heat -> multiple of the fair share of the evidence
+OUTCOMES = {"TP": "fake, called fake", "TN": "real, called real", "FP": "real, called fake", "FN": "fake, called real"}
+CORRECT_COLOUR, WRONG_COLOUR = "#1a7f37", "#b3261e"
+TEXT_COLOUR, MUTED_COLOUR = "black", "#595959"
 
-PANEL, GAP, TOP, BOTTOM, RIGHT_SIDE = 270, 8, 104, 30, 58  # px
+PANEL, GAP, TOP, BOTTOM, RIGHT_MARGIN = 270, 8, 104, 30, 58  # px
 
 
-def overlaid(crop: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
-    """The crop under its heat; what is cold stays as it is."""
-    share = (opacity * heat)[..., None]
-    colours = 255 * COLOURS(heat)[..., :3]
-    return np.rint((1 - share) * crop + share * colours).astype(np.uint8)
+def overlay_heat(crop: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
+    """Blend the heat's colours over the crop, in proportion to the heat; cold pixels stay unchanged."""
+    alpha = (opacity * heat)[..., None]
+    colours = 255 * HEAT_COLOURS(heat)[..., :3]
+    return np.rint((1 - alpha) * crop + alpha * colours).astype(np.uint8)
 
 
 @cache
@@ -49,104 +49,104 @@ def write_figure(path: Path, figure: Image.Image) -> None:
 
 
 class Panels:
-    """Square pictures side by side, each under its title; a scale of heat at their right, and room for words above."""
+    """A row of square pictures with titles, a colour scale on the right, and space for a headline and facts above."""
 
     def __init__(self, titles: Sequence[str], opacity: float, warning: str | None) -> None:
         self.opacity = opacity
-        width = GAP + len(titles) * (PANEL + GAP) + RIGHT_SIDE
+        width = GAP + len(titles) * (PANEL + GAP) + RIGHT_MARGIN
         self.blank = Image.new("RGB", (width, TOP + PANEL + BOTTOM), "white")
         draw = ImageDraw.Draw(self.blank)
         for number, title in enumerate(titles):
-            draw.text((self.left_of(number), TOP - 19), title, QUIET, font(12))
+            draw.text((self.left_of(number), TOP - 19), title, MUTED_COLOUR, font(12))
         if warning:
-            draw.text((GAP, TOP + PANEL + 9), warning, QUIET, font(10))
+            draw.text((GAP, TOP + PANEL + 9), warning, MUTED_COLOUR, font(10))
         left = self.left_of(len(titles))
-        colours = (255 * COLOURS(np.linspace(1, 0, PANEL))[:, None, :3]).round().astype(np.uint8)
+        colours = (255 * HEAT_COLOURS(np.linspace(1, 0, PANEL))[:, None, :3]).round().astype(np.uint8)
         self.blank.paste(Image.fromarray(np.repeat(colours, 14, 1)), (left, TOP))
-        for heat, words in SCALE.items():
-            draw.text((left + 19, TOP + (1 - heat) * (PANEL - 1)), words, INK, font(10), anchor="lm")
+        for heat, label in SCALE.items():
+            draw.text((left + 19, TOP + (1 - heat) * (PANEL - 1)), label, TEXT_COLOUR, font(10), anchor="lm")
 
     @staticmethod
     def left_of(number: int) -> int:
         return GAP + number * (PANEL + GAP)
 
     def draw(self, path: Path, sample: ExplainedSample, facts: str, pictures: Sequence[np.ndarray]) -> None:
-        colour = RIGHT if sample.outcome[0] == "T" else WRONG
-        write_figure(path, self.filled(f"{sample.outcome}: {OUTCOMES[sample.outcome]}", colour, facts, pictures))
+        colour = CORRECT_COLOUR if sample.outcome[0] == "T" else WRONG_COLOUR
+        write_figure(path, self.render(f"{sample.outcome}: {OUTCOMES[sample.outcome]}", colour, facts, pictures))
 
-    def filled(self, headline: str, colour: str, facts: str, pictures: Sequence[np.ndarray]) -> Image.Image:
+    def render(self, headline: str, colour: str, facts: str, pictures: Sequence[np.ndarray]) -> Image.Image:
         figure = self.blank.copy()
         draw = ImageDraw.Draw(figure)
         draw.text((GAP, 9), headline, colour, font(15, "bold"))
-        draw.multiline_text((GAP, 38), facts, INK, font(12), spacing=4)
+        draw.multiline_text((GAP, 38), facts, TEXT_COLOUR, font(12), spacing=4)
         for number, picture in enumerate(pictures):
             figure.paste(Image.fromarray(picture), (self.left_of(number), TOP))
         return figure
 
     def face(self, crop: np.ndarray) -> np.ndarray:
-        """As large as a panel, whatever its own size; a crop that is no square keeps its shape."""
-        share = PANEL / max(crop.shape[:2])
-        height, width = (max(1, round(share * side)) for side in crop.shape[:2])
+        """The crop resized to a panel; a crop that is not square keeps its aspect ratio."""
+        scale = PANEL / max(crop.shape[:2])
+        height, width = (max(1, round(scale * side)) for side in crop.shape[:2])
         panel = np.full((PANEL, PANEL, 3), 255, np.uint8)
         panel[:height, :width] = cv2.resize(crop, (width, height), interpolation=cv2.INTER_LANCZOS4)
         return panel
 
-    def heated(self, crop: np.ndarray, heat: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """The same under its heat, with the outline of what was really changed."""
-        panel = self.face(overlaid(crop, heat, self.opacity))
+    def face_with_heat(self, crop: np.ndarray, heat: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """The same with its heat, and the outline of the manipulated region if it is known."""
+        panel = self.face(overlay_heat(crop, heat, self.opacity))
         if mask is not None and mask.any() and not mask.all():
-            share = PANEL / max(mask.shape)
-            large = cv2.resize(mask.astype(np.float32), None, fx=share, fy=share, interpolation=cv2.INTER_LINEAR)
+            scale = PANEL / max(mask.shape)
+            large = cv2.resize(mask.astype(np.float32), None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
             outline, _ = cv2.findContours((large > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(panel, outline, -1, TRUTH_COLOUR, 1, cv2.LINE_AA)
         return panel
 
 
 class SampleFigure:
-    """The crop, the evidence for its verdict, and that for the other one; or the one map that the method has."""
+    """The crop with the evidence for and against its verdict, or with the only map if the method is not class-specific."""
 
     def __init__(self, opacity: float, warning: str | None, method: MapMethod) -> None:
-        def panels(verdict: str, other: str) -> Panels:
-            evidence = f"evidence for '{verdict}'", f"evidence against it: for '{other}'"
-            return Panels(("the face", *(evidence if method.is_class_specific else [method.words])), opacity, warning)
+        def panels(verdict: str, opposite: str) -> Panels:
+            evidence = f"evidence for '{verdict}'", f"evidence against it: for '{opposite}'"
+            return Panels(("the face", *(evidence if method.is_class_specific else [method.description])), opacity, warning)
 
         self.panels = {True: panels(FAKE_VERDICT, REAL_VERDICT), False: panels(REAL_VERDICT, FAKE_VERDICT)}
 
-    def draw(self, path: Path, sample: ExplainedSample, crop: np.ndarray, heat: Heat, mask: np.ndarray | None) -> None:
+    def draw(self, path: Path, sample: ExplainedSample, crop: np.ndarray, heatmaps: Heatmaps, mask: np.ndarray | None) -> None:
         panels = self.panels[sample.called_fake]
         verdict = sample.verdict + (", but uncertain" if sample.is_uncertain else "")
         facts = (
-            f"{sample.where}   "
+            f"{sample.description}   "
             f"truth: {'fake' if sample.video.label else 'real'}\n"
-            f"judged {verdict}; fake probability: video {sample.video_probability:.3f}, "
+            f"verdict: {verdict}; fake probability: video {sample.video_probability:.3f}, "
             f"this frame {sample.frame_probability:.3f}"
         )
-        against = [] if heat.spoke_against is None else [panels.heated(crop, heat.spoke_against, mask)]
-        panels.draw(path, sample, facts, (panels.face(crop), panels.heated(crop, heat.spoke_for, mask), *against))
+        maps = [heatmaps.evidence_for] + ([] if heatmaps.evidence_against is None else [heatmaps.evidence_against])
+        panels.draw(path, sample, facts, (panels.face(crop), *(panels.face_with_heat(crop, heat, mask) for heat in maps)))
 
 
 class ConceptsFigure:
-    """The crop, and of each part that the network weighs by itself where it lies; its weight is in the title."""
+    """The crop with the heat of each concept that the network weighs; titles contain weight and name."""
 
     def __init__(self, opacity: float, warning: str | None) -> None:
         self.opacity, self.warning = opacity, warning
 
     def draw(
-        self, path: Path, sample: ExplainedSample, crop: np.ndarray, parts: Sequence[tuple[str, float, np.ndarray]]
+        self, path: Path, sample: ExplainedSample, crop: np.ndarray, concepts: Sequence[tuple[str, float, np.ndarray]]
     ) -> None:
-        titles = [f"{weight:.3f}  {shorten(name, 30, placeholder='…')}" for name, weight, _ in parts]
+        titles = [f"{weight:.3f}  {shorten(name, 30, placeholder='…')}" for name, weight, _ in concepts]
         panels = Panels(("the face", *titles), self.opacity, self.warning)
-        facts = f"{sample.where}\nwhat was weighed apart, and where"
-        heated = [panels.heated(crop, heat) for _, _, heat in parts]
-        panels.draw(path, sample, facts, (panels.face(crop), *heated))
+        facts = f"{sample.description}\nconcepts that the network weighs, and where they lie"
+        faces = [panels.face_with_heat(crop, heat) for _, _, heat in concepts]
+        panels.draw(path, sample, facts, (panels.face(crop), *faces))
 
 
 class PairFigure:
-    """An original and its fake, each with its evidence for fake; or with the one map that the method has."""
+    """An original and its fake, each with its evidence for fake, or with the only map if the method is not class-specific."""
 
     def __init__(self, opacity: float, warning: str | None, method: MapMethod) -> None:
-        heat = f"its evidence for '{FAKE_VERDICT}'" if method.is_class_specific else method.words
-        self.panels = Panels(("the original", heat, "the fake", heat), opacity, warning)
+        title = f"its evidence for '{FAKE_VERDICT}'" if method.is_class_specific else method.description
+        self.panels = Panels(("the original", title, "the fake", title), opacity, warning)
 
     def draw(
         self,
@@ -156,9 +156,9 @@ class PairFigure:
         heats: tuple[np.ndarray, np.ndarray],
         mask: np.ndarray | None,
     ) -> None:
-        """Face and heat of the original, and of the fake."""
+        """`faces` and `heats` are those of the original and of the fake."""
         panels = self.panels
-        facts = f"{sample.where}\nbeside the original's nearest frame"
-        original = panels.face(faces[0]), panels.heated(faces[0], heats[0])
-        fake = panels.face(faces[1]), panels.heated(faces[1], heats[1], mask)
+        facts = f"{sample.description}\nnext to the nearest frame of the original"
+        original = panels.face(faces[0]), panels.face_with_heat(faces[0], heats[0])
+        fake = panels.face(faces[1]), panels.face_with_heat(faces[1], heats[1], mask)
         panels.draw(path, sample, facts, (*original, *fake))

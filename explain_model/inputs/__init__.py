@@ -1,1 +1,1 @@
-"""What the explain commands read: the samples and the results of the stage test."""
+"""Inputs of the explain commands: samples and the results of the stage test."""

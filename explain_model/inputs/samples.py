@@ -1,6 +1,6 @@
-"""Samples: the crops that test chose, one a video, with all that is known of them and the truth where there is one.
+"""Samples to explain: one crop per video, selected by the stage test, with its scores, verdict and ground truth.
 
-Or those of a folder of examples, as the published explanation has them: pictures, and a table of what was found.
+Alternatively the pictures of a folder of examples with a table of their scores, as in the published implementation.
 """
 
 import csv
@@ -24,7 +24,7 @@ EXAMPLES = "examples"
 
 @dataclass(frozen=True)
 class ExplainedSample:
-    """A crop to explain, and the verdict it stands for."""
+    """A crop to explain, and the verdict on its video."""
 
     video: Video
     crop: Crop
@@ -39,18 +39,17 @@ class ExplainedSample:
         return self.verdict == FAKE_VERDICT
 
     @property
-    def where(self) -> str:
-        """In words."""
+    def description(self) -> str:
         return f"{self.video.video}, frame {self.crop.frame}, person {self.crop.track}"
 
     @property
     def name(self) -> str:
-        """Method/stem_frame_track, of a crop with the usual name."""
+        """Method/stem_frame_track for crops of the pipeline."""
         return f"{self.video.video}_{Path(self.crop.name).stem}"
 
 
 def read_samples(path: Path, tests: Path, videos: list[Video], crops: list[Crop]) -> list[ExplainedSample]:
-    """A samples table -> samples; verdicts and probabilities come from the tables of the network's own test."""
+    """The samples of a table, with verdicts and probabilities from the tables of the network's own test."""
     frames = {row["path"]: row for row in read_table(tests / "frames.csv")}
     verdicts = {row["video"]: row for row in read_table(tests / "videos.csv")}
     by_name = {video.video: video for video in videos}
@@ -59,7 +58,7 @@ def read_samples(path: Path, tests: Path, videos: list[Video], crops: list[Crop]
     for row in read_table(path):
         crop_path = f"{row['video_name']}/{row['example_file_name']}"
         if crop_path not in frames or crop_path not in by_path:
-            raise UserError(f"{path}: {crop_path} is not among the crops that were tested; `dvc repro test` writes both anew")
+            raise UserError(f"{path}: {crop_path} is not among the tested crops; run `dvc repro test` to write both again")
         frame = frames[crop_path]
         verdict = verdicts[frame["video"]]
         samples.append(
@@ -77,73 +76,76 @@ def read_samples(path: Path, tests: Path, videos: list[Video], crops: list[Crop]
 
 
 def read_examples(folder: Path, threshold: float) -> list[ExplainedSample]:
-    """The pictures of a folder that the table in it or beside it lists, with or without the column of short names.
+    """The pictures of a folder that the table inside or next to it lists; the column of short names is optional.
 
-    Verdicts are the table's; what is fake above the threshold was called fake.
+    Verdicts follow from the table's probabilities: above the threshold, a video counts as called fake.
     """
     samples = []
-    for number, row in enumerate(read_table(examples_table(folder)), 2):
+    for number, row in enumerate(read_table(find_examples_table(folder)), 2):
         try:
             name = Path(row.get("example_file_name_short") or row["example_file_name"]).name
-            label, of_video, of_frame = (float(row[column]) for column in ("label", "video_prob", "high_low_prob"))
-            place = Path(row["video_name"].replace("\\", "/"))
+            label, video_probability, frame_probability = (
+                float(row[column]) for column in ("label", "video_prob", "high_low_prob")
+            )
+            video_path = Path(row["video_name"].replace("\\", "/"))
         except (KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{examples_table(folder)}, line {number}: {_wrong_with(error)}") from error
-        verdict = FAKE_VERDICT if of_video > threshold else REAL_VERDICT
-        method = place.parent.name or EXAMPLES
+            raise UserError(f"{find_examples_table(folder)}, line {number}: {_describe_error(error)}") from error
+        verdict = FAKE_VERDICT if video_probability > threshold else REAL_VERDICT
+        method = video_path.parent.name or EXAMPLES
         unknown = {"split": "", "path": "", "mask": "", "content": "", "dataset": ""}
-        video = Video(f"{method}/{place.name}", method, int(label), identities=(), made_from=(), **unknown)
-        crop = Crop(video.video, *_frame_and_person(name), name, (0, 0, 0, 0), folder)
-        samples.append(ExplainedSample(video, crop, of_video, of_frame, verdict, outcome_of(verdict, video.label)))
+        video = Video(f"{method}/{video_path.name}", method, int(label), identities=(), made_from=(), **unknown)
+        crop = Crop(video.video, *_frame_and_track(name), name, (0, 0, 0, 0), folder)
+        outcome = outcome_of(verdict, video.label)
+        samples.append(ExplainedSample(video, crop, video_probability, frame_probability, verdict, outcome))
     return samples
 
 
-def examples_table(folder: Path) -> Path:
-    found = sorted(folder.glob("*.csv")) or sorted(folder.parent.glob("*.csv"))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise UserError(f"{folder} needs one table of its pictures, in it or beside it; there are: {names}")
-    return found[0]
+def find_examples_table(folder: Path) -> Path:
+    tables = sorted(folder.glob("*.csv")) or sorted(folder.parent.glob("*.csv"))
+    if len(tables) != 1:
+        names = ", ".join(path.name for path in tables) or "none"
+        raise UserError(f"{folder} needs exactly one CSV table of its pictures, inside or next to it; there are: {names}")
+    return tables[0]
 
 
-def _wrong_with(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return f"column {error} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def _frame_and_person(name: str) -> tuple[int, int]:
-    """Of <frame>_<person>.png; 0 where a name says nothing."""
+def _frame_and_track(name: str) -> tuple[int, int]:
+    """The numbers in <frame>_<track>.png; zeros for other names."""
     numbers = Path(name).stem.split("_")
     return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 and all(n.isdigit() for n in numbers) else (0, 0)
 
 
-def originals_beside(samples: Sequence[ExplainedSample], videos: Sequence[Video], crops: Sequence[Crop]) -> dict[str, Crop]:
-    """For each fake whose original is there, by its sample's name: the original's crop nearest in time."""
+def match_originals(samples: Sequence[ExplainedSample], videos: Sequence[Video], crops: Sequence[Crop]) -> dict[str, Crop]:
+    """By sample name, for each fake whose original is in the corpus: the original's crop that is nearest in time."""
     by_name = {video.video: video for video in videos}
-    of_video: dict[str, list[Crop]] = {}
+    crops_by_video: dict[str, list[Crop]] = {}
     for crop in crops:
         if crop.track == 0:
-            of_video.setdefault(crop.video, []).append(crop)
-    found = {}
+            crops_by_video.setdefault(crop.video, []).append(crop)
+    matches = {}
     for sample in samples:
         original = original_of(sample.video, by_name)
-        if original and (known := of_video.get(original.video)):
-            found[sample.name] = min(known, key=lambda crop: abs(crop.frame - sample.crop.frame))
-    return found
+        if original and (candidates := crops_by_video.get(original.video)):
+            matches[sample.name] = min(candidates, key=lambda crop: abs(crop.frame - sample.crop.frame))
+    return matches
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
-        raise UserError(f"{path} is not there; `dvc repro` writes it")
+        raise UserError(f"{path} does not exist; run `dvc repro` to write it")
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def read_json(path: Path) -> Any:
     if not path.is_file():
-        raise UserError(f"{path} is not there; `dvc repro` makes it")
+        raise UserError(f"{path} does not exist; run `dvc repro` to write it")
     return json.loads(path.read_text())
 
 
-def true_mask(sample: ExplainedSample) -> np.ndarray | None:
-    """Which of the crop's pixels were manipulated, as bool; None where no truth is known."""
+def read_true_mask(sample: ExplainedSample) -> np.ndarray | None:
+    """The manipulated pixels of the crop (height, width), bool; None without ground truth."""
     return read_mask(sample.crop.mask) if sample.crop.mask else None

@@ -1,13 +1,11 @@
-"""What the commands that explain have in common: the checkpoint that was tested, what its test left, and how they run."""
+"""Inputs shared by the explain commands: the tested checkpoint, the results of its test, and runtime settings."""
 
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
 from explain_model.inputs.samples import ExplainedSample, read_json, read_samples
-from model_test_train.evaluation import testing
-from model_test_train.evaluation.testing import rule_of
-from model_test_train.metrics.verdicts import AGGREGATIONS, Rule
+from model_test_train.evaluation.testing import TestParams, make_verdict_rule
+from model_test_train.metrics.verdicts import AGGREGATIONS, VerdictRule
 from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.networks.network import Network
 from pipeline.errors import UserError
@@ -17,51 +15,53 @@ from pipeline.reproducible import choose_device, seed_everything
 from preprocessing.corpus.folders import CROPS_FLAGS
 from preprocessing.crops.crops import Crop
 
-TESTED = {
-    "model_path": PathFlag("data/models/best.safetensors", "the checkpoint that was tested"),
-    "tests": PathFlag("results/tests", "what the stage test left"),
+TEST_FLAGS = {
+    "model_path": PathFlag("data/models/best.safetensors", "the tested checkpoint"),
+    "tests": PathFlag("results/tests", "output folder of the stage test"),
     **CROPS_FLAGS,
 }
-SAMPLES = PathFlag(None, "which crops to explain: a samples_list_….csv of the tests")
+SAMPLES_FLAG = PathFlag(None, "crops to explain: a samples_list_….csv (default: the one in the folder of the tests)")
 
 
 @dataclass(frozen=True)
-class Running:
-    batch_size: int = setting("crops explained at once", low=1)
-    threads: int = setting("of the processor", low=1)
-    device: str = setting("where the network runs", choices=DEVICES)
+class ExplainRuntimeParams:
+    batch_size: int = setting("crops per batch", low=1)
+    threads: int = setting("CPU threads", low=1)
+    device: str = setting("device of the network", choices=DEVICES)
 
 
-def open_network(model_path: Path, params: Running, seed: int = 0) -> tuple[Network, Checkpoint]:
+def load_tested_network(model_path: Path, params: ExplainRuntimeParams, seed: int = 0) -> tuple[Network, Checkpoint]:
     seed_everything(seed, params.threads)
     return load_checkpoint(model_path, choose_device(params.device))
 
 
-def samples_tested(paths: Namespace, videos: list[Video], crops: list[Crop]) -> list[ExplainedSample]:
-    """Those of the samples table that is named, or that the stage test left."""
-    return read_samples(paths.samples or samples_path(paths.tests), paths.tests, videos, crops)
+def read_tested_samples(
+    samples_list: Path | None, tests: Path, videos: list[Video], crops: list[Crop]
+) -> list[ExplainedSample]:
+    """The samples of a table; by default of the one that the stage test wrote."""
+    return read_samples(samples_list or find_samples_list(tests), tests, videos, crops)
 
 
-def rule_tested(checkpoint: Checkpoint, tests: Path) -> Rule:
-    """How the test made verdicts of the scores of frames, by what its protocol says."""
+def read_verdict_rule(checkpoint: Checkpoint, tests: Path) -> VerdictRule:
+    """The rule by which the test derived verdicts from the scores of frames, according to its protocol."""
     protocol = read_json(tests / "protocol.json")
-    names = {one.words: name for name, one in AGGREGATIONS.items()}
+    names = {aggregation.description: name for name, aggregation in AGGREGATIONS.items()}
     if protocol["aggregation"] not in names:
         raise UserError(
             f"{tests / 'protocol.json'}: the aggregation '{protocol['aggregation']}' is not known; run the test again"
         )
-    tested = {name: protocol[name] for name in ("calibration", "abstain_error")}
-    params = load_params("test", testing.Params, {"aggregation": names[protocol["aggregation"]], **tested})
-    return rule_of(checkpoint, params)
+    overrides = {name: protocol[name] for name in ("calibration", "abstain_error")}
+    params = load_params("test", TestParams, {"aggregation": names[protocol["aggregation"]], **overrides})
+    return make_verdict_rule(checkpoint, params)
 
 
-def samples_path(tests: Path) -> Path:
-    found = samples_lists(tests)
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise UserError(f"{tests} should hold one samples_list_….csv and holds: {names}; name one with --samples")
-    return found[0]
+def find_samples_list(tests: Path) -> Path:
+    paths = list_samples_lists(tests)
+    if len(paths) != 1:
+        names = ", ".join(path.name for path in paths) or "none"
+        raise UserError(f"{tests} must contain exactly one samples_list_….csv; there are: {names}. Choose one with --samples")
+    return paths[0]
 
 
-def samples_lists(tests: Path) -> list[Path]:
+def list_samples_lists(tests: Path) -> list[Path]:
     return sorted(tests.glob("samples_list_*.csv"))

@@ -1,1 +1,1 @@
-"""A network and face crops -> heatmaps: relevancy, CAM methods and concepts."""
+"""Compute heatmaps of face crops: relevancy, CAM methods and concepts."""

@@ -1,59 +1,74 @@
-"""What a network weighs apart, part by part: CLIP's sentences, F3-Net's bands of frequencies. How much each weighs, and where.
+"""Concepts: the named components that some networks weigh individually, with the weight of each and a map of where it lies.
 
-Of a sentence, how like the picture is to it, and the relevancy for that. Of a band, its share of the evidence (what was seen in
-it times the logit's slope by that, absolute), and where that lies.
+CLIP heads weigh sentences: the weight is the similarity of picture and sentence, the map its relevancy. F3-Net weighs frequency
+bands: the weight is the band's share of the evidence, |band * gradient of the logit|, which is also its map.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from explain_model.maps.relevancy import frozen, outputs_of, token_relevancy
+from explain_model.maps.relevancy import frozen_weights, record_outputs, token_relevancy
 from model_test_train.networks.clip import ClipTower
 from model_test_train.networks.f3net import F3Net
 from model_test_train.networks.network import Network
 
-Parts = tuple[tuple[str, ...], Tensor, list[Tensor]]  # names, weights (k,), and of each a map (h, w)
+
+@dataclass(frozen=True)
+class Concepts:
+    """The concepts of one picture."""
+
+    names: tuple[str, ...]
+    weights: Tensor  # (k,)
+    maps: list[Tensor]  # k maps (h, w)
 
 
-class Likeness(nn.Module):
-    """How like one of its sentences a network finds a picture."""
+class ConceptSimilarity(nn.Module):
+    """The similarity of a picture and one of the network's sentences, as the only output."""
 
     def __init__(self, network: Network, number: int) -> None:
         super().__init__()
         self.network, self.number = network, number
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.network.tell(pixels)[1][:, self.number]
+        return self.network.forward_with_aux(pixels)[1][:, self.number]
 
 
-def of_sentences(network: Network, pixels: Tensor) -> Parts:
-    backbone: Any = network.backbone
+def sentence_concepts(network: Network, pixels: Tensor) -> Concepts:
+    """The sentences of a CLIP head, for one picture (1, 3, size, size)."""
+    backbone = cast(ClipTower, network.backbone)
     with torch.no_grad():
-        likenesses = network.tell(pixels)[1][0]
-    asked = (Likeness(network, number) for number in range(len(network.told)))
-    rows = [token_relevancy(one, pixels, tokens=backbone.tokens).for_fake[0] for one in asked]
-    return network.told, likenesses, [row.unflatten(-1, backbone.token_grid) for row in rows]
+        similarities = network.forward_with_aux(pixels)[1][0]
+    outputs = (ConceptSimilarity(network, number) for number in range(len(network.aux_output_names)))
+    rows = [token_relevancy(output, pixels, tokens=backbone.tokens).for_fake[0] for output in outputs]  # (n,) each
+    return Concepts(network.aux_output_names, similarities, [row.unflatten(-1, backbone.token_grid) for row in rows])
 
 
-def of_bands(network: Network, pixels: Tensor) -> Parts:
-    backbone: Any = network.backbone
-    streams = backbone.decomposed, backbone.statistics
-    with torch.enable_grad(), frozen(network), outputs_of(streams[0]) as first, outputs_of(streams[1]) as second:
+def band_concepts(network: Network, pixels: Tensor) -> Concepts:
+    """The frequency bands of F3-Net, for one picture (1, 3, size, size)."""
+    backbone = cast(F3Net, network.backbone)
+    with (
+        torch.enable_grad(),
+        frozen_weights(network),
+        record_outputs(backbone.decomposed) as decomposed,
+        record_outputs(backbone.statistics) as statistics,
+    ):
         logit = network(pixels).sum()
-    seen = [first[0], second[0]]
-    slopes = torch.autograd.grad(logit, seen)
-    evidence = [(one.detach() * slope)[0].abs() for one, slope in zip(seen, slopes, strict=True)]
-    maps = [part.sum(0) for values, stream in zip(evidence, streams, strict=True) for part in values.chunk(len(stream.names))]
-    weights = torch.stack([one.sum() for one in maps])
-    names = tuple(name for stream in streams for name in stream.names)
-    return names, weights / weights.sum().clamp(min=1e-12), maps
+    inputs = [decomposed[0], statistics[0]]  # (1, bands * channels, h, w) each
+    gradients = torch.autograd.grad(logit, inputs)
+    evidence = [(values.detach() * gradient)[0].abs() for values, gradient in zip(inputs, gradients, strict=True)]
+    names_by_stream = (backbone.decomposed.names, backbone.statistics.names)
+    maps = [band.sum(0) for values, names in zip(evidence, names_by_stream, strict=True) for band in values.chunk(len(names))]
+    weights = torch.stack([band_map.sum() for band_map in maps])
+    all_names = tuple(name for names in names_by_stream for name in names)
+    return Concepts(all_names, weights / weights.sum().clamp(min=1e-12), maps)
 
 
-def parts_of(network: Network) -> Callable[[Network, Tensor], Parts] | None:
-    """How the parts of that kind of network are found, if it has any."""
+def concepts_of(network: Network) -> Callable[[Network, Tensor], Concepts] | None:
+    """The function that finds the concepts of this kind of network; None if it has no concepts."""
     if isinstance(network.backbone, F3Net):
-        return of_bands
-    return of_sentences if isinstance(network.backbone, ClipTower) and network.told else None
+        return band_concepts
+    return sentence_concepts if isinstance(network.backbone, ClipTower) and network.aux_output_names else None

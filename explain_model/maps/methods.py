@@ -1,126 +1,133 @@
-"""Maps: a network and prepared pixels -> the evidence for fake and for real at each place, by one of several methods.
+"""Map methods: network and prepared pixels -> evidence for fake and for real at each position, by one of several methods.
 
-The maps of all methods are at least 0 and have a scale of their own; heatmaps.py gives them a common one.
+The maps of all methods are non-negative and have a scale of their own; heatmaps.py converts them to a common scale.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from explain_model.maps.relevancy import CLASS_TOKEN_FIRST, attention_weights, frozen, outputs_of, token_relevancy
+from explain_model.maps.relevancy import CLASS_TOKEN_FIRST, attention_weights, frozen_weights, record_outputs, token_relevancy
 from model_test_train.networks.heads import ChannelTransformer
 from model_test_train.networks.network import Network
-from model_test_train.networks.transformer import Tokens
+from model_test_train.networks.transformer import TokenReadout
 from pipeline.errors import UserError
 
-Maps = tuple[Tensor, Tensor]  # for fake and for real, (b, h, w) each
+ClassMaps = tuple[Tensor, Tensor]  # for fake and for real, (b, h, w) each
+
+
+class TokenBackbone(Protocol):
+    """A backbone that is a transformer."""
+
+    tokens: TokenReadout
+    token_grid: tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Attentive:
-    """The part of a network whose attention shows where it looked, and what that part is given."""
+class AttentionSource:
+    """The module whose attention explains the logit, and its inputs."""
 
-    part: nn.Module
-    inputs: Tensor
-    tokens: Tokens
-    grid: tuple[int, int]  # of its tokens, or of the maps that they are mixtures of
-    to_tokens: nn.Module | None  # what makes tokens that are mixtures
+    module: nn.Module
+    inputs: Tensor  # pixels of the network, or features of its head
+    tokens: TokenReadout
+    grid: tuple[int, int]  # (h, w) of the patch tokens, or of the maps that channel tokens are mixtures of
+    to_tokens: nn.Module | None  # computes tokens that are mixtures of channels; None for patch tokens
 
-    @staticmethod
-    def of(network: Network, pixels: Tensor) -> "Attentive":
-        """The detector, if it has attention; else the backbone, of which the detector judges the last tokens."""
+    @classmethod
+    def find(cls, network: Network, pixels: Tensor) -> "AttentionSource":
+        """The head, if it has attention; otherwise the backbone, whose last tokens the head classifies."""
         if hasattr(network.head, "transformer"):
             with torch.no_grad():
-                features = network.backbone(pixels)
-            to_tokens = None if hasattr(network.head, "places") else _to_tokens(network)
-            return Attentive(network.head, features, CLASS_TOKEN_FIRST, network.grid, to_tokens)
-        backbone: Any = network.backbone
-        return Attentive(network, pixels, backbone.tokens, backbone.token_grid, None)
+                features = network.backbone(pixels)  # (b, channels, h, w)
+            to_tokens = None if hasattr(network.head, "patch_grid") else _to_tokens(network)
+            return cls(network.head, features, CLASS_TOKEN_FIRST, network.grid, to_tokens)
+        backbone = cast(TokenBackbone, network.backbone)
+        return cls(network, pixels, backbone.tokens, backbone.token_grid, None)
 
-    def maps(self, row: Tensor) -> Tensor:
-        """What each token (b, n) owes or is owed, by place (b, h, w)."""
+    def to_map(self, row: Tensor) -> Tensor:
+        """A value per position (b, h w) -> (b, h, w)."""
         return row.unflatten(-1, self.grid)
 
 
-def relevancy(network: Network, pixels: Tensor) -> Maps:
-    """Of tokens that are places their relevancy; of mixtures of channels their evidence at each place, by their relevancy."""
-    asked = Attentive.of(network, pixels)
-    found = token_relevancy(asked.part, asked.inputs, asked.to_tokens, asked.tokens)
-    rows = [found.for_fake, found.for_real]
-    if found.evidence is not None:
-        rows = [(row[:, :, None] * found.evidence).sum(1) for row in rows]
-    return asked.maps(rows[0]), asked.maps(rows[1])
+def relevancy(network: Network, pixels: Tensor) -> ClassMaps:
+    """Relevancy of patch tokens; for tokens that are channel mixtures, their evidence per position, weighted by relevancy."""
+    source = AttentionSource.find(network, pixels)
+    result = token_relevancy(source.module, source.inputs, source.to_tokens, source.tokens)
+    rows = [result.for_fake, result.for_real]  # (b, n) each
+    if result.evidence is not None:
+        rows = [(row[:, :, None] * result.evidence).sum(1) for row in rows]  # (b, n, 1) * (b, n, h w) -> (b, h w)
+    return source.to_map(rows[0]), source.to_map(rows[1])
 
 
-def raw_attention(network: Network, pixels: Tensor) -> Maps:
-    """How the last block's tokens are weighed by those that the verdict is drawn from; the same whatever is asked."""
-    asked = Attentive.of(network, pixels)
-    last = attention_weights(asked.part, asked.inputs)[-1]
-    return _weighed(asked, asked.tokens.row(last.shape[-1])[:, : last.shape[1]] @ last)
+def raw_attention(network: Network, pixels: Tensor) -> ClassMaps:
+    """The last block's attention from the readout tokens; the same map for both classes."""
+    source = AttentionSource.find(network, pixels)
+    last = attention_weights(source.module, source.inputs)[-1]  # (b, m, n)
+    return _to_class_maps(source, source.tokens.readout_weights(last.shape[-1])[:, : last.shape[1]] @ last)
 
 
-def rollout(network: Network, pixels: Tensor) -> Maps:
-    """Attention through all blocks, each token half of what it was (Abnar and Zuidema 2020); the same whatever is asked."""
-    asked = Attentive.of(network, pixels)
-    *others, last = attention_weights(asked.part, asked.inputs)
-    row = asked.tokens.row(last.shape[-1])[:, : last.shape[1]] @ _half_itself(last)
+def rollout(network: Network, pixels: Tensor) -> ClassMaps:
+    """Attention multiplied through all blocks, with residuals (Abnar and Zuidema 2020); the same map for both classes."""
+    source = AttentionSource.find(network, pixels)
+    *others, last = attention_weights(source.module, source.inputs)
+    row = source.tokens.readout_weights(last.shape[-1])[:, : last.shape[1]] @ _add_residual(last)  # (b, 1, n)
     for weights in reversed(others):
-        row = row @ _half_itself(weights)
-    return _weighed(asked, row)
+        row = row @ _add_residual(weights)
+    return _to_class_maps(source, row)
 
 
-def cam(kind: str, network: Network, pixels: Tensor) -> Maps:
-    """One of the grad-cam package's, on the backbone's feature map."""
-    import pytorch_grad_cam  # takes seconds, which who asks for none need not wait
+def cam(kind: str, network: Network, pixels: Tensor) -> ClassMaps:
+    """A CAM method of the grad-cam package, applied to the backbone's feature map."""
+    import pytorch_grad_cam  # takes seconds to import
 
-    with frozen(network), getattr(pytorch_grad_cam, kind)(network, [network.backbone]) as maps_of:
+    with frozen_weights(network), getattr(pytorch_grad_cam, kind)(network, [network.backbone]) as compute_cam:
         pixels = pixels.detach().clone().requires_grad_()
         for_fake, for_real = (
-            torch.from_numpy(maps_of(pixels, [lambda logit, sign=sign: sign * logit] * len(pixels))) for sign in (1, -1)
+            torch.from_numpy(compute_cam(pixels, [lambda logit, sign=sign: sign * logit] * len(pixels))) for sign in (1, -1)
         )
     return for_fake, for_real
 
 
-def input_gradient(network: Network, pixels: Tensor) -> Maps:
-    """How much the logit would follow each pixel (Simonyan et al. 2014), either way."""
-    with frozen(network), torch.enable_grad():
+def input_gradient(network: Network, pixels: Tensor) -> ClassMaps:
+    """Absolute gradient of the logit for each pixel (Simonyan et al. 2014); the same map for both classes."""
+    with frozen_weights(network), torch.enable_grad():
         pixels = pixels.detach().clone().requires_grad_()
-        slope = torch.autograd.grad(network(pixels).sum(), pixels)[0].abs().sum(1)
-    return slope, slope
+        gradient = torch.autograd.grad(network(pixels).sum(), pixels)[0].abs().sum(1)  # (b, size, size)
+    return gradient, gradient
 
 
-def token_evidence(network: Network, pixels: Tensor) -> Maps:
-    """The evidence without the relevancy, all tokens alike: what relevancy of such tokens has to be better than."""
-    asked = Attentive.of(network, pixels)
-    evidence = token_relevancy(asked.part, asked.inputs, asked.to_tokens).evidence
+def token_evidence(network: Network, pixels: Tensor) -> ClassMaps:
+    """The evidence of all mixture tokens, not weighted by relevancy: the baseline for `relevancy` of such tokens."""
+    source = AttentionSource.find(network, pixels)
+    evidence = token_relevancy(source.module, source.inputs, source.to_tokens).evidence
     assert evidence is not None
-    found = asked.maps(evidence.sum(1))
-    return found, found
+    class_map = source.to_map(evidence.sum(1))
+    return class_map, class_map
 
 
-def published_picture(network: Network, pixels: Tensor) -> Maps:
-    """The relevancy of the tokens, row after row in a square, as published. A token is no place: this shows no place either."""
-    asked = Attentive.of(network, pixels)
-    found = token_relevancy(asked.part, asked.inputs)
-    count = found.for_fake.shape[1]
+def published_map(network: Network, pixels: Tensor) -> ClassMaps:
+    """The tokens' relevancy, row by row in a square, as published. The tokens have no position, so neither has this map."""
+    source = AttentionSource.find(network, pixels)
+    result = token_relevancy(source.module, source.inputs)
+    count = result.for_fake.shape[1]
     if round(count**0.5) ** 2 != count:
-        raise UserError(f"the published picture is a square of tokens; this network has {count}")
-    return _by_place(found.for_fake), _by_place(found.for_real)
+        raise UserError(f"--method published arranges the tokens in a square, but this network has {count} tokens")
+    return _to_square(result.for_fake), _to_square(result.for_real)
 
 
 @dataclass(frozen=True)
 class MapMethod:
-    of: Callable[[Network, Tensor], Maps]
-    words: str
-    fits: Callable[[Network], bool]
-    is_class_specific: bool  # whether its maps for fake and for real differ; else there is no evidence against a label
+    compute: Callable[[Network, Tensor], ClassMaps]
+    description: str
+    supports: Callable[[Network], bool]
+    is_class_specific: bool  # whether the maps for fake and for real differ; otherwise there is no evidence against a label
 
 
-def _any(network: Network) -> bool:
+def _any_network(network: Network) -> bool:
     return True
 
 
@@ -128,77 +135,80 @@ def _has_attention(network: Network) -> bool:
     return hasattr(network.head, "transformer") or getattr(network.backbone, "tokens", None) is not None
 
 
-def _has_a_map(network: Network) -> bool:
+def _has_feature_map(network: Network) -> bool:
     return network.grid != (1, 1)
 
 
-def _mixes_channels(network: Network) -> bool:
+def _has_channel_tokens(network: Network) -> bool:
     return isinstance(network.head, ChannelTransformer)
 
 
-def best(network: Network, pixels: Tensor) -> Maps:
-    return METHODS[BEST[_has_attention(network)]].of(network, pixels)
+def best_map(network: Network, pixels: Tensor) -> ClassMaps:
+    return METHODS[BEST[_has_attention(network)]].compute(network, pixels)
 
 
-BEST = {True: "relevancy", False: "hires_cam"}  # where there is attention; else the CAM that no averaging takes places from
+BEST = {True: "relevancy", False: "hires_cam"}  # by whether there is attention; HiRes-CAM does not average over positions
 DEFAULT = "best"
 METHODS = {
     DEFAULT: MapMethod(
-        best, "attention's relevancy, or HiRes-CAM of a network without attention", _any, is_class_specific=True
+        best_map,
+        "relevancy of the attention, or HiRes-CAM without attention",
+        _any_network,
+        is_class_specific=True,
     ),
-    "relevancy": MapMethod(relevancy, "attention's relevancy for the verdict", _has_attention, is_class_specific=True),
-    "raw_attention": MapMethod(raw_attention, "the last block's attention", _has_attention, is_class_specific=False),
-    "rollout": MapMethod(rollout, "attention through all blocks", _has_attention, is_class_specific=False),
-    "grad_cam": MapMethod(partial(cam, "GradCAM"), "Grad-CAM on the backbone", _has_a_map, is_class_specific=True),
-    "hires_cam": MapMethod(partial(cam, "HiResCAM"), "HiRes-CAM on the backbone", _has_a_map, is_class_specific=True),
-    "layer_cam": MapMethod(partial(cam, "LayerCAM"), "Layer-CAM on the backbone", _has_a_map, is_class_specific=True),
-    "input_gradient": MapMethod(input_gradient, "the gradient by each pixel", _any, is_class_specific=False),
+    "relevancy": MapMethod(relevancy, "relevancy of the attention", _has_attention, is_class_specific=True),
+    "raw_attention": MapMethod(raw_attention, "attention of the last block", _has_attention, is_class_specific=False),
+    "rollout": MapMethod(rollout, "attention rollout through all blocks", _has_attention, is_class_specific=False),
+    "grad_cam": MapMethod(partial(cam, "GradCAM"), "Grad-CAM on the backbone", _has_feature_map, is_class_specific=True),
+    "hires_cam": MapMethod(partial(cam, "HiResCAM"), "HiRes-CAM on the backbone", _has_feature_map, is_class_specific=True),
+    "layer_cam": MapMethod(partial(cam, "LayerCAM"), "Layer-CAM on the backbone", _has_feature_map, is_class_specific=True),
+    "input_gradient": MapMethod(input_gradient, "gradient of the logit per pixel", _any_network, is_class_specific=False),
     "token_evidence": MapMethod(
-        token_evidence, "the tokens' evidence, without relevancy", _mixes_channels, is_class_specific=False
+        token_evidence, "evidence of the tokens, without relevancy", _has_channel_tokens, is_class_specific=False
     ),
     "published": MapMethod(
-        published_picture, "the published picture; it shows no places", _mixes_channels, is_class_specific=True
+        published_map, "the published map, which shows no positions", _has_channel_tokens, is_class_specific=True
     ),
 }
 
 
-def named_for(network: Network, name: str) -> str:
-    """The method's own name, which for the best is not the same with every network."""
+def resolve_method_name(network: Network, name: str) -> str:
+    """The name of the method; for `best`, the name of the method that it stands for with this network."""
     return BEST[_has_attention(network)] if name == DEFAULT else name
 
 
-def method_for(network: Network, name: str) -> MapMethod:
-    """The method of that name, if it can be asked of the network."""
-    method = METHODS[named_for(network, name)]
-    if not method.fits(network):
-        fitting = ", ".join(name for name, one in METHODS.items() if one.fits(network))
-        raise UserError(f"--method {name}: {type(network.head).__name__} has nothing to show by it; there are: {fitting}")
+def get_map_method(network: Network, name: str) -> MapMethod:
+    """The method of that name, if the network supports it."""
+    method = METHODS[resolve_method_name(network, name)]
+    if not method.supports(network):
+        supported = ", ".join(name for name, candidate in METHODS.items() if candidate.supports(network))
+        raise UserError(f"--method {name}: {type(network.head).__name__} does not support this method; there are: {supported}")
     return method
 
 
 def _to_tokens(network: Network) -> nn.Module:
-    """What makes the published detector's tokens: each is a mixture of channels, its numbers are that mixture's map."""
+    """The module that computes the published head's tokens, each of which is the map of a mixture of channels."""
     return network.head.get_submodule("patch_to_embedding")
 
 
-def _weighed(asked: Attentive, row: Tensor) -> Maps:
-    """How much each token (b, 1, n) counts -> how much each place does."""
-    weights = row[:, 0, asked.tokens.prefix :]
-    if asked.to_tokens is not None:
-        with torch.no_grad(), outputs_of(asked.to_tokens) as tokens:
-            asked.part(asked.inputs)
-        weights = (weights[:, :, None] * tokens[0].detach().abs()).sum(1)
-    found = asked.maps(weights)
-    return found, found
+def _to_class_maps(source: AttentionSource, row: Tensor) -> ClassMaps:
+    """The weight of each token (b, 1, n) -> the weight of each position (b, h, w), for both classes."""
+    weights = row[:, 0, source.tokens.prefix :]  # (b, n)
+    if source.to_tokens is not None:
+        with torch.no_grad(), record_outputs(source.to_tokens) as outputs:
+            source.module(source.inputs)
+        weights = (weights[:, :, None] * outputs[0].detach().abs()).sum(1)  # (b, n, 1) * (b, n, h w) -> (b, h w)
+    class_map = source.to_map(weights)
+    return class_map, class_map
 
 
-def _by_place(found: Tensor) -> Tensor:
-    """(b, h w) -> (b, h, w), of a square."""
-    side = round(found.shape[-1] ** 0.5)
-    return found.unflatten(-1, (side, side))
+def _to_square(row: Tensor) -> Tensor:
+    """(b, side side) -> (b, side, side)."""
+    side = round(row.shape[-1] ** 0.5)
+    return row.unflatten(-1, (side, side))
 
 
-def _half_itself(weights: Tensor) -> Tensor:
-    """Of the first tokens (b, m, n): half the attention, half what they were."""
-    asking, count = weights.shape[-2:]
-    return (weights + torch.eye(count, device=weights.device)[:asking]) / 2
+def _add_residual(weights: Tensor) -> Tensor:
+    """The mean of the attention of the first tokens (b, m, n) and the identity."""
+    query_count, count = weights.shape[-2:]
+    return (weights + torch.eye(count, device=weights.device)[:query_count]) / 2

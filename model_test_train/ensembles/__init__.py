@@ -1,1 +1,1 @@
-"""Several trained networks -> weights with which they score together."""
+"""Ensembles: fit the weights with which several trained networks are fused."""

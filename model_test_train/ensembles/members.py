@@ -1,4 +1,4 @@
-"""The members of an ensemble: networks that judged the same faces, each by itself."""
+"""The members of an ensemble: networks that each scored the same faces."""
 
 import csv
 import json
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model_test_train.evaluation.fusion import Array, Faces
-from model_test_train.evaluation.testing import disagreement
-from model_test_train.metrics.calibration import logits_of
+from model_test_train.evaluation.fusion import Array, MemberLogits
+from model_test_train.evaluation.testing import first_difference
+from model_test_train.metrics.calibration import clipped_logits
 from model_test_train.metrics.intervals import identity_groups
 from model_test_train.networks.checkpoint import Checkpoint, read_card
 from pipeline.commands import run_command
@@ -19,68 +19,68 @@ from pipeline.index import Video
 from pipeline.ledger import content_hash
 from pipeline.project import from_root
 
-ALIKE = ("split", "index", "frames_per_video", "crops")  # in which their predictions must agree
-SPLITS = {"validation_set": "validation", "test_set": "tests"}
-Place = tuple[str, int, int]  # video, person, frame
+MUST_AGREE = ("split", "index", "frames_per_video", "crops")  # keys of the members' protocols
+SPLIT_FOLDERS = {"validation_set": "validation", "test_set": "tests"}
+FaceKey = tuple[str, int, int]  # video, person, frame
 
 
-def model_of(name: str) -> Path:
-    """The checkpoint of a network beside the pipeline's own."""
+def checkpoint_path(name: str) -> Path:
+    """The checkpoint of a network other than the pipeline's own."""
     return from_root(f"data/networks/{name}/best.safetensors")
 
 
-def results_of(name: str) -> Path:
+def results_folder(name: str) -> Path:
     return from_root(f"results/networks/{name}")
 
 
 @dataclass(frozen=True)
 class Member:
-    """A network, and what it found."""
+    """A network of the ensemble, and where its scores are."""
 
     name: str
     model: Path
     card: Checkpoint
 
     def folder(self, split: str) -> Path:
-        return results_of(self.name) / SPLITS[split]
+        return results_folder(self.name) / SPLIT_FOLDERS[split]
 
-    def judge(self, split: str, data: Sequence[object]) -> None:
-        """By the same command as any network, unless it was done with these very weights."""
+    def score_split(self, split: str, data_flags: Sequence[object]) -> None:
+        """Score the split with test_model.py, unless that was done already with exactly these weights."""
         protocol = self.folder(split) / "protocol.json"
         if not protocol.is_file() or json.loads(protocol.read_text())["checkpoint"] != content_hash(self.model):
             flags = ("--model_path", self.model, "--split", split, "--output_path", self.folder(split))
-            run_command("model_test_train/test_model.py", *flags, *data)
+            run_command("model_test_train/test_model.py", *flags, *data_flags)
 
-    def scores(self, split: str) -> dict[Place, dict[str, str]]:
+    def read_frame_rows(self, split: str) -> dict[FaceKey, dict[str, str]]:
         path = self.folder(split) / "frames.csv"
         if not path.is_file():
-            raise UserError(f"{path} is not there; leave --optimize-weights out, and it is made")
+            raise UserError(f"{path} does not exist; run without --optimize-weights to make it")
         with path.open(newline="") as file:
             return {(row["video"], int(row["track"]), int(row["frame"])): row for row in csv.DictReader(file)}
 
 
-def member_of(name: str) -> Member:
-    """By the name of its folder in data/networks, or its file."""
-    path = Path(name) if name.endswith(".safetensors") else model_of(name)
+def find_member(name: str) -> Member:
+    """Find a member by the name of its folder in data/networks, or by the path of its checkpoint."""
+    path = Path(name) if name.endswith(".safetensors") else checkpoint_path(name)
     card = read_card(path)
     return Member(card.name if name.endswith(".safetensors") else name, path.absolute(), card)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """All members' scores of the faces of one split's videos, sorted by video, person and frame."""
+    """All members' scores of the faces in one split's videos, sorted by video, person and frame."""
 
-    places: list[Place]
-    rows: list[dict[str, str]]  # of the first member
+    keys: list[FaceKey]
+    rows: list[dict[str, str]]  # of the first member's frames.csv
     probabilities: Array  # (faces, members)
     videos: list[Video]  # those with faces, in the same order
 
-    def faces(self) -> Faces:
-        people = [number for number, p in enumerate(self.places) if not number or p[:2] != self.places[number - 1][:2]]
+    def member_logits(self) -> MemberLogits:
+        people = [number for number, key in enumerate(self.keys) if not number or key[:2] != self.keys[number - 1][:2]]
         videos = [number for number, p in enumerate(people) if not number or self._video(p) != self._video(people[number - 1])]
         groups = identity_groups(self.videos)
-        return Faces(
-            logits_of(self.probabilities),
+        return MemberLogits(
+            clipped_logits(self.probabilities),
             np.array(people),
             np.array(videos),
             np.array([video.label for video in self.videos]),
@@ -88,22 +88,24 @@ class Predictions:
         )
 
     def _video(self, face: int) -> str:
-        return self.places[face][0]
+        return self.keys[face][0]
 
 
 def read_predictions(members: Sequence[Member], split: str, index: Sequence[Video]) -> Predictions:
+    """Read the scores of all members, and raise unless they are of the same faces."""
     protocols = [json.loads((member.folder(split) / "protocol.json").read_text()) for member in members]
-    for member, other in zip(members[1:], protocols[1:], strict=True):
-        if differ := disagreement(protocols[0], other, ALIKE):
-            what, one, two = differ
+    for member, protocol in zip(members[1:], protocols[1:], strict=True):
+        if difference := first_difference(protocols[0], protocol, MUST_AGREE):
+            key, first_value, value = difference
             raise UserError(
-                f"{members[0].name} and {member.name} did not judge alike: {what} is {one} with one, {two} with the other"
+                f"{members[0].name} and {member.name} were not tested under the same conditions: "
+                f"{key} is {first_value} for the former and {value} for the latter"
             )
-    found = [member.scores(split) for member in members]
-    places = sorted(found[0])
-    if any(set(one) != set(places) for one in found[1:]):
-        raise UserError(f"the members did not judge the same faces of {split}; remove results/networks, and it is done anew")
-    probabilities = [[float(one[place]["fake_probability"]) for one in found] for place in places]
+    by_member = [member.read_frame_rows(split) for member in members]
+    keys = sorted(by_member[0])
+    if any(set(rows) != set(keys) for rows in by_member[1:]):
+        raise UserError(f"the members did not score the same faces of {split}; remove results/networks and run again")
+    probabilities = [[float(rows[key]["fake_probability"]) for rows in by_member] for key in keys]
     by_name = {video.video: video for video in index}
-    videos = [by_name[name] for name in dict.fromkeys(place[0] for place in places)]
-    return Predictions(places, [found[0][place] for place in places], np.array(probabilities), videos)
+    videos = [by_name[name] for name in dict.fromkeys(key[0] for key in keys)]
+    return Predictions(keys, [by_member[0][key] for key in keys], np.array(probabilities), videos)

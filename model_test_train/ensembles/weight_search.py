@@ -1,6 +1,6 @@
-"""Bayesian search for the members' weights, on validation videos: seeded, and resumable after any trial.
+"""Fit a fusion on validation videos: Bayesian search for the members' weights, seeded and resumable after any trial.
 
-Each trial draws from its own seed and what is known by then, so that a search that was killed ends as one that was not.
+Each trial has its own seed and depends only on the trials before it, so an interrupted search ends like an uninterrupted one.
 """
 
 from collections.abc import Sequence
@@ -16,96 +16,99 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold
 
-from model_test_train.evaluation.fusion import Faces, Fused, fit_attention, fit_stacking, loss
-from model_test_train.metrics.calibration import Calibration, logits_of
+from model_test_train.evaluation.fusion import Fusion, MemberLogits, balanced_log_loss, fit_attention, fit_stacking
+from model_test_train.metrics.calibration import Calibration, clipped_logits
 
-MOST_SHARP = 4.0
-LARGEST_LOG_SCALE = 3.0
-STARTS_RANDOM = 20  # trials before the model of the earlier ones is asked
+MAX_SHARPNESS = 4.0
+MAX_LOG_SCALE = 3.0
+RANDOM_TRIALS = 20  # before the sampler uses its model of earlier trials
 
 
-def fit(way: str, faces: Faces, trials: int, seed: int, journal: Path | None = None) -> Fused:
-    """The members' temperatures, and the way's numbers for which these videos are judged best."""
+def fit_fusion(method: str, faces: MemberLogits, trials: int, seed: int, journal: Path | None = None) -> Fusion:
+    """Fit the members' temperatures, and the parameters that give these videos the lowest loss."""
     labels = faces.face_labels()
-    temperatures = [Calibration.fit(labels, one).temperature for one in expit(faces.logits).T]
+    temperatures = [Calibration.fit(labels, probabilities).temperature for probabilities in expit(faces.logits).T]
     tempered = replace(faces, logits=faces.logits / temperatures)
-    if way == "stacking":
-        fused = fit_stacking(tempered, seed)
-    elif way == "attention":
-        fused = fit_attention(tempered, seed)
+    if method == "stacking":
+        fusion = fit_stacking(tempered, seed)
+    elif method == "attention":
+        fusion = fit_attention(tempered, seed)
     else:
-        fused = searched(way, tempered, trials, seed, journal)
-    return replace(fused, temperatures=tuple(temperatures))
+        fusion = search_weights(method, tempered, trials, seed, journal)
+    return replace(fusion, temperatures=tuple(temperatures))
 
 
-def searched(way: str, faces: Faces, trials: int, seed: int, journal: Path | None) -> Fused:
-    """Weights that add up to 1, and of `confidence` how much more counts who is sure."""
+def search_weights(method: str, faces: MemberLogits, trials: int, seed: int, journal: Path | None) -> Fusion:
+    """Search weights that sum to 1, and for `confidence` also the sharpness."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     members = faces.logits.shape[1]
 
-    def proposed(trial: optuna.Trial | optuna.trial.FrozenTrial) -> Fused:
+    def build_fusion(trial: optuna.Trial | optuna.trial.FrozenTrial) -> Fusion:
         shares = np.array([trial.params[f"member {number}"] for number in range(members)])
-        more = {"sharpness": trial.params["sharpness"]} if way == "confidence" else {}
-        return scaled(Fused(way, {"weights": (shares / shares.sum()).tolist(), **more}), faces)
+        sharpness = {"sharpness": trial.params["sharpness"]} if method == "confidence" else {}
+        return fit_scale(Fusion(method, {"weights": (shares / shares.sum()).tolist(), **sharpness}), faces)
 
     def objective(trial: optuna.Trial) -> float:
         for number in range(members):
             trial.suggest_float(f"member {number}", 1e-3, 1.0)
-        if way == "confidence":
-            trial.suggest_float("sharpness", 0.0, MOST_SHARP)
-        return loss(faces.labels, faces.judged(proposed(trial)(faces.logits)))
+        if method == "confidence":
+            trial.suggest_float("sharpness", 0.0, MAX_SHARPNESS)
+        return balanced_log_loss(faces.labels, faces.aggregate(build_fusion(trial)(faces.logits)))
 
     storage = None
     if journal:
         journal.parent.mkdir(parents=True, exist_ok=True)
         storage = JournalStorage(JournalFileBackend(str(journal)))
-    study = optuna.create_study(storage=storage, study_name=f"{way} {members} {seed}", load_if_exists=True)
+    study = optuna.create_study(storage=storage, study_name=f"{method} {members} {seed}", load_if_exists=True)
     if not study.trials:
-        alike = {f"member {number}": 1.0 for number in range(members)}
-        study.enqueue_trial({**alike, "sharpness": 0.0} if way == "confidence" else alike)
-    for number in range(finished(study), trials):
+        equal = {f"member {number}": 1.0 for number in range(members)}
+        study.enqueue_trial({**equal, "sharpness": 0.0} if method == "confidence" else equal)
+    for number in range(count_complete(study), trials):
         study.sampler = optuna.samplers.TPESampler(
-            seed=seed * 10_007 + number, n_startup_trials=STARTS_RANDOM, multivariate=True
+            seed=seed * 10_007 + number, n_startup_trials=RANDOM_TRIALS, multivariate=True
         )
         study.optimize(objective, n_trials=1)
-    return proposed(study.best_trial)
+    return build_fusion(study.best_trial)
 
 
-def scaled(fused: Fused, faces: Faces) -> Fused:
-    """With the scale of the whole's logits for which probabilities mean what they say: one over its temperature."""
-    fused_logits = logits_of(Fused(fused.way, {**fused.facts, "scale": 1.0})(faces.logits))
+def fit_scale(fusion: Fusion, faces: MemberLogits) -> Fusion:
+    """Fit the scale of the fused logits (an inverse temperature) that gives the videos the lowest loss."""
+    fused_logits = clipped_logits(Fusion(fusion.method, {**fusion.parameters, "scale": 1.0})(faces.logits))
 
-    def error(log_scale: float) -> float:
-        return loss(faces.labels, faces.judged(expit(np.exp(log_scale) * fused_logits)))
+    def loss(log_scale: float) -> float:
+        return balanced_log_loss(faces.labels, faces.aggregate(expit(np.exp(log_scale) * fused_logits)))
 
-    scale = np.exp(minimize_scalar(error, bounds=(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE), method="bounded").x)
-    return Fused(fused.way, {**fused.facts, "scale": float(scale)})
+    scale = np.exp(minimize_scalar(loss, bounds=(-MAX_LOG_SCALE, MAX_LOG_SCALE), method="bounded").x)
+    return Fusion(fusion.method, {**fusion.parameters, "scale": float(scale)})
 
 
-def finished(study: optuna.Study) -> int:
+def count_complete(study: optuna.Study) -> int:
     return sum(trial.state == optuna.trial.TrialState.COMPLETE for trial in study.trials)
 
 
-def folds(faces: Faces, count: int, seed: int) -> list[NDArray[np.bool_]]:
-    """Which videos each fold judges; nobody in them is in the others, by which it is fitted.
+def make_folds(faces: MemberLogits, count: int, seed: int) -> list[NDArray[np.bool_]]:
+    """For each fold a mask of its held-out videos, which share no person with the videos outside the fold.
 
-    None, where that cannot be: all share people, or the others would be originals alone, or fakes alone.
+    The list is empty if no such folds exist: all videos share people, or the rest of a fold would have only one class.
     """
     count = min(count, len(set(faces.groups.tolist())))
     if count < 2:
         return []
     split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     numbers = np.arange(len(faces.labels))
-    judged = [np.isin(numbers, held_out) for _, held_out in split.split(faces.labels, faces.labels, faces.groups)]
-    return judged if all(len(set(faces.labels[~one].tolist())) == 2 for one in judged) else []
+    masks = [np.isin(numbers, held_out) for _, held_out in split.split(faces.labels, faces.labels, faces.groups)]
+    return masks if all(len(set(faces.labels[~mask].tolist())) == 2 for mask in masks) else []
 
 
-def out_of_fold(way: str, faces: Faces, apart: Sequence[NDArray[np.bool_]], trials: int, seed: int) -> NDArray[np.float64]:
-    """Each video's probability by an ensemble that was fitted without it, and without anybody in it; where there are folds."""
-    if not apart:
-        return faces.judged(fit(way, faces, trials, seed)(faces.logits))
-    found = np.full(len(faces.labels), np.nan)
-    for judged in apart:
-        held_out = faces.only(judged)
-        found[judged] = held_out.judged(fit(way, faces.only(~judged), trials, seed)(held_out.logits))
-    return found
+def out_of_fold_probabilities(
+    method: str, faces: MemberLogits, folds: Sequence[NDArray[np.bool_]], trials: int, seed: int
+) -> NDArray[np.float64]:
+    """Each video's probability by a fusion that was fitted without the video's fold; by one fitted on all without folds."""
+    if not folds:
+        return faces.aggregate(fit_fusion(method, faces, trials, seed)(faces.logits))
+    probabilities = np.full(len(faces.labels), np.nan)
+    for mask in folds:
+        held_out = faces.select(mask)
+        fusion = fit_fusion(method, faces.select(~mask), trials, seed)
+        probabilities[mask] = held_out.aggregate(fusion(held_out.logits))
+    return probabilities

@@ -1,1 +1,1 @@
-"""A checkpoint and crops -> scores, test results and plots."""
+"""Score face crops with a checkpoint or an ensemble, compute test metrics and draw plots."""

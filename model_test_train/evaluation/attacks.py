@@ -1,7 +1,7 @@
-"""Pictures changed by no more than a budget for each pixel, so as to be judged wrong: FGSM and PGD under the L-infinity norm.
+"""Adversarial attacks under the L-infinity norm: FGSM (Goodfellow et al. 2015) and PGD (Madry et al. 2018).
 
-The attacker knows the network (Goodfellow et al. 2015, Madry et al. 2018). Budgets are grey levels of 255, and the changed
-pictures are whole grey levels again: what is judged could be a file.
+The attacker knows the network (white box). Budgets are grey levels of 255. The attacked pictures are whole grey levels again,
+so they could be stored in a file.
 """
 
 from collections.abc import Callable
@@ -12,39 +12,39 @@ from torch import Tensor, nn
 from model_test_train.networks.input_contract import InputContract
 
 PGD_STEPS = 10
-STEP_SHARE = 0.25  # of the budget, that a step of PGD goes
+STEP_SHARE = 0.25  # size of a PGD step as a share of the budget
 
 
 def fgsm(network: nn.Module, contract: InputContract, pictures: Tensor, labels: Tensor, budget: float) -> Tensor:
-    """One step, as far as the budget allows."""
+    """Take one step of the full budget along the sign of the gradient."""
     pixels = pictures.float()
-    return _within(pixels + budget * _slope(network, contract, pixels, labels).sign(), pixels, budget)
+    return _quantise(pixels + budget * _gradient(network, contract, pixels, labels).sign(), pixels, budget)
 
 
 def pgd(network: nn.Module, contract: InputContract, pictures: Tensor, labels: Tensor, budget: float) -> Tensor:
-    """Small steps, each back into the budget."""
+    """Take small steps, and project back into the budget after each."""
     pixels = pictures.float()
-    changed = pixels.clone()
+    attacked = pixels.clone()
     for _ in range(PGD_STEPS):
-        changed = changed + STEP_SHARE * budget * _slope(network, contract, changed, labels).sign()
-        changed = (pixels + (changed - pixels).clamp(-budget, budget)).clamp(0, 255)
-    return _within(changed, pixels, budget)
+        attacked = attacked + STEP_SHARE * budget * _gradient(network, contract, attacked, labels).sign()
+        attacked = (pixels + (attacked - pixels).clamp(-budget, budget)).clamp(0, 255)
+    return _quantise(attacked, pixels, budget)
 
 
 ATTACKS: dict[str, Callable[[nn.Module, InputContract, Tensor, Tensor, float], Tensor]] = {"fgsm": fgsm, "pgd": pgd}
 
 
-def _slope(network: nn.Module, contract: InputContract, pixels: Tensor, labels: Tensor) -> Tensor:
-    """By each pixel of the pictures (b, size, size, 3): where the logit leaves its label.
+def _gradient(network: nn.Module, contract: InputContract, pixels: Tensor, labels: Tensor) -> Tensor:
+    """Gradient by each pixel (b, size, size, 3) that moves the logit away from the label.
 
-    Not of the loss, which is flat where the network is sure, as if there were nothing to gain.
+    The gradient of the loss would vanish where the network is confident, and the attack with it.
     """
     pixels = pixels.detach().requires_grad_()
-    away = ((1 - 2 * labels.float()) * network(contract.normalise(pixels)).flatten()).sum()
-    return torch.autograd.grad(away, pixels)[0]
+    objective = ((1 - 2 * labels.float()) * network(contract.normalise(pixels)).flatten()).sum()
+    return torch.autograd.grad(objective, pixels)[0]
 
 
-def _within(changed: Tensor, pixels: Tensor, budget: float) -> Tensor:
-    """Whole grey levels, none further off than the budget."""
-    whole = pixels + (changed - pixels).clamp(-budget, budget).round().clamp(-int(budget), int(budget))
-    return whole.clamp(0, 255).byte()
+def _quantise(attacked: Tensor, pixels: Tensor, budget: float) -> Tensor:
+    """Round to whole grey levels within the budget."""
+    rounded = pixels + (attacked - pixels).clamp(-budget, budget).round().clamp(-int(budget), int(budget))
+    return rounded.clamp(0, 255).byte()

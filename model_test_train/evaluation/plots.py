@@ -1,133 +1,153 @@
-"""Judged videos -> the curves that one wants to see, as pictures and as tables for DVC's plots."""
+"""Plot scored videos: ROC, precision and recall, confusion, calibration and histogram, also as tables for DVC's plots."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from model_test_train.evaluation.testing import LabelledScore, by_method, scores_of
+from model_test_train.evaluation.testing import (
+    LabelledScore,
+    MetricTable,
+    ProtocolHeader,
+    VideoMetrics,
+    as_arrays,
+    get_estimate,
+    group_by_method,
+)
 from model_test_train.metrics.drawing import plt, save_figure
-from model_test_train.metrics.intervals import Figure
+from model_test_train.metrics.intervals import Estimate
 from pipeline.outputs import write_csv
 
-BINS = 10  # of calibration
-BARS = 25  # of the histogram
-LEAST_RATE = 1e-3  # where the logarithmic axis begins
-REAL_COLOUR, FAKE_COLOUR = "#2a78b5", "#d1602b"  # told apart by the colour-blind too
-TITLES = {"fontsize": 10}
+CALIBRATION_BINS = 10
+HISTOGRAM_BINS = 25
+MIN_RATE = 1e-3  # start of the logarithmic axis
+REAL_COLOUR, FAKE_COLOUR = "#2a78b5", "#d1602b"  # distinguishable with colour blindness
+TITLE_SIZE = 10
 
 
-def draw_all(
+class LineStyle(TypedDict, total=False):
+    linewidth: float
+    color: str
+
+
+def write_plots(
     folder: Path,
-    judged: Sequence[LabelledScore],
-    measured: Mapping[str, Any],
-    protocol: Mapping[str, Any],
+    scores: Sequence[LabelledScore],
+    metrics: VideoMetrics,
+    protocol: ProtocolHeader,
     raw: np.ndarray | None = None,
+    uncertain_band: Sequence[float] | None = None,
 ) -> None:
-    """`raw` are the videos' probabilities before calibration, in the same order, or None."""
-    curves = {"All": list(judged), **by_method(judged)}
+    """Write all plots and their tables. `raw` are the videos' probabilities before calibration, in the same order."""
+    curves = {"All": list(scores), **group_by_method(scores)}
     curves = {name: rows for name, rows in curves.items() if len({row.label for row in rows}) == 2}
     write_roc(folder / "roc.csv", curves)
     write_precision_recall(folder / "precision_recall.csv", curves)
-    write_calibration(folder / "calibration.csv", judged)
-    write_histogram(folder / "histogram.csv", judged)
-    found = {"All": measured["video"], **measured["video_by_method"]}
-    for name, draw in {
-        "roc_curve": lambda figure: draw_roc(figure, curves, found),
-        "precision_recall": lambda figure: draw_precision_recall(figure, curves, found),
-        "confusion": lambda figure: draw_confusion(figure, judged),
-        "calibration": lambda figure: draw_calibration(figure, judged, raw),
-        "histogram": lambda figure: draw_histogram(figure, judged, protocol),
-    }.items():
-        _save(folder / f"{name}.png", draw, protocol)
+    write_calibration(folder / "calibration.csv", scores)
+    write_histogram(folder / "histogram.csv", scores)
+    tables = {"All": metrics["video"], **metrics["video_by_method"]}
+    plots: dict[str, Callable[[Figure], None]] = {
+        "roc_curve": lambda figure: draw_roc(figure, curves, tables),
+        "precision_recall": lambda figure: draw_precision_recall(figure, curves, tables),
+        "confusion": lambda figure: draw_confusion(figure, scores),
+        "calibration": lambda figure: draw_calibration(figure, scores, raw),
+        "histogram": lambda figure: draw_histogram(figure, scores, protocol["threshold"], uncertain_band),
+    }
+    for name, draw in plots.items():
+        _save_plot(folder / f"{name}.png", draw, protocol)
 
 
-def _save(path: Path, draw: Callable[[Any], None], protocol: Mapping[str, Any]) -> None:
-    """With what the figures must be read with under it."""
+def _save_plot(path: Path, draw: Callable[[Figure], None], protocol: ProtocolHeader) -> None:
+    """Draw and save a plot, captioned with the conditions of the test and the network's warning."""
     figure = plt.figure(layout="constrained")
     draw(figure)
-    facts = f"{protocol['model']}, {protocol['split']}, {protocol['aggregation']}"
+    caption = f"{protocol['model']}, {protocol['split']}, {protocol['aggregation']}"
     colour = "firebrick" if protocol["warning"] else "0.35"
-    figure.supxlabel("\n".join(filter(None, (facts, protocol["warning"]))), fontsize=7, color=colour)
+    figure.supxlabel("\n".join(filter(None, (caption, protocol["warning"]))), fontsize=7, color=colour)
     save_figure(path, figure)
 
 
 def write_roc(path: Path, curves: Mapping[str, Sequence[LabelledScore]]) -> None:
     columns = ("method", "false_positive_rate", "true_positive_rate", "threshold")
     rows = []
-    for method, judged in curves.items():
-        false_positive, true_positive, thresholds = roc_curve(*_truth_and_probability(judged))
-        rows += _rows(columns, method, false_positive, true_positive, np.minimum(thresholds, 1.0))  # the first one is infinite
+    for method, scores in curves.items():
+        false_positive, true_positive, thresholds = roc_curve(*_labels_and_probabilities(scores))
+        rows += _rows(columns, method, false_positive, true_positive, np.minimum(thresholds, 1.0))  # the first is infinite
     write_csv(path, columns, rows)
 
 
 def write_precision_recall(path: Path, curves: Mapping[str, Sequence[LabelledScore]]) -> None:
     columns = ("method", "recall", "precision", "threshold")
     rows = []
-    for method, judged in curves.items():
-        precision, recall, thresholds = precision_recall_curve(*_truth_and_probability(judged))
+    for method, scores in curves.items():
+        precision, recall, thresholds = precision_recall_curve(*_labels_and_probabilities(scores))
         rows += _rows(columns, method, recall, precision, np.append(thresholds, 1.0))
     write_csv(path, columns, rows)
 
 
-def write_calibration(path: Path, judged: Sequence[LabelledScore]) -> None:
+def write_calibration(path: Path, scores: Sequence[LabelledScore]) -> None:
     columns = ("probability", "share_of_fakes", "videos")
-    write_csv(path, columns, (dict(zip(columns, row, strict=True)) for row in reliability(*_truth_and_probability(judged))))
+    bins = reliability(*_labels_and_probabilities(scores))
+    write_csv(path, columns, (dict(zip(columns, row, strict=True)) for row in bins))
 
 
-def write_histogram(path: Path, judged: Sequence[LabelledScore]) -> None:
+def write_histogram(path: Path, scores: Sequence[LabelledScore]) -> None:
     columns = ("label", "from", "videos")
-    labels, probabilities = _truth_and_probability(judged)
+    labels, probabilities = _labels_and_probabilities(scores)
     rows = []
     for label, name in enumerate(("real", "fake")):
-        counts, edges = np.histogram(probabilities[labels == label], BARS, (0, 1))
+        counts, edges = np.histogram(probabilities[labels == label], HISTOGRAM_BINS, (0, 1))
         rows += _rows(columns, name, edges[:-1].round(4), counts)
     write_csv(path, columns, rows)
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[float, float, int]]:
-    """Of each bin that is not empty: the mean probability, the share of fakes, the number of videos."""
-    bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
-    inside = [bins == place for place in range(BINS) if (bins == place).any()]
-    return [(float(probabilities[here].mean()), float(labels[here].mean()), int(here.sum())) for here in inside]
+    """Mean probability, share of fakes and number of videos of each bin that is not empty."""
+    bins = np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    members = [bins == number for number in range(CALIBRATION_BINS) if (bins == number).any()]
+    return [(float(probabilities[inside].mean()), float(labels[inside].mean()), int(inside.sum())) for inside in members]
 
 
-def draw_roc(figure: Any, curves: Mapping[str, Sequence[LabelledScore]], found: Mapping[str, Any]) -> None:
+def draw_roc(figure: Figure, curves: Mapping[str, Sequence[LabelledScore]], tables: Mapping[str, MetricTable]) -> None:
     figure.set_size_inches(10.4, 5.4)
     for axes, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
-        chance = np.linspace(LEAST_RATE if scale == "log" else 0, 1, 200)
+        chance = np.linspace(MIN_RATE if scale == "log" else 0, 1, 200)
         axes.plot(chance, chance, color="0.75", linestyle=":", linewidth=1)
-        for method, judged in curves.items():
-            false_positive, true_positive, _ = roc_curve(*_truth_and_probability(judged))
-            style = _style(method)
-            axes.plot(false_positive, true_positive, label=f"{method}  {told(found[method]['auc'])}", **style)
+        for method, scores in curves.items():
+            false_positive, true_positive, _ = roc_curve(*_labels_and_probabilities(scores))
+            label = f"{method}  {format_estimate(get_estimate(tables[method], 'auc'))}"
+            axes.plot(false_positive, true_positive, label=label, **_line_style(method))
         axes.set(xlabel="real videos called fake", ylabel="fake videos called fake", xscale=scale, ylim=(-0.01, 1.01))
-        axes.set_xlim((LEAST_RATE, 1) if scale == "log" else (-0.01, 1.01))
-        axes.set_title("ROC by video" + (", few false alarms enlarged" if scale == "log" else ""), **TITLES)
+        axes.set_xlim((MIN_RATE, 1) if scale == "log" else (-0.01, 1.01))
+        axes.set_title("ROC by video" + (", few false alarms enlarged" if scale == "log" else ""), fontsize=TITLE_SIZE)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].legend(loc="lower right", fontsize=8, title="AUC (95 % interval)", title_fontsize=8)
 
 
-def draw_precision_recall(figure: Any, curves: Mapping[str, Sequence[LabelledScore]], found: Mapping[str, Any]) -> None:
+def draw_precision_recall(
+    figure: Figure, curves: Mapping[str, Sequence[LabelledScore]], tables: Mapping[str, MetricTable]
+) -> None:
     figure.set_size_inches(6.4, 6.0)
     axes = figure.subplots()
-    for method, judged in curves.items():
-        precision, recall, _ = precision_recall_curve(*_truth_and_probability(judged))
-        axes.step(recall, precision, where="post", label=f"{method}  {told(found[method]['ap'])}", **_style(method))
-    axes.set(xlabel="fake videos called fake (recall)", ylabel="of those called fake, really so (precision)")
+    for method, scores in curves.items():
+        precision, recall, _ = precision_recall_curve(*_labels_and_probabilities(scores))
+        label = f"{method}  {format_estimate(get_estimate(tables[method], 'ap'))}"
+        axes.step(recall, precision, where="post", label=label, **_line_style(method))
+    axes.set(xlabel="share of fake videos called fake (recall)", ylabel="share of videos called fake that are fake (precision)")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
-    axes.set_title("Precision and recall by video", **TITLES)
+    axes.set_title("Precision and recall by video", fontsize=TITLE_SIZE)
     axes.legend(loc="lower left", fontsize=8, title="average precision (95 % interval)", title_fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_confusion(figure: Any, judged: Sequence[LabelledScore]) -> None:
-    """By method: of the originals and of each manipulation, how many were called what."""
-    methods = ["originals", *by_method(judged)] if by_method(judged) else ["originals"]
-    rows = [[one for one in judged if (one.method if one.label else "originals") == method] for method in methods]
-    counts = np.array([[sum(one.called_fake == called for one in row) for called in (False, True)] for row in rows])
+def draw_confusion(figure: Figure, scores: Sequence[LabelledScore]) -> None:
+    """How many of the originals, and of each manipulation, were called real and fake."""
+    methods = ["originals", *group_by_method(scores)]
+    rows = [[score for score in scores if (score.method if score.label else "originals") == method] for method in methods]
+    counts = np.array([[sum(score.called_fake == called for score in row) for called in (False, True)] for row in rows])
     figure.set_size_inches(4.6, 1.6 + 0.55 * len(methods))
     axes = figure.subplots()
     axes.imshow(counts / counts.sum(1, keepdims=True).clip(1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -135,54 +155,57 @@ def draw_confusion(figure: Any, judged: Sequence[LabelledScore]) -> None:
         share = count / max(1, counts[row].sum())
         axes.text(column, row, f"{count}  ({share:.0%})", ha="center", va="center", color="white" if share > 0.6 else "black")
     axes.set(xticks=[0, 1], xticklabels=["real", "fake"], yticks=range(len(methods)), yticklabels=methods, xlabel="called")
-    axes.set_title("Verdicts by video", **TITLES)
+    axes.set_title("Verdicts by video", fontsize=TITLE_SIZE)
 
 
-def draw_calibration(figure: Any, judged: Sequence[LabelledScore], raw: np.ndarray | None) -> None:
+def draw_calibration(figure: Figure, scores: Sequence[LabelledScore], raw: np.ndarray | None) -> None:
     figure.set_size_inches(6.0, 6.0)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.75", linestyle=":", linewidth=1)
-    labels, probabilities = _truth_and_probability(judged)
-    shown = {"before calibration": raw, "calibrated": probabilities} if raw is not None else {"as it is": probabilities}
-    for (name, values), colour in zip(shown.items(), ("0.55", FAKE_COLOUR), strict=False):
+    labels, probabilities = _labels_and_probabilities(scores)
+    lines = {"before calibration": raw, "calibrated": probabilities} if raw is not None else {"uncalibrated": probabilities}
+    for (name, values), colour in zip(lines.items(), ("0.55", FAKE_COLOUR), strict=False):
         means, shares, counts = zip(*reliability(labels, values), strict=True)
         axes.plot(means, shares, color=colour, marker="o", markersize=4, label=name)
         for mean, share, count in zip(means, shares, counts, strict=True) if values is probabilities else ():
             axes.annotate(str(count), (mean, share), (4, -9), textcoords="offset points", fontsize=7, color=colour)
-    axes.set(xlabel="fake probability", ylabel="videos that are fake", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.set_title("Calibration by video; the numbers count videos", **TITLES)
+    axes.set(xlabel="fake probability", ylabel="share of videos that are fake", aspect="equal")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set_title("Calibration by video; numbers of videos beside the points", fontsize=TITLE_SIZE)
     axes.legend(fontsize=8, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_histogram(figure: Any, judged: Sequence[LabelledScore], protocol: Mapping[str, Any]) -> None:
+def draw_histogram(
+    figure: Figure, scores: Sequence[LabelledScore], threshold: float, uncertain_band: Sequence[float] | None
+) -> None:
     figure.set_size_inches(7.2, 4.0)
     axes = figure.subplots()
-    labels, probabilities = _truth_and_probability(judged)
+    labels, probabilities = _labels_and_probabilities(scores)
     for label, name, colour in ((0, "real", REAL_COLOUR), (1, "fake", FAKE_COLOUR)):
-        axes.hist(probabilities[labels == label], BARS, (0, 1), alpha=0.6, color=colour, label=name)
-    axes.axvline(protocol["threshold"], color="black", linewidth=1, label=f"fake above {protocol['threshold']:.3f}")
-    if protocol.get("uncertain_from_to"):
-        axes.axvspan(*protocol["uncertain_from_to"], color="0.85", zorder=0, label="uncertain")
+        axes.hist(probabilities[labels == label], bins=HISTOGRAM_BINS, range=(0, 1), alpha=0.6, color=colour, label=name)
+    axes.axvline(threshold, color="black", linewidth=1, label=f"fake above {threshold:.3f}")
+    if uncertain_band:
+        axes.axvspan(*uncertain_band, color="0.85", zorder=0, label="uncertain")
     axes.set(xlabel="fake probability", ylabel="videos", xlim=(0, 1))
-    axes.set_title("What the videos got", **TITLES)
+    axes.set_title("Fake probabilities of the videos", fontsize=TITLE_SIZE)
     axes.legend(fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def told(figure: Figure) -> str:
-    value, low, high = ("–" if figure[key] is None else f"{figure[key]:.3f}" for key in ("value", "low", "high"))
-    return value if figure["low"] is None else f"{value} ({low} to {high})"
+def format_estimate(estimate: Estimate) -> str:
+    value, low, high = ("–" if estimate[key] is None else f"{estimate[key]:.3f}" for key in ("value", "low", "high"))
+    return value if estimate["low"] is None else f"{value} ({low} to {high})"
 
 
-def _style(method: str) -> dict[str, Any]:
+def _line_style(method: str) -> LineStyle:
     return {"linewidth": 2.6, "color": "black"} if method == "All" else {"linewidth": 1.4}
 
 
-def _truth_and_probability(judged: Sequence[LabelledScore]) -> tuple[np.ndarray, np.ndarray]:
-    scores = scores_of(judged)
-    return scores.labels, scores.probabilities
+def _labels_and_probabilities(scores: Sequence[LabelledScore]) -> tuple[np.ndarray, np.ndarray]:
+    arrays = as_arrays(scores)
+    return arrays.labels, arrays.probabilities
 
 
-def _rows(columns: Sequence[str], first: str, *values: Iterable[float]) -> list[dict[str, Any]]:
+def _rows(columns: Sequence[str], first: str, *values: Iterable[float]) -> list[dict[str, str | float]]:
     return [dict(zip(columns, (first, *map(float, row)), strict=True)) for row in zip(*values, strict=True)]

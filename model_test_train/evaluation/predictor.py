@@ -1,16 +1,16 @@
-"""Who judges faces: one network, or several together; known by a checkpoint, or by the file of an ensemble."""
+"""Predictor: load a checkpoint or an ensemble, and score face crops with it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 
-from model_test_train.evaluation.fusion import Array, Fused
-from model_test_train.metrics.calibration import logits_of
+from model_test_train.evaluation.fusion import Array, Fusion, FusionParameters
+from model_test_train.metrics.calibration import clipped_logits
 from model_test_train.metrics.verdicts import AGGREGATIONS, FrameScore, person_scores
 from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from model_test_train.networks.input_contract import Image
@@ -20,106 +20,130 @@ from pipeline.errors import UserError
 from pipeline.ledger import content_hash
 from pipeline.project import from_root
 
-BATCH = 32
+BATCH_SIZE = 32
 Runner = Callable[[torch.Tensor], Array]  # pictures (b, size, size, 3) uint8 -> fake probabilities (b,)
 
 
+class MemberRecord(TypedDict):
+    """The checkpoint of an ensemble's member."""
+
+    file: str  # relative to the project
+    sha256: str
+
+
+class EnsembleRecord(TypedDict):
+    """The JSON file of an ensemble: everything except the weights of its members."""
+
+    members: Mapping[str, MemberRecord]
+    temperatures: Sequence[float]
+    way: str  # fusion method
+    learnt: FusionParameters
+    agreement: float
+    validation: Mapping[str, Mapping[str, float]]  # metrics of each member and each fusion method
+    held_out: bool  # whether the metrics of fusions are on videos that they were not fitted on
+    card: dict[str, Any]  # the fields of its `Checkpoint`
+
+
 @dataclass(frozen=True)
-class Vote:
-    """How the members would have judged a video, each by its own threshold."""
+class MemberVotes:
+    """The members' own fake probabilities of a video, and their verdicts, each by its own threshold."""
 
     probabilities: list[float]
-    fake: list[bool]
+    called_fake: list[bool]
 
     def agreement(self, called_fake: bool) -> float:
-        return sum(vote == called_fake for vote in self.fake) / len(self.fake)
+        """Share of the members that have this verdict."""
+        return sum(vote == called_fake for vote in self.called_fake) / len(self.called_fake)
 
     @property
     def disagreement(self) -> float:
+        """Standard deviation of the members' probabilities."""
         return float(np.std(self.probabilities))
 
 
-def votes_of(thresholds: Sequence[float], frames: Sequence[FrameScore], aggregation: str) -> Vote:
-    """Of frames that tell each member's probability."""
-    of_members = []
+def collect_votes(thresholds: Sequence[float], frames: Sequence[FrameScore], aggregation: str) -> MemberVotes:
+    """The votes on frames whose auxiliary outputs are the members' probabilities."""
+    probabilities = []
     for number in range(len(thresholds)):
-        people = person_scores([replace(frame, fake_probability=frame.told[number]) for frame in frames], aggregation)
-        of_members.append(AGGREGATIONS[aggregation].video(list(people.values())))
-    return Vote(of_members, [found > threshold for found, threshold in zip(of_members, thresholds, strict=True)])
+        people = person_scores([replace(frame, fake_probability=frame.aux_outputs[number]) for frame in frames], aggregation)
+        probabilities.append(AGGREGATIONS[aggregation].video(list(people.values())))
+    called_fake = [probability > threshold for probability, threshold in zip(probabilities, thresholds, strict=True)]
+    return MemberVotes(probabilities, called_fake)
 
 
 @dataclass(frozen=True)
-class Together:
-    """What makes one judge of several networks."""
+class EnsembleRule:
+    """How the scores of several networks become one, and when their verdicts disagree."""
 
-    fused: Fused
+    fusion: Fusion
     thresholds: tuple[float, ...]  # of the members
-    agreement: float  # share of their votes under which a verdict is uncertain
+    min_agreement: float  # a verdict is uncertain if a smaller share of the members has it
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Networks, and what is said of their verdict."""
+    """A network, or the members of an ensemble, with its checkpoint card."""
 
     card: Checkpoint
     networks: dict[str, Network]
-    together: Together | None = None  # None: it is one network
-    runners: dict[str, Runner] = field(default_factory=dict)  # that judge in the networks' place
+    ensemble: EnsembleRule | None = None  # None for a single network
+    runners: dict[str, Runner] = field(default_factory=dict)  # replacements that score instead of the networks
 
-    def judge(self, crops: Sequence[Image]) -> tuple[Array, Array]:
-        """Of each face the fake probability (n,), and each network's (n, networks)."""
-        found = np.stack([self._probabilities(name, crops) for name in self.networks], 1)
-        return self.together.fused(logits_of(found)) if self.together else found[:, 0], found
+    def predict(self, crops: Sequence[Image]) -> tuple[Array, Array]:
+        """The fake probability of each face (n,), and those by each network (n, networks)."""
+        by_network = np.stack([self._probabilities(name, crops) for name in self.networks], 1)
+        return self.ensemble.fusion(clipped_logits(by_network)) if self.ensemble else by_network[:, 0], by_network
 
-    def prove(self) -> None:
-        """That it gives a number at all: of a grey picture."""
-        probability = self.judge([np.full((160, 160, 3), 127, np.uint8)])[0][0]
+    def check_finite(self) -> None:
+        """Raise unless the score of a grey picture is finite."""
+        probability = self.predict([np.full((160, 160, 3), 127, np.uint8)])[0][0]
         if not np.isfinite(probability):
-            raise UserError(f"{self.card.name} gives no number for a grey picture")
+            raise UserError(f"{self.card.name} gives no finite score for a grey picture; use another checkpoint")
 
-    def are_at_odds(self, frames: Sequence[FrameScore], called_fake: bool, aggregation: str) -> bool:
-        """Whether too few members would have said the same."""
-        if not self.together:
+    def members_disagree(self, frames: Sequence[FrameScore], called_fake: bool, aggregation: str) -> bool:
+        """Whether too few members of the ensemble have this verdict."""
+        if not self.ensemble:
             return False
-        vote = votes_of(self.together.thresholds, frames, aggregation)
-        return vote.agreement(called_fake) < self.together.agreement
+        votes = collect_votes(self.ensemble.thresholds, frames, aggregation)
+        return votes.agreement(called_fake) < self.ensemble.min_agreement
 
     def _probabilities(self, name: str, crops: Sequence[Image]) -> Array:
         network, run = self.networks[name], self.runners.get(name)
-        batches = (crops[first : first + BATCH] for first in range(0, len(crops), BATCH))
-        pictures = (torch.stack([_fitted(network, crop) for crop in batch]) for batch in batches)
+        batches = (crops[first : first + BATCH_SIZE] for first in range(0, len(crops), BATCH_SIZE))
+        pictures = (torch.stack([_fit_crop(network, crop) for crop in batch]) for batch in batches)
         return np.concatenate([np.zeros(0), *map(run, pictures)]) if run else fake_probabilities(network, pictures)
 
 
-def _fitted(network: Network, crop: Image) -> torch.Tensor:
+def _fit_crop(network: Network, crop: Image) -> torch.Tensor:
     return torch.from_numpy(network.input.fit(crop))
 
 
 def load_predictor(path: Path, device: torch.device) -> Predictor:
-    """A checkpoint (.safetensors), or an ensemble (.json) whose members lie where its file says, and are what they were."""
+    """Load a checkpoint (.safetensors), or an ensemble (.json) after checking that its members are unchanged."""
     if path.suffix != ".json":
         network, card = load_checkpoint(path, device)
         return Predictor(card, {card.name: network})
-    facts = _read(path)
+    record = _read_ensemble(path)
     networks, thresholds = {}, []
-    for name, member in facts["members"].items():
+    for name, member in record["members"].items():
         file = from_root(member["file"])
         networks[name], card = load_checkpoint(file, device)
         if content_hash(file) != member["sha256"]:
-            raise UserError(f"{file} is not what the ensemble was fitted with; model_test_train/ensemble.py fits it anew")
+            raise UserError(f"{file} is not what the ensemble was fitted with; fit it again with model_test_train/ensemble.py")
         thresholds.append(card.threshold)
-    fused = Fused(facts["way"], facts["learnt"], tuple(facts["temperatures"]))
-    return Predictor(Checkpoint(**facts["card"]), networks, Together(fused, tuple(thresholds), facts["agreement"]))
+    fusion = Fusion(record["way"], record["learnt"], tuple(record["temperatures"]))
+    rule = EnsembleRule(fusion, tuple(thresholds), record["agreement"])
+    return Predictor(Checkpoint(**record["card"]), networks, rule)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_ensemble(path: Path) -> EnsembleRecord:
     if not path.is_file():
-        raise UserError(f"no ensemble at {path}; model_test_train/ensemble.py makes one")
+        raise UserError(f"no ensemble at {path}; make one with model_test_train/ensemble.py")
     try:
-        facts: dict[str, Any] = json.loads(path.read_text())
-        missing = {"members", "way", "learnt", "temperatures", "card", "agreement"} - facts.keys()
+        record: EnsembleRecord = json.loads(path.read_text())
+        missing = {"members", "way", "learnt", "temperatures", "card", "agreement"} - record.keys()
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise UserError(f"{path} is no ensemble's file") from error
+        raise UserError(f"{path} is not an ensemble file") from error
     if missing:
-        raise UserError(f"{path} is no ensemble's file: it says nothing of its {sorted(missing)[0]}")
-    return facts
+        raise UserError(f"{path} is not an ensemble file: its '{sorted(missing)[0]}' is missing")
+    return record

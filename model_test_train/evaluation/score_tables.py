@@ -1,6 +1,6 @@
-"""A table of videos with labels and fake probabilities, ours or anybody's -> what was judged.
+"""Read a table of videos with labels and fake probabilities, from this pipeline or any other source.
 
-Columns may go by the names that are common; further ones are left alone. Several rows of one video count as their mean.
+Several common column names are accepted, and further columns are ignored. Several rows of one video count as their mean.
 """
 
 import csv
@@ -8,13 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from model_test_train.evaluation.testing import LabelledScore
-from model_test_train.metrics.intervals import connected
+from model_test_train.evaluation.testing import LabelledScore, ProtocolRecord
+from model_test_train.metrics.intervals import connected_groups
 from pipeline.errors import UserError
 
-NAMES = {
+COLUMN_NAMES = {
     "video": ("video", "video_name", "filename", "file", "path", "image", "name", "id"),
     "label": ("label", "target", "y_true", "truth", "ground_truth", "gt", "class"),
     "probability": (
@@ -32,53 +31,54 @@ NAMES = {
     "identities": ("identities", "identity", "group", "person"),
     "verdict": ("verdict",),
 }
-NEEDED = ("video", "label", "probability")
+REQUIRED = ("video", "label", "probability")
 LABELS = {"0": 0, "0.0": 0, "real": 0, "original": 0, "1": 1, "1.0": 1, "fake": 1}
-METHODS = ("Original", "Fake")  # where the table names none
+DEFAULT_METHODS = ("Original", "Fake")  # by label, if the table has no such column
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    judged: list[LabelledScore]
-    protocol: dict[str, Any] | None  # of a table that the stage test wrote
-    has_people: bool  # else each video is a group by itself
+    scores: list[LabelledScore]
+    protocol: ProtocolRecord | None  # if stage test wrote the table
+    has_people: bool  # otherwise each video is a group of its own
 
 
 def read_scores(path: Path, threshold: float) -> ScoreTable:
-    """A CSV, or a folder that the stage test wrote. A verdict stands in the table, or is fake above the threshold."""
+    """Read a CSV, or a folder that stage test wrote. Without a column of verdicts, scores above the threshold are fake."""
     protocol = None
     if path.is_dir():
         protocol = json.loads((path / "protocol.json").read_text()) if (path / "protocol.json").is_file() else None
         path = path / "videos.csv"
     if not path.is_file():
-        raise UserError(f"{path} is not there; give a CSV of videos, or a folder that test_model.py wrote")
+        raise UserError(f"{path} does not exist; name a CSV of videos, or a folder that test_model.py wrote")
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
-        columns = _columns(path, reader.fieldnames or ())
-        rows = [{ours: (row[theirs] or "").strip() for ours, theirs in columns.items()} for row in reader]
+        columns = _match_columns(path, reader.fieldnames or ())
+        rows = [{name: (row[column] or "").strip() for name, column in columns.items()} for row in reader]
     by_video: dict[str, list[dict[str, str]]] = {}
     for row in rows:
-        if row["probability"]:  # without a usable face there is none
+        if row["probability"]:  # empty for a video without a usable face
             by_video.setdefault(row["video"], []).append(row)
     if not by_video:
-        raise UserError(f"{path} holds no video with a probability")
-    groups = connected([rows[0].get("identities", "").split() or [f"video {name}"] for name, rows in by_video.items()])
-    judged = [_judged(path, rows, group, threshold) for rows, group in zip(by_video.values(), groups, strict=True)]
-    return ScoreTable(judged, protocol, "identities" in columns)
+        raise UserError(f"{path} has no video with a probability")
+    groups = connected_groups([rows[0].get("identities", "").split() or [f"video {name}"] for name, rows in by_video.items()])
+    scores = [_parse_score(path, rows, group, threshold) for rows, group in zip(by_video.values(), groups, strict=True)]
+    return ScoreTable(scores, protocol, "identities" in columns)
 
 
-def _columns(path: Path, present: Sequence[str]) -> dict[str, str]:
-    """Our name of each column -> theirs."""
-    lower = {name.strip().lower(): name for name in present}
-    found = {ours: next((lower[name] for name in names if name in lower), None) for ours, names in NAMES.items()}
-    for ours in NEEDED:
-        if found[ours] is None:
-            known = ", ".join(NAMES[ours])
-            raise UserError(f"{path} has no column for the {ours} ({known}); there are: {', '.join(present)}")
-    return {ours: theirs for ours, theirs in found.items() if theirs is not None}
+def _match_columns(path: Path, columns: Sequence[str]) -> dict[str, str]:
+    """The name of the table's column for each of `COLUMN_NAMES` that it has."""
+    lower = {name.strip().lower(): name for name in columns}
+    matches = {ours: next((lower[name] for name in names if name in lower), None) for ours, names in COLUMN_NAMES.items()}
+    for ours in REQUIRED:
+        if matches[ours] is None:
+            accepted = ", ".join(COLUMN_NAMES[ours])
+            raise UserError(f"{path} has no column for the {ours} (accepted: {accepted}); there are: {', '.join(columns)}")
+    return {ours: theirs for ours, theirs in matches.items() if theirs is not None}
 
 
-def _judged(path: Path, rows: Sequence[Mapping[str, str]], group: int, threshold: float) -> LabelledScore:
+def _parse_score(path: Path, rows: Sequence[Mapping[str, str]], group: int, threshold: float) -> LabelledScore:
+    """The score of one video, from all of its rows."""
     first = rows[0]
     labels = {LABELS.get(row["label"].lower()) for row in rows}
     if len(labels) != 1 or None in labels:
@@ -87,8 +87,8 @@ def _judged(path: Path, rows: Sequence[Mapping[str, str]], group: int, threshold
     try:
         probability = sum(float(row["probability"]) for row in rows) / len(rows)
     except ValueError:
-        raise UserError(f"{path}: the probability of {first['video']} is '{first['probability']}', no number") from None
+        raise UserError(f"{path}: the probability of {first['video']} is '{first['probability']}', not a number") from None
     if not 0 <= probability <= 1:
-        raise UserError(f"{path}: the probability of {first['video']} is {probability:g}; it must lie from 0 to 1")
+        raise UserError(f"{path}: the probability of {first['video']} is {probability:g}; it must be between 0 and 1")
     called_fake = first["verdict"] == "fake" if first.get("verdict") and len(rows) == 1 else probability > threshold
-    return LabelledScore(first["video"], first.get("method") or METHODS[label], label, group, probability, called_fake)
+    return LabelledScore(first["video"], first.get("method") or DEFAULT_METHODS[label], label, group, probability, called_fake)

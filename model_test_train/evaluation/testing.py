@@ -1,22 +1,22 @@
-"""Testing: a network and crops -> a score a frame; verdicts -> figures by frame, by video and by method."""
+"""Test a network: score crops, label the verdicts, and compute metrics by frame, by video and by method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 import torch
 
 from model_test_train.metrics import calibration
 from model_test_train.metrics.calibration import Calibration
-from model_test_train.metrics.intervals import figures, identity_groups
-from model_test_train.metrics.point_metrics import Scores, measure
-from model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Rule, Verdict
+from model_test_train.metrics.intervals import Estimate, estimate_metrics, identity_groups
+from model_test_train.metrics.point_metrics import Scores, compute_metrics
+from model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Verdict, VerdictRule
 from model_test_train.networks.checkpoint import Checkpoint
 from model_test_train.networks.network import Network
-from model_test_train.networks.scoring import judged, side_by_side
-from model_test_train.training.data import Change, Pictures, Sample, Samples, samples_by_video
+from model_test_train.networks.scoring import map_ranges, score_batch
+from model_test_train.training.data import PictureDataset, PictureTransform, Sample, Samples, samples_by_video
 from pipeline.index import SPLITS, Video
 from pipeline.ledger import content_hash
 from pipeline.params import DEVICES, setting
@@ -24,39 +24,114 @@ from pipeline.progress import track
 from pipeline.project import relative
 from preprocessing.crops.crops import read_crops
 
-OF_PROBABILITIES = ("log_loss", "brier", "calibration_error")
+CALIBRATION_METRICS = ("log_loss", "brier", "calibration_error")
+MetricTable = dict[str, int | Estimate]  # the number of videos (or frames) and of fakes, and an estimate of each metric
+
+
+class ProtocolHeader(TypedDict):
+    """What every plot and table of metrics must be read with."""
+
+    model: str
+    warning: str | None
+    split: str
+    aggregation: str
+    threshold: float
+    intervals: str
+
+
+class ProtocolRecord(ProtocolHeader):
+    """The conditions of a test. Probabilities are calibrated ones."""
+
+    checkpoint: str  # hash of the file
+    trained_on: list[str]
+    dataset: str
+    index: str  # hash of the file
+    frames_per_video: int
+    calibration: str
+    uncertain_from_to: list[float] | None
+    abstain_error: float
+    crops: Mapping[str, object]  # settings of extract_crops
+
+
+class ByClass(TypedDict):
+    """A number of videos of each class."""
+
+    of_real: int
+    of_fake: int
+
+
+class AbstentionRecord(TypedDict):
+    """How many verdicts are uncertain, and how many of the others are wrong."""
+
+    uncertain: int
+    wrong_though_certain: ByClass
+    certain: ByClass
+
+
+class CalibrationRecord(TypedDict):
+    """Metrics of probabilities before and after calibration."""
+
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+class VideoMetrics(TypedDict):
+    """Metrics over videos, of all methods together and of each method against the originals."""
+
+    video: MetricTable
+    video_by_method: dict[str, MetricTable]
+
+
+class LevelMetrics(VideoMetrics):
+    """Metrics over videos and over frames."""
+
+    frame: MetricTable
+    frame_by_method: dict[str, MetricTable]
+    abstaining: AbstentionRecord
+    no_verdict: int
+
+
+class MetricsRecord(LevelMetrics):
+    """All metrics of a test."""
+
+    calibration: dict[str, CalibrationRecord]  # by split
 
 
 @dataclass(frozen=True)
-class Params:
+class TestParams:
+    __test__ = False  # its name looks like a test class to pytest
+
     dataset: str = setting("one manipulation (with the originals), or All")
-    split: str = setting("which videos are judged", choices=SPLITS)
-    frames_per_video: int = setting("equidistant frames of each person", low=1)
-    batch_size: int = setting("pictures the network sees at once", low=1)
-    aggregation: str = setting("how frames become a verdict", choices=tuple(AGGREGATIONS))
-    calibration: str = setting("of the videos' probabilities, fitted on validation", choices=calibration.METHODS)
-    abstain_error: float = setting("a verdict is uncertain where it would be wrong more often; 0: never", low=0, high=0.5)
-    bootstrap: int = setting("draws behind each 95 %% interval", low=0)
-    workers: int = setting("batches that are read and judged side by side", low=0)
-    seed: int = setting("of the bootstrap", low=0)
-    threads: int = setting("of the processor, for each of them", low=1)
-    device: str = setting("where the network runs", choices=DEVICES)
+    split: str = setting("split of the videos to test on", choices=SPLITS)
+    frames_per_video: int = setting("number of evenly spaced frames of each person", low=1)
+    batch_size: int = setting("pictures per batch", low=1)
+    aggregation: str = setting("how the scores of frames become a verdict", choices=tuple(AGGREGATIONS))
+    calibration: str = setting("calibration of the videos' probabilities, fitted on validation", choices=calibration.METHODS)
+    abstain_error: float = setting(
+        "error rate of either class above which a verdict is marked uncertain; 0 marks none", low=0, high=0.5
+    )
+    bootstrap: int = setting("bootstrap draws of each 95 %% interval", low=0)
+    workers: int = setting("batches that are read and scored in parallel", low=0)
+    seed: int = setting("seed of the bootstrap", low=0)
+    threads: int = setting("CPU threads of each worker", low=1)
+    device: str = setting("device of the network", choices=DEVICES)
 
 
-def rule_of(checkpoint: Checkpoint, params: Params) -> Rule:
-    """How this network's scores become verdicts."""
+def make_verdict_rule(checkpoint: Checkpoint, params: TestParams) -> VerdictRule:
+    """The rule by which this network's scores become verdicts."""
     if checkpoint.calibration is None:
-        return Rule(params.aggregation, checkpoint.threshold)
-    fitted = Calibration.read(checkpoint.calibration)
+        return VerdictRule(params.aggregation, checkpoint.threshold)
+    fitted = Calibration.from_dict(checkpoint.calibration)
     band = None
-    if params.abstain_error:  # between the band and the threshold, the two would contradict each other
-        edges = (*fitted.band(params.abstain_error), checkpoint.threshold)
+    if params.abstain_error:  # the band includes the threshold; otherwise the two could contradict each other
+        edges = (*fitted.uncertain_band(params.abstain_error), checkpoint.threshold)
         band = min(edges), max(edges)
-    return Rule(params.aggregation, checkpoint.threshold, fitted.by(params.calibration), band)
+    return VerdictRule(params.aggregation, checkpoint.threshold, fitted.calibrator(params.calibration), band)
 
 
-def protocol(checkpoint: Checkpoint, model_path: Path, index_path: Path, params: Params, rule: Rule) -> dict[str, Any]:
-    """What a figure must be read with. Probabilities are the calibrated ones."""
+def make_protocol(
+    checkpoint: Checkpoint, model_path: Path, index_path: Path, params: TestParams, rule: VerdictRule
+) -> ProtocolRecord:
     return {
         "model": checkpoint.name,
         "checkpoint": content_hash(model_path),
@@ -66,7 +141,7 @@ def protocol(checkpoint: Checkpoint, model_path: Path, index_path: Path, params:
         "split": params.split,
         "index": content_hash(index_path),
         "frames_per_video": params.frames_per_video,
-        "aggregation": AGGREGATIONS[params.aggregation].words,
+        "aggregation": AGGREGATIONS[params.aggregation].description,
         "threshold": round(rule.calibrated(rule.threshold), 6),
         "calibration": params.calibration if checkpoint.calibration else "none",
         "uncertain_from_to": [round(rule.calibrated(edge), 6) for edge in rule.band] if rule.band else None,
@@ -76,47 +151,54 @@ def protocol(checkpoint: Checkpoint, model_path: Path, index_path: Path, params:
     }
 
 
-def disagreement(one: Mapping[str, Any], other: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, Any, Any] | None:
-    """The first of these things that two protocols do not agree in, and what they say."""
-    return next(((key, one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)), None)
+def first_difference(
+    a: Mapping[str, object], b: Mapping[str, object], keys: Iterable[str]
+) -> tuple[str, object, object] | None:
+    """The first of the keys in which two protocols differ, with both values; None if they agree in all."""
+    return next(((key, a.get(key), b.get(key)) for key in keys if a.get(key) != b.get(key)), None)
 
 
-def samples_of(videos: Sequence[Video], crops: Path, params: Params) -> Samples:
-    """The crops that are judged: equidistant ones of everybody in the videos."""
-    chosen = samples_by_video(videos, read_crops(crops), params.frames_per_video, everybody=True)
-    return Samples(sample for name in sorted(chosen) for sample in chosen[name])
+def select_samples(videos: Sequence[Video], crops: Path, params: TestParams) -> Samples:
+    """The crops to score: evenly spaced ones of every person in the videos."""
+    by_video = samples_by_video(videos, read_crops(crops), params.frames_per_video, everybody=True)
+    return Samples(sample for name in sorted(by_video) for sample in by_video[name])
 
 
 def score_frames(
-    network: Network, samples: Sequence[Sample], params: Params, change: Change | None = None, doing: str = "judging"
+    network: Network,
+    samples: Sequence[Sample],
+    params: TestParams,
+    transform: PictureTransform | None = None,
+    activity: str = "scoring",  # label of the progress bar
 ) -> list[FrameScore]:
-    pictures = Pictures(samples, network.input, change)
+    """Score the crops, each after a transform if there is one."""
+    pictures = PictureDataset(samples, network.input, transform)
 
-    def judge(places: range) -> np.ndarray:
-        return judged(network, torch.stack([pictures[place] for place in places]))
+    def score(indices: range) -> np.ndarray:
+        return score_batch(network, torch.stack([pictures[index] for index in indices]))
 
-    batches = side_by_side(judge, len(samples), params.batch_size, params.workers)
-    rows = (row for batch in track(batches, len(samples), doing, "pictures", size=len) for row in batch.tolist())
+    batches = map_ranges(score, len(samples), params.batch_size, params.workers)
+    rows = (row for batch in track(batches, len(samples), activity, "pictures", size=len) for row in batch.tolist())
     return [
-        FrameScore(s.video.video, s.crop.frame, s.crop.track, relative(s.crop.path), probability, tuple(told))
-        for s, (probability, *told) in zip(samples, rows, strict=True)
+        FrameScore(s.video.video, s.crop.frame, s.crop.track, relative(s.crop.path), probability, tuple(aux_outputs))
+        for s, (probability, *aux_outputs) in zip(samples, rows, strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class LabelledScore:
-    """One that was judged, video or frame: the truth, and what was found."""
+    """Label, fake probability and verdict of a video or frame."""
 
     name: str
     method: str
     label: int
-    group: int  # of connected people
+    group: int  # number of the group of videos that share a person
     probability: float
     called_fake: bool
 
 
 def labelled_videos(verdicts: Sequence[Verdict]) -> list[LabelledScore]:
-    """Those that got a verdict."""
+    """The labelled scores of the videos that have a verdict."""
     groups = identity_groups([verdict.video for verdict in verdicts])
     return [
         LabelledScore(
@@ -128,7 +210,7 @@ def labelled_videos(verdicts: Sequence[Verdict]) -> list[LabelledScore]:
 
 
 def labelled_frames(verdicts: Sequence[Verdict], threshold: float) -> list[LabelledScore]:
-    """As the network scored them."""
+    """The labelled scores of all frames, uncalibrated."""
     groups = identity_groups([verdict.video for verdict in verdicts])
     return [
         LabelledScore(
@@ -139,78 +221,82 @@ def labelled_frames(verdicts: Sequence[Verdict], threshold: float) -> list[Label
     ]
 
 
-def scores_of(judged: Sequence[LabelledScore]) -> Scores:
+def as_arrays(scores: Sequence[LabelledScore]) -> Scores:
     return Scores(
-        np.array([one.label for one in judged], int),
-        np.array([one.probability for one in judged], float),
-        np.array([one.called_fake for one in judged], bool),
+        np.array([score.label for score in scores], int),
+        np.array([score.probability for score in scores], float),
+        np.array([score.called_fake for score in scores], bool),
     )
 
 
-def metrics_of(judged: Sequence[LabelledScore], draws: int, seed: int) -> dict[str, Any]:
-    return figures(scores_of(judged), np.array([one.group for one in judged], int), draws, seed)
+def estimate_metrics_of(scores: Sequence[LabelledScore], draws: int, seed: int) -> MetricTable:
+    return estimate_metrics(as_arrays(scores), np.array([score.group for score in scores], int), draws, seed)
 
 
-def by_method(judged: Sequence[LabelledScore]) -> dict[str, list[LabelledScore]]:
-    """Each manipulation with all the originals."""
-    methods = sorted({one.method for one in judged if one.label})
-    return {name: [one for one in judged if one.method == name or not one.label] for name in methods}
+def get_estimate(table: MetricTable, name: str) -> Estimate:
+    """The estimate of a metric in the table."""
+    return cast(Estimate, table[name])
 
 
-def metrics_by_method(judged: Sequence[LabelledScore], draws: int, seed: int) -> dict[str, Any]:
-    return {name: metrics_of(chosen, draws, seed) for name, chosen in by_method(judged).items()}
+def group_by_method(scores: Sequence[LabelledScore]) -> dict[str, list[LabelledScore]]:
+    """The scores of each manipulation, with all originals."""
+    methods = sorted({score.method for score in scores if score.label})
+    return {method: [score for score in scores if score.method == method or not score.label] for method in methods}
 
 
-def measure_tests(verdicts: Sequence[Verdict], rule: Rule, params: Params) -> dict[str, Any]:
-    """Figures over the frames and over the videos, over all methods and for each against the originals."""
+def estimate_metrics_by_method(scores: Sequence[LabelledScore], draws: int, seed: int) -> dict[str, MetricTable]:
+    return {method: estimate_metrics_of(of_method, draws, seed) for method, of_method in group_by_method(scores).items()}
+
+
+def compute_test_metrics(verdicts: Sequence[Verdict], rule: VerdictRule, params: TestParams) -> LevelMetrics:
+    """Metrics over frames and over videos, of all methods together and of each method against the originals."""
     frames, videos = labelled_frames(verdicts, rule.threshold), labelled_videos(verdicts)
     return {
-        "frame": metrics_of(frames, params.bootstrap, params.seed),
-        "video": metrics_of(videos, params.bootstrap, params.seed),
-        "frame_by_method": metrics_by_method(frames, params.bootstrap, params.seed),
-        "video_by_method": metrics_by_method(videos, params.bootstrap, params.seed),
-        "abstaining": abstaining(verdicts),
+        "frame": estimate_metrics_of(frames, params.bootstrap, params.seed),
+        "video": estimate_metrics_of(videos, params.bootstrap, params.seed),
+        "frame_by_method": estimate_metrics_by_method(frames, params.bootstrap, params.seed),
+        "video_by_method": estimate_metrics_by_method(videos, params.bootstrap, params.seed),
+        "abstaining": count_abstentions(verdicts),
         "no_verdict": sum(verdict.verdict == NO_VERDICT for verdict in verdicts),
     }
 
 
-def abstaining(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Of the videos with a verdict: how many are left uncertain, and how often the others are judged wrong, by class."""
-    judged = [verdict for verdict in verdicts if verdict.verdict != NO_VERDICT]
-    certain = [verdict for verdict in judged if not verdict.is_uncertain]
-    wrong = {
-        name: [verdict.outcome[0] == "F" for verdict in certain if verdict.video.label == label]
-        for label, name in enumerate(("of_real", "of_fake"))
-    }
+def count_abstentions(verdicts: Sequence[Verdict]) -> AbstentionRecord:
+    """Of the videos with a verdict, how many are uncertain, and how many of the others are wrong, by class."""
+    with_verdict = [verdict for verdict in verdicts if verdict.verdict != NO_VERDICT]
+    certain = [verdict for verdict in with_verdict if not verdict.is_uncertain]
+    real, fake = ([verdict.outcome[0] == "F" for verdict in certain if verdict.video.label == label] for label in (0, 1))
     return {
-        "uncertain": len(judged) - len(certain),
-        "wrong_though_certain": {name: sum(errors) for name, errors in wrong.items()},
-        "certain": {name: len(errors) for name, errors in wrong.items()},
+        "uncertain": len(with_verdict) - len(certain),
+        "wrong_though_certain": {"of_real": sum(real), "of_fake": sum(fake)},
+        "certain": {"of_real": len(real), "of_fake": len(fake)},
     }
 
 
-def calibration_metrics(checkpoint: Checkpoint, verdicts: Sequence[Verdict], method: str) -> dict[str, Any]:
-    """How far probabilities are from what they should mean: before and after, where it was fitted and where it was tested."""
+def compute_calibration_metrics(
+    checkpoint: Checkpoint, verdicts: Sequence[Verdict], method: str
+) -> dict[str, CalibrationRecord]:
+    """Metrics of the probabilities before and after calibration, on validation (where it was fitted) and on the test."""
     if checkpoint.calibration is None:
         return {}
-    fitted = Calibration.read(checkpoint.calibration)
+    fitted = Calibration.from_dict(checkpoint.calibration)
     labels = np.array([0] * len(fitted.real) + [1] * len(fitted.fake))
-    tested = [v for v in verdicts if v.raw_probability is not None]
-    test_labels = np.array([verdict.video.label for verdict in tested], int)
+    scored = [v for v in verdicts if v.raw_probability is not None]
+    test_labels = np.array([verdict.video.label for verdict in scored], int)
     raw = {
         "validation": (labels, np.array([*fitted.real, *fitted.fake])),
-        "test": (test_labels, np.array([verdict.raw_probability for verdict in tested], float)),
+        "test": (test_labels, np.array([verdict.raw_probability for verdict in scored], float)),
     }
     return {
         split: {
-            "before": _of_probabilities(truth, probabilities),
-            "after": _of_probabilities(truth, fitted.by(method)(probabilities)),
+            "before": _probability_metrics(truth, probabilities),
+            "after": _probability_metrics(truth, fitted.calibrator(method)(probabilities)),
         }
         for split, (truth, probabilities) in raw.items()
         if len(truth)
     }
 
 
-def _of_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    found = measure(Scores.above(0.5, labels, probabilities))
-    return {name: round(float(found[name][0]), 6) for name in OF_PROBABILITIES}
+def _probability_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    metrics = compute_metrics(Scores.above(0.5, labels, probabilities))
+    return {name: round(float(metrics[name][0]), 6) for name in CALIBRATION_METRICS}

@@ -1,1 +1,1 @@
-"""Labels and fake probabilities -> figures, how sure they are, and whether two of them differ."""
+"""Metrics from labels and fake probabilities, their confidence intervals, and tests of differences between two detectors."""

@@ -1,13 +1,14 @@
-"""Validation videos with their fake probabilities -> probabilities that mean what they say, and a band where to abstain.
+"""Calibrate fake probabilities on the validation videos, and find the band in which to abstain.
 
-By temperature (Guo et al. 2017: all logits divided by one number) or isotonic (any rising steps; it needs more videos). The
-band is conformal: of videos like those of validation, at most the chosen share of either class ends on its wrong side.
+Calibration is by temperature (Guo et al. 2017: all logits divided by one number) or isotonic (any monotonic step function,
+which needs more videos). The band is conformal: of videos like those of validation, at most the chosen share of either class
+lies on the wrong side of it.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,71 +16,83 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 Array = NDArray[np.float64]
-LARGEST_LOG_TEMPERATURE = 4.0
-LEAST = 1e-6  # that a probability whose logit is taken keeps away from 0 and 1
+MAX_LOG_TEMPERATURE = 4.0
+PROBABILITY_MARGIN = 1e-6  # distance from 0 and 1 to which probabilities are clipped before taking the logit
 METHODS = ("temperature", "isotonic", "none")
+
+
+class CalibrationTable(TypedDict):
+    """A `Calibration` as a checkpoint stores it."""
+
+    temperature: float
+    steps: Sequence[Sequence[float]]
+    real: Sequence[float]
+    fake: Sequence[float]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What validation says about probabilities; a checkpoint carries it."""
+    """What was fitted on the validation videos, and their scores; every checkpoint carries it."""
 
     temperature: float
-    steps: tuple[tuple[float, ...], tuple[float, ...]]  # of the isotonic line: probabilities, and what they become
-    real: tuple[float, ...]  # probabilities of the validation's originals, sorted
-    fake: tuple[float, ...]  # and of its fakes
+    steps: tuple[tuple[float, ...], tuple[float, ...]]  # isotonic regression: probabilities, and their calibrated values
+    real: tuple[float, ...]  # sorted probabilities of the real validation videos
+    fake: tuple[float, ...]  # sorted probabilities of the fake ones
 
     @classmethod
     def fit(cls, labels: NDArray[np.int64], probabilities: Array) -> "Calibration":
         real, fake = (tuple(np.sort(probabilities[labels == label]).tolist()) for label in (0, 1))
-        return cls(_temperature(labels, probabilities), _steps(labels, probabilities), real, fake)
+        return cls(_fit_temperature(labels, probabilities), _fit_isotonic(labels, probabilities), real, fake)
 
     @classmethod
-    def read(cls, facts: dict[str, Any]) -> "Calibration":
-        xs, ys = facts["steps"]
-        return cls(facts["temperature"], (tuple(xs), tuple(ys)), tuple(facts["real"]), tuple(facts["fake"]))
+    def from_dict(cls, table: CalibrationTable) -> "Calibration":
+        xs, ys = table["steps"]
+        return cls(table["temperature"], (tuple(xs), tuple(ys)), tuple(table["real"]), tuple(table["fake"]))
 
-    def facts(self) -> dict[str, Any]:
-        return asdict(self)
+    def to_dict(self) -> CalibrationTable:
+        return {"temperature": self.temperature, "steps": self.steps, "real": self.real, "fake": self.fake}
 
-    def by(self, method: str) -> Callable[[Array], Array]:
-        """probabilities -> calibrated ones."""
+    def calibrator(self, method: str) -> Callable[[Array], Array]:
+        """The function that calibrates probabilities by a method."""
         if method == "temperature":
-            return lambda raw: expit(logits_of(raw) / self.temperature)
+            return lambda raw: expit(clipped_logits(raw) / self.temperature)
         if method == "isotonic":
             return lambda raw: np.interp(raw, *self.steps)
         return lambda raw: raw
 
-    def band(self, error: float) -> tuple[float, float]:
-        """Uncertain are the probabilities from low to high, both of them before calibration."""
-        highest_real = _nth(self.real, math.ceil((len(self.real) + 1) * (1 - error)), beyond=1.0)
-        lowest_fake = 1 - _nth([1 - p for p in reversed(self.fake)], math.ceil((len(self.fake) + 1) * (1 - error)), beyond=1.0)
+    def uncertain_band(self, error: float) -> tuple[float, float]:
+        """Lowest and highest uncalibrated probability for which the verdict is uncertain."""
+        quantile = 1 - error
+        highest_real = _nth(self.real, math.ceil((len(self.real) + 1) * quantile), beyond=1.0)
+        lowest_fake = 1 - _nth([1 - p for p in reversed(self.fake)], math.ceil((len(self.fake) + 1) * quantile), beyond=1.0)
         return min(highest_real, lowest_fake), max(highest_real, lowest_fake)
 
 
-def _nth(rising: Any, number: int, beyond: float) -> float:
-    return rising[number - 1] if number <= len(rising) else beyond
+def _nth(ascending: Sequence[float], number: int, beyond: float) -> float:
+    """The n-th value, counted from 1, or `beyond` if there are fewer."""
+    return ascending[number - 1] if number <= len(ascending) else beyond
 
 
-def logits_of(probabilities: Array) -> Array:
-    return logit(np.clip(probabilities, LEAST, 1 - LEAST))
+def clipped_logits(probabilities: Array) -> Array:
+    return logit(np.clip(probabilities, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN))
 
 
-def _temperature(labels: NDArray[np.int64], probabilities: Array) -> float:
-    signed = np.where(labels == 1, 1, -1) * logits_of(probabilities)
+def _fit_temperature(labels: NDArray[np.int64], probabilities: Array) -> float:
+    signed_logits = np.where(labels == 1, 1, -1) * clipped_logits(probabilities)
 
     def loss(log_temperature: float) -> float:
-        return float(np.logaddexp(0, -signed / np.exp(log_temperature)).mean())
+        return float(np.logaddexp(0, -signed_logits / np.exp(log_temperature)).mean())
 
-    bounds = (-LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE)
+    bounds = (-MAX_LOG_TEMPERATURE, MAX_LOG_TEMPERATURE)
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)) if len(labels) else 1.0
 
 
-def _steps(labels: NDArray[np.int64], probabilities: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Never quite 0 nor 1: so few videos cannot say that."""
+def _fit_isotonic(labels: NDArray[np.int64], probabilities: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Calibrated values stay away from 0 and 1, for which there are too few videos."""
     if not len(labels):
         return (0.0, 1.0), (0.0, 1.0)
-    from sklearn.isotonic import IsotonicRegression  # takes a second, which a verdict need not wait
+    from sklearn.isotonic import IsotonicRegression  # takes a second to import, which a verdict need not wait for
 
-    line = IsotonicRegression(y_min=1 / (2 * len(labels)), y_max=1 - 1 / (2 * len(labels))).fit(probabilities, labels)
-    return tuple(line.X_thresholds_.tolist()), tuple(line.y_thresholds_.tolist())
+    margin = 1 / (2 * len(labels))
+    regression = IsotonicRegression(y_min=margin, y_max=1 - margin).fit(probabilities, labels)
+    return tuple(regression.X_thresholds_.tolist()), tuple(regression.y_thresholds_.tolist())

@@ -1,19 +1,19 @@
-"""Matplotlib without a screen, and its figures as files."""
+"""Matplotlib without a display, and saving of figures."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from pipeline.outputs import atomic_write
 
 __all__ = ["plt", "save_figure"]
 
 
-def save_figure(path: Path, figure: Any) -> None:
+def save_figure(path: Path, figure: Figure) -> None:
     with atomic_write(path) as unfinished:
         figure.savefig(unfinished, dpi=110)
     plt.close(figure)

@@ -1,7 +1,7 @@
-"""Labels, fake probabilities and what was called fake -> figures, of many weightings of the rows at once.
+"""Compute metrics from labels, fake probabilities and verdicts, for many weightings of the rows at once.
 
-A row of weights is one draw of a bootstrap: how often it took each of the rows. All figures of all draws come out of the same
-few sums along the sorted probabilities, so that a thousand draws cost what ten calls of scikit-learn do.
+A row of weights is one draw of a bootstrap: how often it includes each video or frame. All metrics of all draws are computed
+from a few sums along the sorted probabilities, so a thousand draws cost as much as ten calls of scikit-learn.
 """
 
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 FALSE_POSITIVE_RATES = {"tpr_at_fpr_0.001": 0.001, "tpr_at_fpr_0.01": 0.01, "tpr_at_fpr_0.05": 0.05}
-BINS = 10  # of the calibration error, of equal width
-LEAST_PROBABILITY = 1e-15  # in the log loss
+BINS = 10  # of equal width, for the calibration error
+MIN_PROBABILITY = 1e-15  # for the log loss
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What is known of each of the videos, or frames."""
+    """Label, fake probability and verdict of each video or frame."""
 
     labels: NDArray[np.int64]  # 1 is fake
     probabilities: Array
@@ -37,7 +37,7 @@ class Scores:
 
     @cached_property
     def ranks(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows, the highest first, and where in that order those of one probability end."""
+        """The rows by descending probability, and the last position of each distinct probability in that order."""
         order = np.argsort(-self.probabilities, kind="stable")
         return order, np.append(np.flatnonzero(np.diff(self.probabilities[order])), len(order) - 1)
 
@@ -46,62 +46,69 @@ class Scores:
         return cls(labels, probabilities, probabilities > threshold)
 
 
-def measure(scores: Scores, weights: Iterable[Array] | None = None) -> dict[str, Array]:
-    """Each figure for each row of the weights, which come in blocks (draws, n); NaN where it cannot be computed."""
-    once = [np.ones((1, len(scores)))]
-    blocks = [_measure(scores, block) for block in (once if weights is None else weights)]
+def compute_metrics(scores: Scores, weights: Iterable[Array] | None = None) -> dict[str, Array]:
+    """Each metric for each row of the weights, which come in blocks (draws, n); NaN where it cannot be computed.
+
+    Without weights, each video or frame counts once.
+    """
+    unweighted = [np.ones((1, len(scores)))]
+    blocks = [_compute_block(scores, block) for block in (unweighted if weights is None else weights)]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]} if blocks else {}
 
 
-def _measure(scores: Scores, weights: Array) -> dict[str, Array]:
+def _compute_block(scores: Scores, weights: Array) -> dict[str, Array]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {**_by_verdict(scores, weights), **_by_rank(scores, weights), **_by_probability(scores, weights)}
+        return {
+            **_verdict_metrics(scores, weights),
+            **_ranking_metrics(scores, weights),
+            **_probability_metrics(scores, weights),
+        }
 
 
-def _by_verdict(scores: Scores, weights: Array) -> dict[str, Array]:
+def _verdict_metrics(scores: Scores, weights: Array) -> dict[str, Array]:
     fake, called = scores.labels == 1, scores.called_fake
-    hits, misses, alarms, spared = (
+    tp, fn, fp, tn = (
         weights @ chosen.astype(float) for chosen in (fake & called, fake & ~called, ~fake & called, ~fake & ~called)
     )
-    wrong_or_hit = 2 * hits + alarms + misses
+    f1_denominator = 2 * tp + fp + fn
     return {
-        "accuracy": (hits + spared) / (hits + misses + alarms + spared),
-        "balanced_accuracy": (hits / (hits + misses) + spared / (spared + alarms)) / 2,
-        "f1": np.where(wrong_or_hit > 0, 2 * hits / wrong_or_hit, 0.0),
-        "false_alarm_rate": alarms / (alarms + spared),
-        "miss_rate": misses / (misses + hits),
+        "accuracy": (tp + tn) / (tp + fn + fp + tn),
+        "balanced_accuracy": (tp / (tp + fn) + tn / (tn + fp)) / 2,
+        "f1": np.where(f1_denominator > 0, 2 * tp / f1_denominator, 0.0),
+        "false_alarm_rate": fp / (fp + tn),
+        "miss_rate": fn / (fn + tp),
     }
 
 
-def _by_rank(scores: Scores, weights: Array) -> dict[str, Array]:
-    """Of the curve over all thresholds; rows of one probability pass it together."""
-    found, accused = curve(scores, weights)
-    true_positive, false_positive = found / found[:, -1:], accused / accused[:, -1:]
+def _ranking_metrics(scores: Scores, weights: Array) -> dict[str, Array]:
+    """Metrics of the ROC curve; rows of equal probability share one threshold."""
+    fakes, reals = counts_above_thresholds(scores, weights)
+    true_positive, false_positive = fakes / fakes[:, -1:], reals / reals[:, -1:]
     steps = np.diff(true_positive)
-    precision = np.nan_to_num(found[:, 1:] / (found + accused)[:, 1:])
-    figures = {
+    precision = np.nan_to_num(fakes[:, 1:] / (fakes + reals)[:, 1:])
+    metrics = {
         "auc": (np.diff(false_positive) * (true_positive[:, 1:] + true_positive[:, :-1]) / 2).sum(1),
         "ap": (steps * precision).sum(1),
         "eer": _equal_error_rate(true_positive, false_positive),
     }
     for name, rate in FALSE_POSITIVE_RATES.items():
         reached = np.where(false_positive <= rate, true_positive, 0.0).max(1)
-        figures[name] = np.where(np.isnan(true_positive[:, -1] + false_positive[:, -1]), np.nan, reached)
-    return figures
+        metrics[name] = np.where(np.isnan(true_positive[:, -1] + false_positive[:, -1]), np.nan, reached)
+    return metrics
 
 
-def curve(scores: Scores, weights: Array) -> tuple[Array, Array]:
-    """Fakes and originals (draws, thresholds + 1) above each threshold, the highest first; the first column is 0."""
+def counts_above_thresholds(scores: Scores, weights: Array) -> tuple[Array, Array]:
+    """Number of fakes and of real rows above each threshold (draws, thresholds + 1), highest threshold first; column 0 is 0."""
     order, ends = scores.ranks
     fake = scores.labels[order] == 1
-    of_fakes, of_originals = (np.cumsum(weights[:, order] * chosen, 1)[:, ends] for chosen in (fake, ~fake))
-    nothing = np.zeros((len(weights), 1))
-    return np.hstack([nothing, of_fakes]), np.hstack([nothing, of_originals])
+    fakes, reals = (np.cumsum(weights[:, order] * chosen, 1)[:, ends] for chosen in (fake, ~fake))
+    zero = np.zeros((len(weights), 1))
+    return np.hstack([zero, fakes]), np.hstack([zero, reals])
 
 
 def _equal_error_rate(true_positive: Array, false_positive: Array) -> Array:
-    """Where the two kinds of error cross, along the straight line between two thresholds."""
-    gap = false_positive + true_positive - 1  # false alarms minus misses: from -1 up to 1
+    """Error rate at which false alarms and misses are equal, interpolated linearly between two thresholds."""
+    gap = false_positive + true_positive - 1  # false-alarm rate minus miss rate, from -1 up to 1
     draws, after = np.arange(len(gap)), np.argmax(gap >= 0, 1)
     before = np.maximum(after - 1, 0)
     rise = gap[draws, after] - gap[draws, before]
@@ -110,11 +117,11 @@ def _equal_error_rate(true_positive: Array, false_positive: Array) -> Array:
     return np.where(np.isnan(gap[:, -1]), np.nan, rate)
 
 
-def _by_probability(scores: Scores, weights: Array) -> dict[str, Array]:
+def _probability_metrics(scores: Scores, weights: Array) -> dict[str, Array]:
     labels, probabilities, total = scores.labels.astype(float), scores.probabilities, weights.sum(1)
-    clipped = np.clip(probabilities, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    clipped = np.clip(probabilities, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
-    gaps = [np.abs(weights[:, bins == place] @ (labels - probabilities)[bins == place]) for place in range(BINS)]
+    gaps = [np.abs(weights[:, bins == index] @ (labels - probabilities)[bins == index]) for index in range(BINS)]
     return {
         "log_loss": weights @ -np.where(labels == 1, np.log(clipped), np.log1p(-clipped)) / total,
         "brier": weights @ np.square(labels - probabilities) / total,
@@ -123,16 +130,17 @@ def _by_probability(scores: Scores, weights: Array) -> dict[str, Array]:
 
 
 def best_threshold(labels: NDArray[np.int64], probabilities: Array, most_false_alarms: float = 1.0) -> float:
-    """The threshold of best balanced accuracy, in the middle of the gap between the probabilities that it parts.
+    """The threshold of best balanced accuracy whose false-alarm rate is at most `most_false_alarms`.
 
-    Of those that call no greater share of the real ones fake than `most_false_alarms`.
+    It lies halfway between the two probabilities that it separates.
     """
     if len(np.unique(labels)) < 2:
         return 0.5
-    found, accused = (counts[0] for counts in curve(Scores.above(0.5, labels, probabilities), np.ones((1, len(labels)))))
-    gain = found / found[-1] - accused / accused[-1]
-    chosen = int(np.argmax(np.where(accused / accused[-1] <= most_false_alarms, gain, -1)))
+    scores = Scores.above(0.5, labels, probabilities)
+    fakes, reals = (counts[0] for counts in counts_above_thresholds(scores, np.ones((1, len(labels)))))
+    true_positive, false_positive = fakes / fakes[-1], reals / reals[-1]
+    chosen = int(np.argmax(np.where(false_positive <= most_false_alarms, true_positive - false_positive, -1)))
     levels = np.append(np.unique(probabilities)[::-1], 0.0)  # those above the chosen threshold come first
     if chosen:
         return float((levels[chosen - 1] + levels[chosen]) / 2)
-    return 0.5 if most_false_alarms == 1 else float(levels[0])  # which calls nothing fake
+    return 0.5 if most_false_alarms == 1 else float(levels[0])  # nothing is called fake

@@ -1,4 +1,4 @@
-"""Fake probabilities of frames -> one for each person -> one for the video, and what it is called."""
+"""Aggregate fake probabilities of frames to people and videos, and derive verdicts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ def _mean(probabilities: Probabilities) -> float:
     return float(np.mean(probabilities))
 
 
-def _of_published_scripts(people: Sequence[float]) -> float:
-    """The first person above the threshold decides, whoever comes after; if there is none, the mean of them all."""
+def _first_above_threshold_or_mean(people: Sequence[float]) -> float:
+    """The first person above the published threshold decides; if there is none, the mean of all people."""
     return next((person for person in people if person > PUBLISHED_THRESHOLD), _mean(np.array(people)))
 
 
 @dataclass(frozen=True)
 class Aggregation:
-    person: Callable[[Probabilities], float]  # of a person's frames
-    video: Callable[[Sequence[float]], float]  # of the people, in the order of their numbers
-    words: str
+    person: Callable[[Probabilities], float]  # aggregates a person's frames
+    video: Callable[[Sequence[float]], float]  # aggregates people, ordered by track number
+    description: str
 
 
 HIGHEST = "the highest person decides"
@@ -38,7 +38,7 @@ AGGREGATIONS = {
     f"top-{TOP}": Aggregation(lambda frames: _mean(np.sort(frames)[-TOP:]), max, f"mean of the top {TOP} frames, {HIGHEST}"),
     "published": Aggregation(
         _mean,
-        _of_published_scripts,
+        _first_above_threshold_or_mean,
         f"mean of a person's frames, the first person above {PUBLISHED_THRESHOLD} decides, else the mean of all people",
     ),
 }
@@ -46,24 +46,24 @@ AGGREGATIONS = {
 
 @dataclass(frozen=True)
 class FrameScore:
-    """A face in a frame, and how fake the network finds it."""
+    """A face in a frame and its fake probability."""
 
     video: str
     frame: int
     track: int
     path: str
     fake_probability: float
-    told: tuple[float, ...] = ()  # what else the network tells of it
+    aux_outputs: tuple[float, ...] = ()  # see Network.aux_output_names
 
 
 @dataclass(frozen=True)
-class Rule:
+class VerdictRule:
     """How the scores of frames become a verdict."""
 
     aggregation: str
-    threshold: float  # before calibration, as the band
+    threshold: float  # applies to uncalibrated probabilities, as `band`
     calibrate: Callable[[Probabilities], Probabilities] = lambda raw: raw
-    band: tuple[float, float] | None = None  # in it, the verdict is uncertain
+    band: tuple[float, float] | None = None  # a verdict inside the band is uncertain
 
     def calibrated(self, probability: float) -> float:
         return float(self.calibrate(np.array([probability]))[0])
@@ -78,15 +78,16 @@ class Rule:
 
 
 def outcome_of(verdict: str, label: int) -> str:
+    """TP, FP, TN or FN; empty without a verdict."""
     if verdict == NO_VERDICT:
         return ""
-    right = (verdict == FAKE_VERDICT) == bool(label)
-    return ("T" if right else "F") + ("P" if verdict == FAKE_VERDICT else "N")
+    is_right = (verdict == FAKE_VERDICT) == bool(label)
+    return ("T" if is_right else "F") + ("P" if verdict == FAKE_VERDICT else "N")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A video judged, by the people in it. Without a usable face there is no probability and no verdict."""
+    """The verdict on a video and on the people in it. Without a usable face there are neither probability nor verdict."""
 
     video: Video
     people: dict[int, float]  # track -> fake probability, calibrated
@@ -103,27 +104,28 @@ class Verdict:
 
     @property
     def example(self) -> FrameScore:
-        """The frame to show: the most fake-looking of a video judged fake, the least of one judged real."""
+        """The frame to show: the one of highest fake probability if the verdict is fake, of the lowest if it is real."""
         sign = 1 if self.verdict == FAKE_VERDICT else -1
         return max(self.frames, key=lambda frame: (sign * frame.fake_probability, -frame.frame, -frame.track))
 
 
 def person_scores(frames: Sequence[FrameScore], aggregation: str) -> dict[int, float]:
-    """The scores of one video's frames -> track -> that person's fake probability, before calibration."""
-    person = AGGREGATIONS[aggregation].person
-    return {track: person(np.array([f.fake_probability for f in of_track])) for track, of_track in by_track(frames).items()}
+    """The uncalibrated fake probability of each person (by track) of one video."""
+    aggregate = AGGREGATIONS[aggregation].person
+    by_track = group_by_track(frames)
+    return {track: aggregate(np.array([score.fake_probability for score in scores])) for track, scores in by_track.items()}
 
 
-def by_track(frames: Sequence[FrameScore]) -> dict[int, list[FrameScore]]:
-    """The scores of each person, by number."""
+def group_by_track(frames: Sequence[FrameScore]) -> dict[int, list[FrameScore]]:
+    """The scores of each person, ordered by track number."""
     tracks: dict[int, list[FrameScore]] = {}
     for frame in frames:
         tracks.setdefault(frame.track, []).append(frame)
     return {track: tracks[track] for track in sorted(tracks)}
 
 
-def video_verdict(video: Video, frames: Sequence[FrameScore], rule: Rule) -> Verdict:
-    """The scores of one video's frames -> its verdict."""
+def video_verdict(video: Video, frames: Sequence[FrameScore], rule: VerdictRule) -> Verdict:
+    """The verdict on one video, from the scores of its frames."""
     people = person_scores(frames, rule.aggregation)
     raw = AGGREGATIONS[rule.aggregation].video(list(people.values())) if people else None
     calibrated = {track: rule.calibrated(probability) for track, probability in people.items()}
@@ -131,8 +133,8 @@ def video_verdict(video: Video, frames: Sequence[FrameScore], rule: Rule) -> Ver
     return Verdict(video, calibrated, raw, probability, rule.verdict(raw), rule.is_uncertain(raw), list(frames))
 
 
-def video_verdicts(videos: Sequence[Video], frames: Sequence[FrameScore], rule: Rule) -> list[Verdict]:
-    """A verdict for each of the videos, in their order."""
+def video_verdicts(videos: Sequence[Video], frames: Sequence[FrameScore], rule: VerdictRule) -> list[Verdict]:
+    """The verdict on each video, in the order of the videos."""
     by_video: dict[str, list[FrameScore]] = {}
     for frame in frames:
         by_video.setdefault(frame.video, []).append(frame)

@@ -1,1 +1,1 @@
-"""Networks: a backbone turns pixels into a feature map, a detector turns the feature map into a logit."""
+"""Networks: a backbone maps pixels to a feature map, a head maps the feature map to a logit."""

@@ -1,7 +1,7 @@
-"""A checkpoint: one safetensors file that carries everything needed to use the network it holds.
+"""Checkpoint: one safetensors file with everything needed to use the network it holds.
 
-Weights, the network's own YAML (with its input contract), how its faces were found and cut out, threshold, calibration, and
-where it came from. Nothing is unpickled, neither here nor in the unfinished state of a training run.
+It contains the weights, the network's YAML (with its input contract), the settings that detected and cropped its faces, the
+threshold, the calibration and the provenance. Nothing is unpickled, neither here nor when a training run is resumed.
 """
 
 import dataclasses
@@ -11,50 +11,53 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from model_test_train.networks.network import Network, empty_network, with_current_names
+from model_test_train.networks.network import Description, Network, empty_network, with_current_names
 from pipeline.errors import UserError
 from pipeline.memory import keep_memory
 from pipeline.outputs import write_bytes
 
+if TYPE_CHECKING:  # a network needs no metrics
+    from model_test_train.metrics.calibration import CalibrationTable
+
 DRAWN_DATA = "DEMO"
-UNKNOWN_DATA = "unknown"  # of weights that came from elsewhere
+UNKNOWN_DATA = "unknown"  # for imported weights
 PORTRAITS_DATA = "PORTRAITS"
-PORTRAITS_WARNING = "Trained on animated, manipulated photographs; never on generated video or a face-swap program's output."
+PORTRAITS_WARNING = "Trained on animated and manipulated photographs only, not on generated video or real face-swap programs."
 DRAWN_WARNING = "This network was trained on drawings only. Its verdict is no evidence about real faces."
 WARNINGS = {frozenset({DRAWN_DATA}): DRAWN_WARNING, frozenset({PORTRAITS_DATA}): PORTRAITS_WARNING}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint says beside its weights."""
+    """The checkpoint card: all that a checkpoint stores beside its weights."""
 
-    name: str  # as published: <network>_checkpoint<epoch>_<dataset>
-    description: dict[str, Any]  # the network's YAML
-    preprocessing: dict[str, Any]  # the settings of detect_faces and extract_crops that made its crops
-    threshold: float  # a fake probability above it is called fake; of probabilities before calibration
-    calibration: dict[str, Any] | None  # see figures/calibration.py
+    name: str  # as in the published code: <network>_checkpoint<epoch>_<dataset>
+    description: Description  # the network's YAML
+    preprocessing: dict[str, dict[str, Any]]  # settings of detect_faces and extract_crops that produced its crops
+    threshold: float  # an uncalibrated fake probability above it is called fake
+    calibration: "CalibrationTable | None"
     trained_on: list[str]  # names of datasets; empty: never trained
-    provenance: dict[str, Any]  # code revision, settings, index, epoch, validation figures
+    provenance: dict[str, Any]  # code revision, settings, index, epoch, validation metrics
 
     @property
     def warning(self) -> str | None:
-        """What must be said beside every verdict of this network."""
+        """The warning to show with every verdict of this network."""
         if not self.trained_on:
             return "This network was never trained. Its verdict means nothing."
         if UNKNOWN_DATA in self.trained_on:
-            return "What this network was trained on is not known here; how far its verdict can be trusted neither."
+            return "The training data of this network is unknown, and so is the reliability of its verdict."
         return WARNINGS.get(frozenset(self.trained_on))
 
     @property
     def refusal(self) -> str | None:
-        """Why this network must not give a verdict on a file of a user's, if it must not."""
+        """Why this network must not give a verdict on a user's file, or None if it may."""
         if not self.trained_on:
             return "this network was never trained"
         return "this demo model has never seen a real face" if set(self.trained_on) == {DRAWN_DATA} else None
@@ -62,18 +65,18 @@ class Checkpoint:
 
 def save_checkpoint(path: Path, network: Network, checkpoint: Checkpoint) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    # One key only: safetensors does not keep several in order, and the file's bytes would differ from run to run.
+    # A single metadata key: safetensors does not keep several keys in order, so the file's bytes would differ between runs.
     write_bytes(path, save(weights, {"checkpoint": json.dumps(dataclasses.asdict(checkpoint), sort_keys=True)}))
 
 
 def read_card(path: Path) -> Checkpoint:
-    """What a checkpoint says, without its weights."""
-    return _read(path, with_weights=False)[0]
+    """Read the checkpoint card without loading the weights."""
+    return _read_checkpoint(path, with_weights=False)[0]
 
 
-def _read(path: Path, with_weights: bool) -> tuple[Checkpoint, dict[str, Tensor]]:
+def _read_checkpoint(path: Path, with_weights: bool) -> tuple[Checkpoint, dict[str, Tensor]]:
     if not path.is_file():
-        raise UserError(f"no checkpoint at {path}; `dvc repro train` makes the demo's, --model_path names another")
+        raise UserError(f"no checkpoint at {path}; train one with `dvc repro train`, or name another with --model_path")
     try:
         with safe_open(path, "pt") as file:
             checkpoint = Checkpoint(**json.loads((file.metadata() or {})["checkpoint"]))
@@ -81,24 +84,24 @@ def _read(path: Path, with_weights: bool) -> tuple[Checkpoint, dict[str, Tensor]
             names = file.keys() if with_weights else ()
             return checkpoint, {_current_weight_name(name): file.get_tensor(name) for name in names}
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not a checkpoint of this project (a safetensors file with its own card)") from error
+        raise UserError(f"{path} is not a checkpoint of this project (a safetensors file with a checkpoint card)") from error
 
 
 def _current_weight_name(name: str) -> str:
-    """Earlier checkpoints call the head 'detector', and a patch 'place'."""
+    """The current name of a weight: earlier checkpoints call the head 'detector' and a patch 'place'."""
     return re.sub("^detector[.]", "head.", name).replace("to_place_logit.", "to_patch_logit.")
 
 
 def are_finite(weights: Iterable[Tensor]) -> bool:
-    """What has diverged is of no use any more."""
+    """Whether no weight has diverged to infinity or NaN."""
     return all(bool(weight.isfinite().all()) for weight in weights)
 
 
 def load_checkpoint(path: Path, device: torch.device) -> tuple[Network, Checkpoint]:
-    """The network, in eval mode on the device, and what its checkpoint says."""
-    checkpoint, weights = _read(path, with_weights=True)
+    """Load the network, frozen and in eval mode on the device, and its checkpoint card."""
+    checkpoint, weights = _read_checkpoint(path, with_weights=True)
     if not (math.isfinite(checkpoint.threshold) and are_finite(weights.values())):
-        raise UserError(f"{path} holds weights or a threshold that are not finite numbers: its training diverged; train again")
+        raise UserError(f"{path} has weights or a threshold that are not finite: its training diverged; train again")
     keep_memory()
     network = empty_network(checkpoint.description)
     network.load_state_dict(weights)

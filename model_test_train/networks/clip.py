@@ -1,12 +1,12 @@
-"""CLIP: pictures compared with words. The towers come from open_clip and are frozen, or all but their layer norms are.
+"""CLIP: a picture is compared with sentences. The towers come from open_clip and are frozen, except perhaps their layer norms.
 
-The image tower gives a vector for the whole picture; the detector sets it beside the sentences that its YAML has for real and
-for fake faces. Those are put into vectors once, when the network is first built, and stay with its weights.
+The image tower embeds the whole picture; the head compares the embedding with those of the sentences that the YAML has for real
+and for fake faces. The sentences are embedded once, when the network is first built, and stored with its weights.
 """
 
 import logging
 from functools import partial
-from typing import Any
+from typing import Any  # open_clip models have no common type
 
 import torch
 from torch import Tensor, nn
@@ -14,41 +14,41 @@ from torch.nn.functional import normalize
 
 from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained
 from model_test_train.networks.registry import backbone, head
-from model_test_train.networks.transformer import Tokens
+from model_test_train.networks.transformer import TokenReadout
 from pipeline.errors import UserError
 
 
 @backbone("clip/")
 class ClipTower(nn.Module):
-    """The image tower: pixels -> a vector of length 1, as a feature map of one place (b, channels, 1, 1)."""
+    """The image tower: pixels -> a unit vector, as a feature map of a single patch (b, channels, 1, 1)."""
 
     def __init__(self, model: str, size: int, pretrained: Pretrained) -> None:
         super().__init__()
         self.model, self.pretrained = model, pretrained
-        self.visual = both_towers(model, pretrained).visual
-        self.tokens, self.token_grid = Tokens(), self.visual.grid_size
+        self.visual = create_clip(model, pretrained).visual
+        self.tokens, self.token_grid = TokenReadout(), self.visual.grid_size
 
     def forward(self, pixels: Tensor) -> Tensor:
         return normalize(self.visual(pixels), dim=-1)[:, :, None, None]
 
     @torch.no_grad()
     def text_vectors(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
-        """(sentences, channels), of length 1 each; and how sharply CLIP learnt to tell sentences apart."""
+        """Unit vectors (sentences, channels), and CLIP's learnt logit scale."""
         import open_clip
 
-        clip = both_towers(self.model, self.pretrained).eval()
+        clip = create_clip(self.model, self.pretrained).eval()
         return clip.encode_text(open_clip.get_tokenizer(self.model)(sentences), normalize=True), clip.logit_scale.exp()
 
 
-def both_towers(model: str, pretrained: Pretrained) -> Any:
-    import open_clip  # takes seconds, which other networks need not wait
+def create_clip(model: str, pretrained: Pretrained) -> Any:
+    import open_clip  # takes seconds to import, so other networks do not wait for it
 
     if model not in open_clip.list_models():
-        raise UserError(f"backbone 'clip/{model}' is not among open_clip {open_clip.__version__}'s networks")
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it warns that the weights are random, which they are to be
+        raise UserError(f"backbone 'clip/{model}' is not among the networks of open_clip {open_clip.__version__}")
+    previous_level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # open_clip would warn about random weights, which are intended here
     clip = open_clip.create_model(model, pretrained_text=False)
-    logging.disable(before)
+    logging.disable(previous_level)
     load_pretrained(clip, pretrained, source(model))
     return clip
 
@@ -69,8 +69,8 @@ def download(model: str, tag: str | None) -> Weights:
 
 
 @head("prompts")
-class PromptDetector(nn.Module):
-    """How like the sentences for real and for fake a picture is, beside what a small adapter makes of its vector."""
+class PromptHead(nn.Module):
+    """Classifies the picture's similarity to the real and fake sentences, together with an adapted embedding."""
 
     text_vectors: Tensor
     sharpness: Tensor
@@ -80,32 +80,33 @@ class PromptDetector(nn.Module):
     ) -> None:
         super().__init__()
         if not real or not fake:
-            raise UserError("detector.real and detector.fake must name a sentence each, at least")
+            raise UserError("detector.real and detector.fake must each have at least one sentence")
         self.real, self.fake = list(real), list(fake)
         self.register_buffer("text_vectors", torch.zeros(len(real) + len(fake), channels))
-        self.register_buffer("sharpness", torch.ones(()))  # by which CLIP learnt to tell sentences apart
+        self.register_buffer("sharpness", torch.ones(()))  # CLIP's learnt logit scale
         self.adapter = nn.Sequential(nn.Linear(channels, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, channels))
         self.head = nn.Sequential(
             nn.Linear(channels + 3, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, 1), nn.Flatten(0)
         )
 
-    def meet(self, backbone: nn.Module) -> None:
+    def bind_backbone(self, backbone: nn.Module) -> None:
+        """Embed the sentences with the text tower that belongs to the backbone."""
         if not isinstance(backbone, ClipTower):
-            raise UserError("detector 'prompts' needs a backbone that knows words: clip/<name>")
+            raise UserError("detector 'prompts' needs a backbone with a text tower: clip/<name>")
         vectors, sharpness = backbone.text_vectors([*self.real, *self.fake])
         self.text_vectors.copy_(vectors)
         self.sharpness.copy_(sharpness)
 
     def forward(self, features: Tensor) -> Tensor:
-        beside_others = (self.sharpness * self.tell(features)).log_softmax(1)
-        real, fake = (part.mean(1) for part in beside_others.split([len(self.real), len(self.fake)], 1))
-        compared = torch.stack((real, fake, fake - real), 1)
-        return self.head(torch.cat((self.adapter(features.flatten(1)), compared), 1))
+        log_shares = (self.sharpness * self.aux_outputs(features)).log_softmax(1)
+        real, fake = (shares.mean(1) for shares in log_shares.split([len(self.real), len(self.fake)], 1))
+        similarities = torch.stack((real, fake, fake - real), 1)
+        return self.head(torch.cat((self.adapter(features.flatten(1)), similarities), 1))
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def aux_output_names(self) -> tuple[str, ...]:
         return tuple(f"{kind}: {text}" for kind, texts in (("real", self.real), ("fake", self.fake)) for text in texts)
 
-    def tell(self, features: Tensor) -> Tensor:
-        """How like each sentence (b, sentences), -1 to 1."""
+    def aux_outputs(self, features: Tensor) -> Tensor:
+        """Cosine similarity to each sentence (b, sentences)."""
         return features.flatten(1) @ self.text_vectors.mT

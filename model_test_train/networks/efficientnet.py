@@ -1,4 +1,4 @@
-"""EfficientNet as the published checkpoints name its weights."""
+"""EfficientNet under the weight names of the published checkpoints."""
 
 from functools import partial
 
@@ -10,10 +10,10 @@ from model_test_train.networks.registry import backbone
 
 
 class PublishedEfficientNet(nn.Module):
-    """Only the last blocks, and what follows, learn.
+    """Trains only the last blocks and the layers after them.
 
-    What is frozen has no gradients and keeps its statistics. The published training freezes the same blocks, but lets the
-    layer before them learn, and so has to go through all of them backwards.
+    Frozen layers have no gradients and keep their statistics. The published training freezes the same blocks, but trains the
+    layer before them and therefore has to backpropagate through all of them.
     """
 
     def __init__(self, variant: str, size: int, trainable_blocks: int, pretrained: Pretrained) -> None:
@@ -21,18 +21,18 @@ class PublishedEfficientNet(nn.Module):
         self.efficient_net = EfficientNet.from_name(f"efficientnet-{variant}")
         load_pretrained(self.efficient_net, pretrained, source(variant))
         net = self.efficient_net
-        self.first_to_learn = len(net._blocks) - trainable_blocks
-        unused = net._fc  # but published checkpoints hold its weights
-        for part in (net._conv_stem, net._bn0, *net._blocks[: self.first_to_learn], unused):
-            part.requires_grad_(False)
+        self.first_trainable = len(net._blocks) - trainable_blocks
+        unused = net._fc  # kept because published checkpoints contain its weights
+        for module in (net._conv_stem, net._bn0, *net._blocks[: self.first_trainable], unused):
+            module.requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        net, count = self.efficient_net, len(self.efficient_net._blocks)
+        net, block_count = self.efficient_net, len(self.efficient_net._blocks)
         features = net._swish(net._bn0(net._conv_stem(pixels)))
-        for block in net._blocks[: self.first_to_learn]:
+        for block in net._blocks[: self.first_trainable]:
             features = block(features)
-        for number, block in enumerate(net._blocks[self.first_to_learn :], self.first_to_learn):
-            features = block(features, drop_connect_rate=net._global_params.drop_connect_rate * number / count)
+        for index, block in enumerate(net._blocks[self.first_trainable :], self.first_trainable):
+            features = block(features, drop_connect_rate=net._global_params.drop_connect_rate * index / block_count)
         return net._swish(net._bn1(net._conv_head(features)))
 
 

@@ -1,7 +1,7 @@
-"""F3-Net of Qian et al. (ECCV 2020): forgeries leave traces in frequencies that a picture does not show.
+"""F3-Net of Qian et al. (ECCV 2020): detects traces of forgery in the frequency domain.
 
-Two streams of Xception: one sees the picture taken apart into bands of frequencies, the other how strong each band is around
-each place; twice they look at what the other found. Read from the paper; what it leaves open is said where it is decided.
+Two Xception streams: one gets the picture decomposed into frequency bands, the other local statistics of the strength of each
+band. The streams exchange features by cross-attention twice. Written from the paper.
 """
 
 import numpy as np
@@ -14,49 +14,50 @@ from model_test_train.networks.registry import backbone
 from model_test_train.networks.timm_features import source
 
 XCEPTION = "legacy_xception"
-WINDOW, APART, STATISTICS = 10, 2, 6  # of local frequencies
-BANDS = (0, 1 / 16, 1 / 8, 1)  # of the spectrum, low to high
+WINDOW, WINDOW_STRIDE, STATISTICS = 10, 2, 6  # local frequencies: window and stride in px, and number of bands
+BANDS = (0, 1 / 16, 1 / 8, 1)  # edges of the bands of the spectrum, low to high
 
 
 @backbone("f3net")
 class F3Net(nn.Module):
-    """Both streams' feature maps, one after the other: the frequencies' first."""
+    """The feature maps of both streams concatenated, the decomposed picture's first."""
 
     def __init__(self, size: int, pretrained: Pretrained, middle_blocks: int = 8) -> None:
         super().__init__()
-        self.decomposed, self.statistics = Decomposition(size), LocalStatistics()
-        streams = [stream(c, stride, middle_blocks, pretrained) for c, stride in ((3 * (len(BANDS) - 1), 2), (STATISTICS, 1))]
-        self.stems, self.middles, self.ends = (nn.ModuleList(parts) for parts in zip(*streams, strict=True))
-        self.mixes = nn.ModuleList((CrossLook(728), CrossLook(1024)))
+        self.decomposed, self.statistics = FrequencyDecomposition(size), LocalStatistics()
+        inputs = ((3 * (len(BANDS) - 1), 2), (STATISTICS, 1))  # channels and stride of each stream
+        streams = [xception_stream(channels, stride, middle_blocks, pretrained) for channels, stride in inputs]
+        self.stems, self.middles, self.ends = (nn.ModuleList(modules) for modules in zip(*streams, strict=True))
+        self.mixes = nn.ModuleList((CrossAttention(728), CrossAttention(1024)))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        side = (pixels.shape[-1] - 1) // 2  # of the first stream after its first layer
-        seen = self.decomposed(pixels), self.statistics(pixels)[..., :side, :side]
-        first, second = (stem(one) for stem, one in zip(self.stems, seen, strict=True))
-        for mix, rests in zip(self.mixes, (self.middles, self.ends), strict=True):
+        side = (pixels.shape[-1] - 1) // 2  # of the first stream's maps after its first layer
+        inputs = self.decomposed(pixels), self.statistics(pixels)[..., :side, :side]
+        first, second = (stem(x) for stem, x in zip(self.stems, inputs, strict=True))
+        for mix, stages in zip(self.mixes, (self.middles, self.ends), strict=True):
             mixed = mix(first, second)
-            first, second = (rest(one) for rest, one in zip(rests, mixed, strict=True))
+            first, second = (stage(x) for stage, x in zip(stages, mixed, strict=True))
         return torch.cat((first, second), 1)
 
 
-def stream(channels: int, stride: int, middle_blocks: int, pretrained: Pretrained) -> list[nn.Module]:
-    """Xception in three parts, between which the streams meet: to its seventh block, to its twelfth, and its end."""
-    import timm  # takes a second, which other networks need not wait
+def xception_stream(channels: int, stride: int, middle_blocks: int, pretrained: Pretrained) -> list[nn.Module]:
+    """Xception in three stages, up to its seventh block, its twelfth and its end; features are exchanged between stages."""
+    import timm  # takes a second to import, so other networks do not wait for it
 
     net = timm.create_model(XCEPTION, pretrained=False, num_classes=0)
     load_pretrained(net, pretrained, source(XCEPTION, net))
-    eye = nn.Conv2d(channels, 32, 3, stride, padding=0 if stride > 1 else 1, bias=False)
+    first_conv = nn.Conv2d(channels, 32, 3, stride, padding=0 if stride > 1 else 1, bias=False)
     blocks = [net.get_submodule(f"block{number}") for number in (*range(1, 4), *range(4, 4 + middle_blocks), 12)]
     half = 3 + (middle_blocks + 1) // 2
     return [
-        nn.Sequential(eye, net.bn1, net.act1, net.conv2, net.bn2, net.act2, *blocks[:half]),
+        nn.Sequential(first_conv, net.bn1, net.act1, net.conv2, net.bn2, net.act2, *blocks[:half]),
         nn.Sequential(*blocks[half:]),
         nn.Sequential(net.conv3, net.bn3, net.act3, net.conv4, net.bn4, net.act4),
     ]
 
 
-class Decomposition(nn.Module):
-    """The picture in each band by itself, (b, 3 bands, size, size); what a band lets through is learnt around its edges."""
+class FrequencyDecomposition(nn.Module):
+    """The picture filtered to each band (b, 3 bands, size, size); each band's filter has a learnt component."""
 
     names = ("low frequencies", "middle frequencies", "high frequencies")
     cosines: Tensor
@@ -64,18 +65,18 @@ class Decomposition(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.register_buffer("cosines", cosines(size), persistent=False)
-        self.register_buffer("edges", bands(size, BANDS), persistent=False)
+        self.register_buffer("cosines", dct_matrix(size), persistent=False)
+        self.register_buffer("edges", band_masks(size, BANDS), persistent=False)
         self.shift = nn.Parameter(0.1 * torch.randn(len(BANDS) - 1, size, size))
 
     def forward(self, pixels: Tensor) -> Tensor:
         spectrum = self.cosines @ pixels @ self.cosines.mT
-        passed = spectrum[:, None] * (self.edges + squashed(self.shift))[:, None]
+        passed = spectrum[:, None] * (self.edges + squash(self.shift))[:, None]
         return (self.cosines.mT @ passed @ self.cosines).flatten(1, 2)
 
 
 class LocalStatistics(nn.Module):
-    """How strong each band is in a window around every second pixel, (b, bands, h, w), as a logarithm."""
+    """Log strength of each band in a window around every second pixel (b, bands, h, w)."""
 
     names = tuple(f"around a place, band {number}" for number in range(1, STATISTICS + 1))
     waves: Tensor
@@ -83,20 +84,23 @@ class LocalStatistics(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        ways = cosines(WINDOW)
-        self.register_buffer("waves", torch.einsum("iy,jx->ijyx", ways, ways).flatten(0, 1)[:, None], persistent=False)
-        self.register_buffer("edges", bands(WINDOW, np.linspace(0, 1, STATISTICS + 1)).flatten(1), persistent=False)
+        waves = dct_matrix(WINDOW)
+        self.register_buffer("waves", torch.einsum("iy,jx->ijyx", waves, waves).flatten(0, 1)[:, None], persistent=False)
+        self.register_buffer("edges", band_masks(WINDOW, np.linspace(0, 1, STATISTICS + 1)).flatten(1), persistent=False)
         self.shift = nn.Parameter(0.1 * torch.randn(STATISTICS, WINDOW * WINDOW))
 
     def forward(self, pixels: Tensor) -> Tensor:
         grey = pad(pixels.mean(1, keepdim=True), (WINDOW // 2 - 1,) * 4, mode="reflect")
-        strengths = conv2d(grey, self.waves, stride=APART).abs()
-        passed = (self.edges + squashed(self.shift)).abs()
+        strengths = conv2d(grey, self.waves, stride=WINDOW_STRIDE).abs()
+        passed = (self.edges + squash(self.shift)).abs()
         return torch.einsum("bfyx,sf->bsyx", strengths, passed).add(1e-6).log10()
 
 
-class CrossLook(nn.Module):
-    """Each place of either stream asks all places of the other what they found, and adds some of the answer."""
+class CrossAttention(nn.Module):
+    """Each patch of either stream attends to all patches of the other stream and adds a learnt share of the result.
+
+    `asks`, `shows` and `tells` project to queries, keys and values; checkpoints contain these names.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -106,28 +110,28 @@ class CrossLook(nn.Module):
         self.shares = nn.Parameter(torch.full((2,), 0.1))
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        return self._look(0, first, second), self._look(1, second, first)
+        return self._attend(0, first, second), self._attend(1, second, first)
 
-    def _look(self, number: int, one: Tensor, other: Tensor) -> Tensor:
-        asked = ((self.asks[number], one), (self.shows[number], other), (self.tells[number], other))
-        q, k, v = (part(features).flatten(2).mT[:, None] for part, features in asked)  # of one head, (b, 1, h w, channels)
-        return one + self.shares[number] * scaled_dot_product_attention(q, k, v).mT.reshape(one.shape)
+    def _attend(self, stream: int, target: Tensor, source: Tensor) -> Tensor:
+        projections = ((self.asks[stream], target), (self.shows[stream], source), (self.tells[stream], source))
+        q, k, v = (project(features).flatten(2).mT[:, None] for project, features in projections)  # (b, 1, h w, channels)
+        return target + self.shares[stream] * scaled_dot_product_attention(q, k, v).mT.reshape(target.shape)
 
 
-def cosines(size: int) -> Tensor:
+def dct_matrix(size: int) -> Tensor:
     """The orthonormal DCT as a matrix: `cosines @ signal` is its spectrum."""
-    from scipy.fft import dct  # takes a while, as timm does
+    from scipy.fft import dct  # slow to import, as timm
 
     return torch.from_numpy(dct(np.eye(size), axis=0, norm="ortho")).float()
 
 
-def bands(size: int, edges: tuple[float, ...] | np.ndarray) -> Tensor:
-    """Which frequencies belong to each band (bands, size, size), by their distance from none at all."""
+def band_masks(size: int, edges: tuple[float, ...] | np.ndarray) -> Tensor:
+    """Which frequencies belong to each band (bands, size, size), by their distance from frequency zero."""
     distance = (np.arange(size)[:, None] + np.arange(size)) / (2 * size - 1)
     ends = zip(edges[:-1], edges[1:], strict=True)
     return torch.from_numpy(np.stack([(distance >= low) & (distance < high) for low, high in ends])).float()
 
 
-def squashed(shift: Tensor) -> Tensor:
-    """-1 to 1, as in the paper."""
+def squash(shift: Tensor) -> Tensor:
+    """Map to the range -1 to 1, as in the paper."""
     return torch.tanh(shift / 2)

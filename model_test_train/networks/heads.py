@@ -1,7 +1,7 @@
-"""Detectors: a feature map (b, channels, h, w) -> one logit a picture (b,); positive means fake.
+"""Heads: a feature map (b, channels, h, w) -> one logit per picture (b,); positive means fake.
 
-A detector whose tokens are places can also be asked about each place; training does so where masks tell what was changed. With
-`patch_head: true` any other's feature map is asked that too.
+A head whose tokens are patches can also classify each patch; training uses that where masks show what was manipulated. With
+`patch_head: true`, the feature map is classified patch by patch beside any other head.
 """
 
 import torch
@@ -12,8 +12,8 @@ from model_test_train.networks.transformer import Transformer
 
 
 @head("linear")
-class Linear(nn.Module):
-    """The mean of all places, weighed channel by channel."""
+class LinearHead(nn.Module):
+    """Linear classifier of the mean over all patches."""
 
     def __init__(self, channels: int, grid: tuple[int, int], dropout: float) -> None:
         super().__init__()
@@ -25,8 +25,8 @@ class Linear(nn.Module):
 
 
 @head("mlp")
-class Mlp(nn.Module):
-    """The mean of all places, through a layer between."""
+class MlpHead(nn.Module):
+    """Classifier with one hidden layer of the mean over all patches."""
 
     def __init__(self, channels: int, grid: tuple[int, int], dim: int, dropout: float) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Mlp(nn.Module):
 
 @head("patch_transformer")
 class PatchTransformer(nn.Module):
-    """A token a place: attention between them says where the network looked."""
+    """Transformer with one token per patch; class-token attention shows where the network looked."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class PatchTransformer(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.places = grid
+        self.patch_grid = grid
         self.to_tokens = nn.Linear(channels, dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embedding = nn.Parameter(0.02 * torch.randn(1, grid[0] * grid[1] + 1, dim))
@@ -63,29 +63,29 @@ class PatchTransformer(nn.Module):
         self.to_patch_logit = nn.Linear(dim, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self._verdict(self._tokens(self._places(features)))
+        return self._logit(self._tokens(self._patches(features)))
 
     def forward_patches(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The picture's logit (b,), a logit for each place (b, h, w): was it changed?, and its weight in the verdict."""
-        places = self._places(features)
-        tokens = self._tokens(places)
-        of_each = self.to_patch_logit(places).squeeze(-1), self.transformer.class_attention(tokens)[:, 1:]
-        patch_logits, class_attention = (one.view(-1, *features.shape[2:]) for one in of_each)
-        return self._verdict(tokens), patch_logits, class_attention
+        """Logits (b,), patch logits (b, h, w), positive where manipulated, and the class-token attention (b, h, w)."""
+        patches = self._patches(features)
+        tokens = self._tokens(patches)
+        per_patch = self.to_patch_logit(patches).squeeze(-1), self.transformer.class_attention(tokens)[:, 1:]
+        patch_logits, class_attention = (values.view(-1, *features.shape[2:]) for values in per_patch)
+        return self._logit(tokens), patch_logits, class_attention
 
-    def _places(self, features: Tensor) -> Tensor:
+    def _patches(self, features: Tensor) -> Tensor:
         return self.to_tokens(features.flatten(2).mT)  # (b, h w, dim)
 
-    def _tokens(self, places: Tensor) -> Tensor:
-        return torch.cat((self.cls_token.expand(places.shape[0], -1, -1), places), 1) + self.pos_embedding
+    def _tokens(self, patches: Tensor) -> Tensor:
+        return torch.cat((self.cls_token.expand(patches.shape[0], -1, -1), patches), 1) + self.pos_embedding
 
-    def _verdict(self, tokens: Tensor) -> Tensor:
+    def _logit(self, tokens: Tensor) -> Tensor:
         return self.to_logit(self.norm(self.transformer(tokens))).squeeze(-1)
 
 
 @head("channel_transformer")
 class ChannelTransformer(nn.Module):
-    """The published detector: each token is a learned mixture of channels, its numbers are that mixture's map (h w)."""
+    """The published head: each token is a learnt mixture of channels, and its values are that mixture's map (h w)."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class ChannelTransformer(nn.Module):
         self.mlp_head = nn.Sequential(nn.Linear(dim, mlp_dim), nn.ReLU(), nn.Linear(mlp_dim, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        by_place = features.flatten(2).mT.flatten(1).unsqueeze(1)  # (b, 1, h w channels): one stride a place
-        tokens = self.patch_to_embedding(by_place)  # (b, tokens, h w)
+        by_patch = features.flatten(2).mT.flatten(1).unsqueeze(1)  # (b, 1, h w channels): one stride per patch
+        tokens = self.patch_to_embedding(by_patch)  # (b, tokens, h w)
         tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), 1) + self.pos_embedding
         return self.mlp_head(self.transformer(self.dropout(tokens))).squeeze(-1)

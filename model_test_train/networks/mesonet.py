@@ -1,19 +1,19 @@
-"""MesoNet: Meso4 and MesoInception-4 of Afchar et al. (WIFS 2018), shallow networks that look at grain rather than at content.
+"""MesoNet: Meso4 and MesoInception-4 of Afchar et al. (WIFS 2018), shallow networks for mesoscopic texture rather than content.
 
-The names of their parts are not those of the published Keras files; import_checkpoint puts these in order.
+Layers are not named as in the published Keras files; `mesonet_weights.py` maps those to ours.
 """
 
 import torch
 from torch import Tensor, nn
 
-from model_test_train.networks.noise_residual import channels, with_noise_residual
+from model_test_train.networks.noise_residual import input_channels, with_noise_residual
 from model_test_train.networks.registry import backbone, head
 
-KERAS_EPSILON = 1e-3  # of its batch norms
+KERAS_EPSILON = 1e-3  # of Keras batch norms
 
 
 class Meso(nn.Sequential):
-    """Four steps, each of a block, a batch norm and a pooling; the last pools four by four."""
+    """Four stages of a block, a batch norm and a max pooling each; the last one pools 4 by 4."""
 
     def __init__(self, blocks: list[nn.Module], widths: list[int], residual_gain: float) -> None:
         pools = [2] * (len(blocks) - 1) + [4]
@@ -31,37 +31,40 @@ class Meso(nn.Sequential):
 
 @backbone("meso4")
 def meso4(size: int, residual_gain: float = 0.0) -> nn.Module:
-    blocks = [seen(channels(residual_gain), 8, 3), seen(8, 8, 5), seen(8, 16, 5), seen(16, 16, 5)]
+    blocks = [conv_relu(input_channels(residual_gain), 8, 3), conv_relu(8, 8, 5), conv_relu(8, 16, 5), conv_relu(16, 16, 5)]
     return Meso(blocks, [8, 8, 16, 16], residual_gain)
 
 
 @backbone("mesoinception4")
 def mesoinception4(size: int, residual_gain: float = 0.0) -> nn.Module:
-    looks = [Inception(channels(residual_gain), (1, 4, 4, 2)), Inception(11, (2, 4, 4, 2))]
-    return Meso([*looks, seen(12, 16, 5), seen(16, 16, 5)], [11, 12, 16, 16], residual_gain)
+    inceptions = [Inception(input_channels(residual_gain), (1, 4, 4, 2)), Inception(11, (2, 4, 4, 2))]
+    return Meso([*inceptions, conv_relu(12, 16, 5), conv_relu(16, 16, 5)], [11, 12, 16, 16], residual_gain)
 
 
 class Inception(nn.Module):
-    """A look at each pixel, and three at its neighbours, which stand further apart from one to the next."""
+    """A 1 x 1 convolution and three 3 x 3 convolutions of increasing dilation, concatenated.
+
+    Checkpoints contain the name `looks`.
+    """
 
     def __init__(self, channels: int, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
-        alone, *others = widths
-        self.looks = nn.ModuleList([seen(channels, alone, 1)])
-        for apart, width in enumerate(others, 1):
-            self.looks.append(nn.Sequential(seen(channels, width, 1), seen(width, width, 3, apart)))
+        pointwise_width, *dilated_widths = widths
+        self.looks = nn.ModuleList([conv_relu(channels, pointwise_width, 1)])
+        for dilation, width in enumerate(dilated_widths, 1):
+            self.looks.append(nn.Sequential(conv_relu(channels, width, 1), conv_relu(width, width, 3, dilation)))
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.cat([look(features) for look in self.looks], 1)
+        return torch.cat([branch(features) for branch in self.looks], 1)
 
 
-def seen(channels: int, width: int, kernel: int, apart: int = 1) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(channels, width, kernel, padding="same", dilation=apart), nn.ReLU())
+def conv_relu(channels: int, width: int, kernel: int, dilation: int = 1) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(channels, width, kernel, padding="same", dilation=dilation), nn.ReLU())
 
 
 @head("meso")
-class MesoDetector(nn.Sequential):
-    """All places of the feature map, one after the other, into a small layer and the verdict."""
+class MesoHead(nn.Sequential):
+    """Classifier with one small hidden layer of the flattened feature map."""
 
     def __init__(self, channels: int, grid: tuple[int, int], dim: int, dropout: float) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""The weights that MesoNet's authors published, Keras files -> ours."""
+"""Convert the Keras weights that MesoNet's authors published."""
 
 from pathlib import Path
 
@@ -12,54 +12,55 @@ from pipeline.errors import UserError
 Arrays = list[np.ndarray]
 
 
-def read_keras(path: Path) -> dict[str, list[Arrays]]:
-    """Of each kind of layer (conv2d, batch_normalization, dense) the arrays, in the order in which the layers were made."""
-    import h5py  # which who imports no such file need not have
+def read_keras_layers(path: Path) -> dict[str, list[Arrays]]:
+    """The arrays of each kind of layer (conv2d, batch_normalization, dense), in the order in which the layers were created."""
+    import h5py  # only needed to import such a file
 
-    found: dict[str, list[tuple[int, Arrays]]] = {}
+    numbered: dict[str, list[tuple[int, Arrays]]] = {}
     try:
         with h5py.File(path) as file:
-            for layer in (file[text(name)] for name in file.attrs["layer_names"]):
-                arrays = [np.asarray(layer[text(name)]) for name in layer.attrs["weight_names"]]
+            for layer in (file[decode_name(name)] for name in file.attrs["layer_names"]):
+                arrays = [np.asarray(layer[decode_name(name)]) for name in layer.attrs["weight_names"]]
                 if arrays:
                     kind, _, number = layer.name.strip("/").rpartition("_")
-                    found.setdefault(kind, []).append((int(number), arrays))
+                    numbered.setdefault(kind, []).append((int(number), arrays))
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as weights that Keras saved: {str(error).splitlines()[0]}") from error
-    return {kind: [arrays for _, arrays in sorted(layers, key=lambda layer: layer[0])] for kind, layers in found.items()}
+        raise UserError(f"{path} cannot be read as weights saved by Keras: {str(error).splitlines()[0]}") from error
+    return {kind: [arrays for _, arrays in sorted(layers, key=lambda layer: layer[0])] for kind, layers in numbered.items()}
 
 
-def text(name: str | bytes) -> str:
+def decode_name(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def load_mesonet(network: Network, path: Path) -> None:
-    """Puts them in. The published network says how real a face is, ours how fake: its last layer is turned."""
-    layers = read_keras(path)
+    """Load the published weights; the last layer is negated, because the published network outputs how real a face is."""
+    layers = read_keras_layers(path)
     height, width = network.grid
     for kind, of_kind in (("conv2d", nn.Conv2d), ("batch_normalization", nn.BatchNorm2d), ("dense", nn.Linear)):
         ours = [module for module in network.modules() if isinstance(module, of_kind)]
         theirs = layers.get(kind, [])
         if len(ours) != len(theirs):
-            raise UserError(f"{path} has {len(theirs)} layers {kind}, the network that --config describes {len(ours)}")
+            raise UserError(f"{path} has {len(theirs)} {kind} layers, but the network of --config has {len(ours)}")
         for number, (module, arrays) in enumerate(zip(ours, theirs, strict=True)):
-            first, *others = (torch.tensor(array) for array in arrays)
+            weight, *rest = (torch.tensor(array) for array in arrays)
             if kind == "conv2d":
-                first = first.permute(3, 2, 0, 1)
-            elif kind == "dense" and number == 0:  # places come before channels there
-                first = first.view(height, width, -1, first.shape[-1]).permute(3, 2, 0, 1).flatten(1)
+                weight = weight.permute(3, 2, 0, 1)
+            elif kind == "dense" and number == 0:  # Keras flattens patches before channels
+                weight = weight.view(height, width, -1, weight.shape[-1]).permute(3, 2, 0, 1).flatten(1)
             elif kind == "dense":
-                first, others = -first.T, [-other for other in others]
-            put(module, [first, *others], path)
+                weight, rest = -weight.T, [-array for array in rest]
+            copy_arrays(module, [weight, *rest], path)
 
 
-def put(module: nn.Module, arrays: list[Tensor], path: Path) -> None:
-    """Weight and bias, and of a batch norm its statistics."""
+def copy_arrays(module: nn.Module, arrays: list[Tensor], path: Path) -> None:
+    """Copy weight, bias and, for a batch norm, its statistics."""
     names = ("weight", "bias", "running_mean", "running_var")[: len(arrays)]
-    places: list[Tensor] = [getattr(module, name) for name in names]
-    for place, array in zip(places, arrays, strict=True):
-        if place.shape != array.shape:
+    targets: list[Tensor] = [getattr(module, name) for name in names]
+    for target, array in zip(targets, arrays, strict=True):
+        if target.shape != array.shape:
             raise UserError(
-                f"{path} does not fit the network that --config describes: {tuple(array.shape)} for {tuple(place.shape)}"
+                f"{path} does not fit the network of --config: an array has shape {tuple(array.shape)} instead of "
+                f"{tuple(target.shape)}"
             )
-        place.data.copy_(array)
+        target.data.copy_(array)

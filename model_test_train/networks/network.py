@@ -1,23 +1,32 @@
-"""A network: its YAML -> backbone and detector in one module, prepared pixels -> logits."""
+"""Network: a backbone and a head in one module, built from a network's YAML; prepared pixels -> logits."""
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from model_test_train.networks.input_contract import InputContract
-from model_test_train.networks.registry import BACKBONES, HEADS, build_part
+from model_test_train.networks.pretrained import Pretrained
+from model_test_train.networks.registry import BACKBONES, HEADS, YamlSection, build_module
 from pipeline.errors import UserError
-from pipeline.params import build, read_yaml
+from pipeline.params import build_settings, read_yaml
 
+Description = dict[str, YamlSection]  # a network's YAML, by section
 SECTIONS = ("backbone", "detector", "input", "augmentation", "training")
 RENAMED_OPTIONS = {("detector", "of_places"): "patch_head", ("training", "gaze_weight"): "attention_loss_weight"}
 RENAMED_HEADS = {"place_transformer": "patch_transformer"}
 
 
+class PatchHead(Protocol):
+    """A head that also classifies each patch of the feature map."""
+
+    def forward_patches(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+
+
 class Network(nn.Module):
-    """Pixels that `input` prepared (b, 3, size, size) -> a logit each (b,); positive means fake."""
+    """Pixels prepared by `input` (b, 3, size, size) -> a logit per picture (b,); positive means fake."""
 
     def __init__(
         self,
@@ -32,110 +41,118 @@ class Network(nn.Module):
         self.head = head
         self.input = input
         self.grid = grid  # (h, w) of the backbone's feature map
-        self.to_patch_logit = to_patch_logit  # asks the backbone about each place, whatever the detector makes of them
+        self.to_patch_logit = to_patch_logit  # classifies each patch of the backbone's feature map, independently of the head
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.head(self.backbone(pixels))
 
     @property
-    def places(self) -> tuple[int, int] | None:
-        """(h, w) of the places that training can ask about: was this one changed?"""
-        places: Any = getattr(self.head, "places", None)
-        return places or (self.grid if self.to_patch_logit else None)
+    def patch_grid(self) -> tuple[int, int] | None:
+        """(h, w) of the patches that training can classify as manipulated or not; None if there are no such patches."""
+        patch_grid: tuple[int, int] | None = getattr(self.head, "patch_grid", None)
+        return patch_grid or (self.grid if self.to_patch_logit else None)
 
     def forward_patches(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The logits (b,), of every place (b, h, w) a logit, and its weight if the detector has one for each."""
+        """Logits (b,), patch logits (b, h, w), and the class-token attention (b, h, w) if the head has any."""
         features = self.backbone(pixels)
         if self.to_patch_logit:
             return self.head(features), self.to_patch_logit(features).squeeze(1), None
-        judge: Any = self.head.forward_patches
-        return judge(features)
+        return cast(PatchHead, self.head).forward_patches(features)
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """What the detector can tell of a picture beside its logit."""
-        told: Any = getattr(self.head, "told", ())
-        return told
+    def aux_output_names(self) -> tuple[str, ...]:
+        """Names of the values that the head reports for a picture in addition to its logit."""
+        names: tuple[str, ...] = getattr(self.head, "aux_output_names", ())
+        return names
 
-    def tell(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits (b,), and what else there is to tell (b, told)."""
+    def forward_with_aux(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (b,) and auxiliary outputs (b, len(aux_output_names))."""
         features = self.backbone(pixels)
-        logits, tell = self.head(features), getattr(self.head, "tell", None)
-        return logits, tell(features) if tell else logits.new_zeros(len(logits), 0)
+        logits, aux_outputs = self.head(features), getattr(self.head, "aux_outputs", None)
+        return logits, aux_outputs(features) if aux_outputs else logits.new_zeros(len(logits), 0)
 
     def train(self, mode: bool = True) -> "Network":
-        """Whatever has weights of which none learns keeps its statistics, and drops nothing."""
+        """Modules whose weights are all frozen stay in eval mode: they keep their statistics and apply no dropout."""
         super().train(mode)
         if mode:
-            _rest(self)
+            _set_frozen_to_eval(self)
         return self
 
 
-def _rest(module: nn.Module) -> None:
+def _set_frozen_to_eval(module: nn.Module) -> None:
     weights = list(module.parameters())
     if weights and not any(weight.requires_grad for weight in weights):
         module.eval()
         return
-    for part in module.children():
-        _rest(part)
+    for submodule in module.children():
+        _set_frozen_to_eval(submodule)
 
 
-def build_network(description: dict[str, Any]) -> Network:
-    """What a network's YAML describes -> the network with fresh weights (or those its `pretrained` names)."""
+def build_network(description: Description) -> Network:
+    """Build the network that a YAML describes, with random weights or those named by its `pretrained`."""
     network = empty_network(description, description["backbone"].get("pretrained"))
-    if meet := getattr(network.head, "meet", None):
-        meet(network.backbone)
+    if bind_backbone := getattr(network.head, "bind_backbone", None):
+        bind_backbone(network.backbone)
     return network
 
 
-def empty_network(description: dict[str, Any], pretrained: Any = False) -> Network:
-    """The same network, to be filled with a checkpoint's weights."""
-    contract = build(InputContract, description["input"], "input")
+def empty_network(description: Description, pretrained: Pretrained | None = False) -> Network:
+    """Build the same network without pretrained weights, to load a checkpoint's weights into."""
+    contract = build_settings(InputContract, description["input"], "input")
     section = dict(description["backbone"])
     if "pretrained" in section:
         section["pretrained"] = pretrained
-    backbone = build_part(BACKBONES, "backbone", section, contract.size)
-    channels, *grid = _shape(backbone, contract.size)
+    backbone = build_module(BACKBONES, "backbone", section, contract.size)
+    channels, *grid = _feature_map_shape(backbone, contract.size)
     section = dict(description["detector"])
     to_patch_logit = nn.Conv2d(channels, 1, 1) if section.pop("patch_head", False) else None
-    head = build_part(HEADS, "detector", section, channels, tuple(grid))
+    head = build_module(HEADS, "detector", section, channels, tuple(grid))
     return Network(backbone, head, contract, (grid[0], grid[1]), to_patch_logit)
 
 
 @torch.no_grad()
-def _shape(backbone: nn.Module, size: int) -> tuple[int, ...]:
-    """Channels, height and width of its feature map."""
+def _feature_map_shape(backbone: nn.Module, size: int) -> tuple[int, ...]:
+    """Channels, height and width."""
     return tuple(backbone.eval()(torch.zeros(1, 3, size, size)).shape[1:])
 
 
-def read_description(path: Path) -> dict[str, Any]:
-    """A network's YAML, put over the one that it `extends`, with its sections checked to be there."""
-    description = _extended(path, ())
+def read_description(path: Path) -> Description:
+    """Read a network's YAML, merged into the file that it `extends`, and check that every section is present."""
+    description = _read_extended(path, ())
     for section in SECTIONS:
         if not isinstance(description.get(section), dict):
             raise UserError(f"{path}: section '{section}' is missing")
     return {section: description[section] for section in SECTIONS}
 
 
-def with_current_names(description: dict[str, Any]) -> dict[str, Any]:
-    """A description whose options or head were renamed since it was written, under the names of today."""
+def with_current_names(description: Description) -> Description:
+    """The description with the current names of options, heads and weight patterns that were renamed since it was written."""
     current = {name: dict(section) if isinstance(section, dict) else section for name, section in description.items()}
     for (section, old), new in RENAMED_OPTIONS.items():
         if isinstance(options := current.get(section), dict) and old in options:
             options[new] = options.pop(old)
+    if isinstance(training := current.get("training"), dict) and isinstance(training.get("phases"), list):
+        training["phases"] = [_with_current_patterns(phase) for phase in training["phases"]]
     if isinstance(head := current.get("detector"), dict) and head.get("name") in RENAMED_HEADS:
         head["name"] = RENAMED_HEADS[head["name"]]
     return current
 
 
-def _extended(path: Path, coming_from: tuple[Path, ...]) -> dict[str, Any]:
-    """Section by section, line by line."""
-    if path.resolve() in coming_from:
+def _with_current_patterns(phase: object) -> object:
+    """A training phase (not validated yet) in which weight patterns that begin with 'detector' begin with 'head'."""
+    if not isinstance(phase, dict) or not isinstance(patterns := phase.get("learns"), list):
+        return phase
+    return {**phase, "learns": [re.sub("^detector[.]", "head.", str(pattern)) for pattern in patterns]}
+
+
+def _read_extended(path: Path, extended_by: tuple[Path, ...]) -> Description:
+    """Merge section by section and option by option; the file's own options take precedence."""
+    if path.resolve() in extended_by:
         raise UserError(f"{path} extends itself")
     description = with_current_names(read_yaml(path))
     if not (extends := description.pop("extends", None)):
         return description
-    base = _extended(path.parent / str(extends), (*coming_from, path.resolve()))
+    base = _read_extended(path.parent / str(extends), (*extended_by, path.resolve()))
     for name, section in description.items():
         both_mappings = isinstance(section, dict) and isinstance(base.get(name), dict)
         base[name] = {**base[name], **section} if both_mappings else section

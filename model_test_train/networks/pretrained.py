@@ -1,14 +1,14 @@
-"""Weights that were trained on other pictures, for a network's training to begin from.
+"""Pretrained weights for the backbone of a network.
 
-`pretrained: true` takes the file that `import_weights` laid into data/weights and pinned by its hash in pretrained.yaml, which
-is in git; `pretrained: FILE` takes any other. Hubs are asked by that command alone, so that a run never depends on them.
+`pretrained: true` loads the file that `import_weights` stored in data/weights and pinned by its hash in pretrained.yaml, which
+is in git; `pretrained: FILE` loads any other file. Only that command downloads from hubs, so a training run never depends on
+them.
 """
 
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,7 +21,7 @@ from pipeline.params import read_yaml
 from pipeline.project import from_root, relative
 
 Weights = dict[str, Tensor]
-WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which some scripts keep the weights beside other things
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which some scripts store the weights among other values
 PINS = "model_test_train/pretrained.yaml"
 
 
@@ -31,66 +31,69 @@ class Source:
 
     name: str  # library/network
     page: str
-    download: Callable[[], Weights]  # by the library's own code
+    download: Callable[[], Weights]  # uses the library's own code
 
     @property
     def file(self) -> Path:
         return from_root(f"data/weights/{self.name.replace('/', '_')}.safetensors")
 
 
-Asked = Callable[[nn.Module, Source], None]  # who is asked where weights would be read
-Pretrained = bool | str | Asked
+PretrainedCallback = Callable[[nn.Module, Source], None]  # called in place of loading weights
+Pretrained = bool | str | PretrainedCallback
 
 
 def load_pretrained(network: nn.Module, pretrained: Pretrained, source: Source) -> None:
-    """What the YAML's `pretrained` says."""
+    """Load the weights that the YAML's `pretrained` selects, if any."""
     if callable(pretrained):
         pretrained(network, source)
     elif pretrained:
-        path = pinned(source) if pretrained is True else Path(pretrained)
+        path = pinned_file(source) if pretrained is True else Path(pretrained)
         if not path.is_file():
-            raise UserError(f"backbone.pretrained: {path} is not there; put the weights of {source.name} there, or say 'false'")
-        fill(network, read_weights(path), f"backbone.pretrained: {path}", source.name)
+            raise UserError(f"backbone.pretrained: {path} is missing; put the weights of {source.name} there or set 'false'")
+        load_weights(network, read_weights(path), f"backbone.pretrained: {path}", source.name)
 
 
 def read_pins() -> dict[str, str]:
-    """source -> hash."""
+    """The pinned hash of each source."""
     path = from_root(PINS)
     return (read_yaml(path).get("pretrained") or {}) if path.is_file() else {}
 
 
-def begins_from(pretrained: Any) -> Any:
-    """What tells one beginning from another: the pins, or the hash of a file."""
+def pretrained_identity(pretrained: bool | str | None) -> dict[str, str] | str | None:
+    """What identifies the initial weights of a run: the pins, the hash of a file, or None."""
     if pretrained is True:
         return read_pins()
-    return content_hash(Path(pretrained)) if pretrained and Path(pretrained).is_file() else None
+    return content_hash(Path(pretrained)) if isinstance(pretrained, str) and Path(pretrained).is_file() else None
 
 
-def pinned(source: Source) -> Path:
-    """The imported file, if it is the one that was pinned."""
+def pinned_file(source: Source) -> Path:
+    """Path of the imported file, after checking that it is the one that was pinned."""
     pins = read_pins()
     if source.name not in pins or not source.file.is_file():
         raise UserError(
-            f"backbone.pretrained is true, and {relative(source.file)} with the weights of {source.name} was not imported: "
-            f"get them from {source.page} by `python -m model_test_train.import_weights`, or say 'pretrained: false'"
+            f"backbone.pretrained is true, but {relative(source.file)} with the weights of {source.name} was not imported: "
+            f"get them from {source.page} with `python -m model_test_train.import_weights`, or set 'pretrained: false'"
         )
     if content_hash(source.file) != pins[source.name]:
-        raise UserError(f"{relative(source.file)} is not the file that {PINS} pins; import it anew, or take back what changed")
+        raise UserError(f"{relative(source.file)} is not the file that {PINS} pins; import it again, or restore the file")
     return source.file
 
 
-def fill(network: nn.Module, weights: Weights, what: str, name: str) -> None:
-    """All weights that the network has; what follows its feature map may be beside them."""
+def load_weights(network: nn.Module, weights: Weights, origin: str, name: str) -> None:
+    """Load every weight of the network; layers beyond its feature map may be present in `weights` too.
+
+    Error messages call the weights `origin` and the network `name`.
+    """
     try:
         missing = network.load_state_dict(weights, strict=False).missing_keys
     except RuntimeError as error:  # shapes differ
-        raise UserError(f"{what} does not fit {name}: {str(error).splitlines()[-1].strip()}") from error
+        raise UserError(f"{origin} does not fit {name}: {str(error).splitlines()[-1].strip()}") from error
     if missing:
-        raise UserError(f"{what} lacks {len(missing)} weights of {name}, first {missing[0]}")
+        raise UserError(f"{origin} lacks {len(missing)} weights of {name}, the first is {missing[0]}")
 
 
 def read_weights(path: Path) -> Weights:
-    """By their published names, whatever they were wrapped in. Nothing in the file is run."""
+    """Read weights by their published names, unwrapping common containers. No code in the file is executed."""
     try:
         content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
@@ -99,5 +102,5 @@ def read_weights(path: Path) -> Weights:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path} holds no state dict (names and tensors)")
-    return {str(name).removeprefix("module."): value for name, value in content.items()}  # several GPUs leave that prefix
+        raise UserError(f"{path} holds no state dict (a mapping of names to tensors)")
+    return {str(name).removeprefix("module."): value for name, value in content.items()}  # multi-GPU training adds that prefix

@@ -1,4 +1,4 @@
-"""The shelf of networks: each file of this folder puts its backbones and detectors on it, under the names that YAMLs use."""
+"""Registry of networks: each module of this package registers its backbones and heads under the names that YAML files use."""
 
 import importlib
 import inspect
@@ -11,52 +11,57 @@ from torch import nn
 from model_test_train import networks
 from pipeline.errors import UserError
 
+YamlSection = dict[str, Any]  # one section of a network's YAML; its values are checked by whatever the section configures
 Builder = Callable[..., nn.Module]
 BACKBONES: dict[str, Builder] = {}
 HEADS: dict[str, Builder] = {}
 
 
 def backbone(name: str) -> Callable[[Builder], Builder]:
-    """Prepared pixels (b, 3, size, size) -> a feature map (b, channels, h, w); built from size and the section's further lines.
+    """Register a backbone: prepared pixels (b, 3, size, size) -> a feature map (b, channels, h, w).
 
-    A name that ends in `/` is of a family: what follows it comes first among the arguments.
+    Its builder receives the size and the section's other options. A name that ends in `/` registers a family: the text after
+    the slash becomes the builder's first argument.
     """
-    return _registered(BACKBONES, name)
+    return _register_in(BACKBONES, name)
 
 
 def head(name: str) -> Callable[[Builder], Builder]:
-    """A feature map -> a logit each (b,); built from its channels, its (h, w) and the section's further lines."""
-    return _registered(HEADS, name)
+    """Register a head: a feature map -> a logit per picture (b,).
+
+    Its builder receives the feature map's channels and (h, w), and the section's other options.
+    """
+    return _register_in(HEADS, name)
 
 
-def _registered(registry: dict[str, Builder], name: str) -> Callable[[Builder], Builder]:
-    def put(builder: Builder) -> Builder:
+def _register_in(registry: dict[str, Builder], name: str) -> Callable[[Builder], Builder]:
+    def register(builder: Builder) -> Builder:
         registry[name] = builder
         return builder
 
-    return put
+    return register
 
 
-def find(registry: dict[str, Builder], kind: str, name: str) -> tuple[Builder, tuple[str, ...]]:
-    """Who builds what has that name, and what of the name it is told."""
+def find_builder(registry: dict[str, Builder], kind: str, name: str) -> tuple[Builder, tuple[str, ...]]:
+    """The builder registered for a name, and the arguments that the name itself contains."""
     for module in pkgutil.iter_modules(networks.__path__):
         importlib.import_module(f"{networks.__name__}.{module.name}")
     family, slash, member = name.partition("/")
     key = family + slash
     if key not in registry:
-        known = ", ".join(f"{one}<name>" if one.endswith("/") else one for one in sorted(registry))
-        raise UserError(f"{kind} '{name}' is unknown; there are: {known}")
+        known = ", ".join(f"{entry}<name>" if entry.endswith("/") else entry for entry in sorted(registry))
+        raise UserError(f"{kind} '{name}' is unknown; choose one of: {known}")
     return registry[key], (member,) if slash else ()
 
 
-def build_part(registry: dict[str, Builder], kind: str, section: dict[str, Any], *given: Any) -> nn.Module:
-    """What a section of a network's YAML describes."""
+def build_module(registry: dict[str, Builder], kind: str, section: YamlSection, *arguments: object) -> nn.Module:
+    """Build the backbone or head that a section of a network's YAML describes."""
     options = dict(section)
     if not isinstance(name := options.pop("name", None), str):
         raise UserError(f"{kind}.name is missing")
-    builder, member = find(registry, kind, name)
-    try:  # to match the options before the call: a TypeError inside the part is a mistake of ours
-        inspect.signature(builder).bind(*member, *given, **options)
-    except TypeError as error:  # an option that the part does not take, or one it lacks
+    builder, member = find_builder(registry, kind, name)
+    try:  # check the options before the call, because a TypeError inside the builder would be a bug of ours
+        inspect.signature(builder).bind(*member, *arguments, **options)
+    except TypeError as error:  # an unknown or missing option
         raise UserError(f"{kind}: {error}") from error
-    return builder(*member, *given, **options)
+    return builder(*member, *arguments, **options)

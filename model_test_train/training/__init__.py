@@ -1,1 +1,1 @@
-"""Crops -> a trained network: data loading, augmentation, losses, the training loop and its logs."""
+"""Training of a network on crops: data loading, augmentation, losses, the training loop and its logs."""

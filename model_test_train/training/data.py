@@ -1,7 +1,7 @@
-"""Crops on disk -> batches, one picture at a time: memory does not grow with the data.
+"""Load crops from disk in batches, without memory growing with the data.
 
-What is drawn at random for a sample depends on (seed, epoch, its place) alone, so it is the same for any number of workers
-and after any interruption.
+All random draws for a sample depend only on (seed, epoch, index), so they are the same for any number of workers and after any
+interruption.
 """
 
 import copy
@@ -14,41 +14,47 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from model_test_train.networks.input_contract import InputContract, resized
+from model_test_train.networks.input_contract import InputContract, resize
 from model_test_train.training.augmentations.augmentation import Augmentation
-from model_test_train.training.augmentations.forgery import Forged
+from model_test_train.training.augmentations.forgery import ForgedPair
 from model_test_train.training.augmentations.mixing import Batch
-from model_test_train.training.distributed import ALONE, ProcessGroup
+from model_test_train.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pipeline.index import FAKE, REAL, Video, original_of
-from preprocessing.crops.crops import Crop
+from preprocessing.crops.crops import Crop, Window
 from preprocessing.crops.stores import read_crop, read_mask
 from preprocessing.video.sampling import evenly_spaced
 
-CLUSTERS = hasattr(signal, "sigtimedwait")  # of the systems that have them
+HAS_SIGTIMEDWAIT = hasattr(signal, "sigtimedwait")  # not on macOS or Windows
+
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A crop and the truth about its video."""
+    """A crop and the video, with its label, that it was cut from."""
 
     crop: Crop
     video: Video
 
 
-Forge = Callable[[np.ndarray], Forged]
-Change = Callable[[np.ndarray, int], np.ndarray]
-Group = tuple[Sample, ...]  # samples that stay together in a batch: a fake and its original's, or one sample alone
+Forge = Callable[[np.ndarray], ForgedPair]
+PictureTransform = Callable[[np.ndarray, int], np.ndarray]
+SampleGroup = tuple[Sample, ...]  # samples that stay together in a batch: a fake and those of its original, or a single one
 
 
 class Samples(Sequence[Sample]):
-    """Samples in an array and a short table: workers share these, where they would copy objects by counting their users."""
+    """Samples stored compactly in an array and a short table.
+
+    Worker processes share the memory of an array; they would copy Python objects, because reference counts change.
+    """
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         sources: dict[tuple[str, Path, str], int] = {}
@@ -66,20 +72,25 @@ class Samples(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            part = copy.copy(self)
-            part.rows = self.rows[place]
-            return part
-        source, frame, track, *window = self.rows[place].tolist()
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Samples": ...
+    def __getitem__(self, index: int | slice) -> "Sample | Samples":
+        if isinstance(index, slice):
+            selected = copy.copy(self)
+            selected.rows = self.rows[index]
+            return selected
+        source, frame, track, *window = self.rows[index].tolist()
         video, folder, masks, suffix = self.sources[source]
-        return Sample(Crop(video.video, frame, track, f"{frame}_{track}{suffix}", tuple(window), folder, masks), video)
+        crop = Crop(video.video, frame, track, f"{frame}_{track}{suffix}", cast(Window, tuple(window)), folder, masks)
+        return Sample(crop, video)
 
 
-class Groups(Sequence[Group]):
-    """Groups of samples, kept as `Samples`."""
+class SampleGroups(Sequence[SampleGroup]):
+    """Groups of samples, stored as `Samples`."""
 
-    def __init__(self, groups: Sequence[Group]) -> None:
+    def __init__(self, groups: Sequence[SampleGroup]) -> None:
         self.samples = Samples(sample for group in groups for sample in group)
         self.sizes = np.array([len(group) for group in groups], int)
         self.ends = np.cumsum(self.sizes)
@@ -87,12 +98,18 @@ class Groups(Sequence[Group]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    def __getitem__(self, place: Any) -> Any:
-        first = self.ends[place - 1] if place else 0
-        return tuple(self.samples[number] for number in range(first, self.ends[place]))
+    @overload
+    def __getitem__(self, index: int) -> SampleGroup: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[SampleGroup]: ...
+    def __getitem__(self, index: int | slice) -> SampleGroup | Sequence[SampleGroup]:
+        if isinstance(index, slice):
+            return [self[group] for group in range(*index.indices(len(self)))]
+        first = self.ends[index - 1] if index else 0
+        return tuple(self.samples[sample] for sample in range(first, self.ends[index]))
 
-    def fakes(self) -> NDArray[np.int64]:
-        """How many samples of each group are fakes."""
+    def fake_counts(self) -> NDArray[np.int64]:
+        """The number of fakes in each group."""
         labels = np.array([video.label for video, *_ in self.samples.sources], int)[self.samples.rows[:, 0]]
         return np.add.reduceat(labels, self.ends - self.sizes)
 
@@ -100,124 +117,127 @@ class Groups(Sequence[Group]):
 def samples_by_video(
     videos: Sequence[Video], crops: Sequence[Crop], frames_per_video: int, everybody: bool
 ) -> dict[str, list[Sample]]:
-    """For each video, its crops at equidistant frames: of each person; or of a fake only those of the main person.
+    """Crops of each video at evenly spaced frames, of every person; in a fake, only of the main person unless `everybody`.
 
-    Only he or she is sure to be manipulated in a fake; in a real video everybody is real.
+    In a fake, only the main person is certain to be manipulated; in a real video everybody is real.
     """
-    known = {video.video: video for video in videos}
+    by_name = {video.video: video for video in videos}
     tracks: dict[tuple[str, int], list[Sample]] = {}
     for crop in sorted(crops, key=lambda crop: (crop.video, crop.track, crop.frame)):
-        video = known.get(crop.video)
+        video = by_name.get(crop.video)
         if video and (everybody or video.label == REAL or not crop.track):
             tracks.setdefault((crop.video, crop.track), []).append(Sample(crop, video))
     chosen: dict[str, list[Sample]] = {}
     for (name, _), samples in tracks.items():
-        places = evenly_spaced(len(samples), frames_per_video)
-        chosen.setdefault(name, []).extend(samples[place] for place in places)
+        indices = evenly_spaced(len(samples), frames_per_video)
+        chosen.setdefault(name, []).extend(samples[index] for index in indices)
     return chosen
 
 
-def pairs(chosen: dict[str, list[Sample]], share_of_real: float = 1.0, share_of_fake: float = 1.0) -> list[Group]:
-    """Each crop of a fake beside that of its original nearest in time, so that only the manipulation tells them apart.
+def pair_with_originals(
+    chosen: dict[str, list[Sample]], share_of_real: float = 1.0, share_of_fake: float = 1.0
+) -> list[SampleGroup]:
+    """Group each crop of a fake with the crop of its original nearest in time, so that they differ only by the manipulation.
 
-    Whoever else is in that frame of the original joins them: small or at the side is no sign of a fake. A fake whose
-    original is not among the videos, and a real video that none of the fakes was made of, come crop by crop, as `singles`.
+    Other people in that frame of the original join the group, so that a small face or one at the side is no cue for a fake.
+    Fakes without their original, and real videos without a fake made from them, become groups of a single crop.
     """
     videos = {name: samples[0].video for name, samples in chosen.items()}
     originals = {name: original.video for name, video in videos.items() if (original := original_of(video, videos))}
-    groups: list[Group] = []
-    for fake, its_original in originals.items():
-        groups += [(sample, *_beside(sample, chosen[its_original])) for sample in chosen[fake]]
-    in_pairs = {*originals, *originals.values()}
-    alone = {name: samples for name, samples in chosen.items() if name not in in_pairs}
-    return groups + singles(alone, share_of_real, share_of_fake)
+    groups: list[SampleGroup] = []
+    for fake, original_name in originals.items():
+        groups += [(sample, *_nearest_in_time(sample, chosen[original_name])) for sample in chosen[fake]]
+    paired = {*originals, *originals.values()}
+    unpaired = {name: samples for name, samples in chosen.items() if name not in paired}
+    return groups + single_crop_groups(unpaired, share_of_real, share_of_fake)
 
 
-def _beside(fake: Sample, original: list[Sample]) -> list[Sample]:
-    """The crop of the original's main person nearest in time, and the other people's of that frame."""
+def _nearest_in_time(fake: Sample, original: list[Sample]) -> list[Sample]:
+    """The original's crop of the main person nearest in time, and the crops of other people in that frame."""
     first = original[0].crop.track  # 0, unless the main person's crops are too small
     nearest = min((o for o in original if o.crop.track == first), key=lambda o: abs(o.crop.frame - fake.crop.frame))
     others = [o for o in original if o.crop.frame == nearest.crop.frame and o.crop.track != first]
     return [nearest, *others]
 
 
-def singles(chosen: dict[str, list[Sample]], share_of_real: float, share_of_fake: float) -> list[Group]:
-    """Every crop by itself; of each video only a share of the frames, by its label, to balance the classes."""
-    groups: list[Group] = []
+def single_crop_groups(chosen: dict[str, list[Sample]], share_of_real: float, share_of_fake: float) -> list[SampleGroup]:
+    """A group for each crop; to balance the classes, only a share of each video's frames is used, depending on its label."""
+    groups: list[SampleGroup] = []
     for samples in chosen.values():
         share = share_of_fake if samples[0].video.label == FAKE else share_of_real
-        groups += [(samples[place],) for place in evenly_spaced(len(samples), max(1, round(share * len(samples))))]
+        groups += [(samples[index],) for index in evenly_spaced(len(samples), max(1, round(share * len(samples))))]
     return groups
 
 
-def counts_of(groups: Groups) -> str:
-    """How many groups of each kind there are, and how many pictures of each class, in a line."""
-    fakes, sizes = groups.fakes(), groups.sizes
-    beside, lone_fakes, lone_reals = (int(kind.sum()) for kind in ((fakes > 0) & (fakes < sizes), fakes == sizes, fakes == 0))
-    kinds = f"{beside} fakes beside their originals, {lone_fakes} fakes alone, {lone_reals} real ones alone"
+def describe_groups(groups: SampleGroups) -> str:
+    """A line with the number of groups of each kind and of pictures of each class."""
+    fakes, sizes = groups.fake_counts(), groups.sizes
+    paired, only_fake, only_real = (int(kind.sum()) for kind in ((fakes > 0) & (fakes < sizes), fakes == sizes, fakes == 0))
+    kinds = f"{paired} fakes paired with their original, {only_fake} unpaired fakes, {only_real} unpaired real"
     return f"{len(groups)} training groups ({kinds}); {(sizes - fakes).sum()} real and {fakes.sum()} fake pictures"
 
 
 class EpochBatches(Sampler):
-    """Yields batches of (epoch, place) for the groups in an order of the epoch's own: each once, in batches of nearly one size.
+    """Yields batches of (epoch, index) of groups: shuffled for the epoch, each group once, in batches of nearly equal size.
 
-    Of a team, each member has its share of every batch. `first` leaves out the steps that are done.
+    In a process group, each process gets its share of every batch. The batches before `first` are skipped.
     """
 
-    def __init__(self, groups: int, per_batch: int, seed: int, epoch: int, first: int, team: ProcessGroup) -> None:
+    def __init__(self, groups: int, per_batch: int, seed: int, epoch: int, first: int, process_group: ProcessGroup) -> None:
         order = np.random.default_rng([seed, epoch]).permutation(groups)
-        count = min(max(1, round(groups / per_batch)), max(1, groups // team.size))
+        count = min(max(1, round(groups / per_batch)), max(1, groups // process_group.size))
         batches = np.array_split(order, count)[first:]
-        self.epoch, self.batches = epoch, [np.array_split(batch, team.size)[team.rank] for batch in batches]
+        self.epoch = epoch
+        self.batches = [np.array_split(batch, process_group.size)[process_group.rank] for batch in batches]
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return ([(self.epoch, int(place)) for place in batch] for batch in self.batches)
+        return ([(self.epoch, int(index)) for index in batch] for batch in self.batches)
 
     def __len__(self) -> int:
         return len(self.batches)
 
 
 @dataclass(frozen=True)
-class Face:
-    """A crop as it lies on disk, and the truth about it."""
+class LabelledCrop:
+    """A stored crop with its label and mask."""
 
     picture: np.ndarray
     label: float
-    changed: np.ndarray  # (height, width), 1 where it was manipulated; NaN where nobody knows
+    mask: np.ndarray  # (height, width), 1 where it was manipulated; NaN where that is unknown
 
 
-def forged(faces: list[Face], forge: Forge) -> list[Face]:
-    """A fake made of the group's real face takes the place of the fake in it; where there is none, it joins the real one.
+def apply_forgery(crops: list[LabelledCrop], forge: Forge) -> list[LabelledCrop]:
+    """Forge a fake from the group's real crop; it replaces the group's fake, or is added if there is none.
 
-    The real face becomes what the fake is to be compared with.
+    The real crop is replaced by the forgery's real counterpart.
     """
-    real = next((number for number, face in enumerate(faces) if face.label == REAL), None)
+    real = next((index for index, crop in enumerate(crops) if crop.label == REAL), None)
     if real is None:
-        return faces
-    made = forge(faces[real].picture)
-    fake = Face(made.fake, float(FAKE), made.changed.astype(np.float32))
-    faces = [*faces[:real], replace(faces[real], picture=made.real), *faces[real + 1 :]]
-    place = next((number for number, face in enumerate(faces) if face.label == FAKE), None)
-    return [*faces, fake] if place is None else [*faces[:place], fake, *faces[place + 1 :]]
+        return crops
+    forged = forge(crops[real].picture)
+    fake = LabelledCrop(forged.fake, float(FAKE), forged.changed.astype(np.float32))
+    crops = [*crops[:real], replace(crops[real], picture=forged.real), *crops[real + 1 :]]
+    replaced = next((index for index, crop in enumerate(crops) if crop.label == FAKE), None)
+    return [*crops, fake] if replaced is None else [*crops[:replaced], fake, *crops[replaced + 1 :]]
 
 
-class TrainingGroups(Dataset):
-    """(epoch, place) -> the group's pictures (g, size, size, 3) uint8, its labels (g,), its masks (g, h, w).
+class TrainingDataset(Dataset[Batch]):
+    """(epoch, index) -> the group's pictures (g, size, size, 3) uint8, labels (g,) and masks (g, h, w).
 
-    A mask says what share of each place of the network's feature map was manipulated; it is NaN where nobody knows.
+    A mask has the manipulated share of each patch of the network's feature map, NaN where that is unknown.
     """
 
     def __init__(
         self,
-        groups: Groups,
+        groups: SampleGroups,
         contract: InputContract,
-        places: tuple[int, int],
+        patch_grid: tuple[int, int],
         augmentation: Augmentation,
         seed: int,
     ) -> None:
         self.groups = groups
         self.contract = contract
-        self.places = places
+        self.patch_grid = patch_grid
         self.augmentation = augmentation
         self.seed = seed
 
@@ -225,106 +245,118 @@ class TrainingGroups(Dataset):
         return len(self.groups)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
-        epoch, place = key
-        faces = [self._face(sample) for sample in self.groups[place]]
-        drawn = self.seed, epoch, place
-        if forge := self.augmentation.forgery(drawn):
-            faces = forged(faces, forge)
-        # All of the group alike: a pair is moved and lit alike.
-        move = self.augmentation.move(drawn)
-        pictures = np.stack([self.contract.fit(move(face.picture)) for face in faces])
-        looks = self.augmentation.look(torch.from_numpy(pictures).permute(0, 3, 1, 2), drawn)
-        masks = np.stack([resized(move(face.changed), *self.places) for face in faces])
-        labels = torch.tensor([face.label for face in faces])
-        return looks.permute(0, 2, 3, 1).contiguous(), labels, torch.from_numpy(masks)
+        epoch, index = key
+        crops = [self._read(sample) for sample in self.groups[index]]
+        draw_key = self.seed, epoch, index
+        if forge := self.augmentation.draw_forgery(draw_key):
+            crops = apply_forgery(crops, forge)
+        # The whole group is transformed alike.
+        transform = self.augmentation.draw_geometric(draw_key)
+        stacked = np.stack([self.contract.fit(transform(crop.picture)) for crop in crops])
+        pictures = self.augmentation.apply_photometric(torch.from_numpy(stacked).permute(0, 3, 1, 2), draw_key)
+        masks = np.stack([resize(transform(crop.mask), *self.patch_grid) for crop in crops])
+        labels = torch.tensor([crop.label for crop in crops])
+        return pictures.permute(0, 2, 3, 1).contiguous(), labels, torch.from_numpy(masks)
 
-    def pictures_a_group(self) -> float:
-        """On average, with those that are forged of real faces without a fake."""
-        return float(self.groups.sizes.mean() + chance_of_forgery(self.augmentation) * (self.groups.fakes() == 0).mean())
+    def mean_group_size(self) -> float:
+        """Expected number of pictures per group, including fakes forged from real crops without one."""
+        return float(
+            self.groups.sizes.mean() + forgery_probability(self.augmentation) * (self.groups.fake_counts() == 0).mean()
+        )
 
-    def _face(self, sample: Sample) -> Face:
+    def group_sizes(self) -> NDArray[np.float64]:
+        """Expected number of pictures of each group."""
+        return self.groups.sizes + forgery_probability(self.augmentation) * (self.groups.fake_counts() == 0)
+
+    def _read(self, sample: Sample) -> LabelledCrop:
         picture, crop = read_crop(sample.crop.path), sample.crop
         if sample.video.label == REAL or crop.mask is None:
             unknown = np.float32(0 if sample.video.label == REAL else np.nan)
-            return Face(picture, float(sample.video.label), np.full(picture.shape[:2], unknown))
-        return Face(picture, float(FAKE), read_mask(crop.mask).astype(np.float32))
+            return LabelledCrop(picture, float(sample.video.label), np.full(picture.shape[:2], unknown))
+        return LabelledCrop(picture, float(FAKE), read_mask(crop.mask).astype(np.float32))
 
 
-class Pictures(Dataset):
-    """place -> the sample's picture (size, size, 3) uint8, as it is, or as `change` of (picture, place) makes it."""
+class PictureDataset(Dataset[torch.Tensor]):
+    """index -> the sample's picture (size, size, 3) uint8, transformed by `transform(picture, index)` if there is one."""
 
-    def __init__(self, samples: Sequence[Sample], contract: InputContract, change: Change | None = None) -> None:
+    def __init__(self, samples: Sequence[Sample], contract: InputContract, transform: PictureTransform | None = None) -> None:
         self.samples = samples
         self.contract = contract
-        self.change = change
+        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, place: int) -> torch.Tensor:
-        picture = read_crop(self.samples[place].crop.path)
-        return torch.from_numpy(self.contract.fit(self.change(picture, place) if self.change else picture))
+    def __getitem__(self, index: int) -> torch.Tensor:
+        picture = read_crop(self.samples[index].crop.path)
+        return torch.from_numpy(self.contract.fit(self.transform(picture, index) if self.transform else picture))
 
 
-def chance_of_forgery(augmentation: Augmentation) -> float:
-    """That a real face of a group is made a fake."""
+def forgery_probability(augmentation: Augmentation) -> float:
+    """The probability that a fake is forged from a group's real crop."""
     return 1 - math.prod(1 - forgery.p for forgery in augmentation.forgeries.values())
 
 
 def training_batches(
-    dataset: TrainingGroups, batch_size: int, workers: int, seed: int, epoch: int, first: int = 0, team: ProcessGroup = ALONE
-) -> DataLoader:
-    """Batches of about `batch_size` pictures, or this member's share of them."""
-    per_batch = max(1, round(batch_size / dataset.pictures_a_group()))
-    batches = EpochBatches(len(dataset), per_batch, seed, epoch, first, team)
-    return Reading(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
+    dataset: TrainingDataset,
+    batch_size: int,
+    workers: int,
+    seed: int,
+    epoch: int,
+    first: int = 0,
+    process_group: ProcessGroup = SINGLE_PROCESS,
+) -> "DataLoader[Batch]":
+    """Batches of about `batch_size` pictures, or this process's share of them."""
+    per_batch = max(1, round(batch_size / dataset.mean_group_size()))
+    batches = EpochBatches(len(dataset), per_batch, seed, epoch, first, process_group)
+    return SigtermDataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
 
 
-def pictures_in(batches: DataLoader) -> int:
-    """About how many pictures training batches hold together; how many are forged beside lone real ones is left to chance."""
-    dataset, sampler = cast(TrainingGroups, batches.dataset), cast(EpochBatches, batches.batch_sampler)
-    sizes = dataset.groups.sizes + chance_of_forgery(dataset.augmentation) * (dataset.groups.fakes() == 0)
-    return round(sum(float(sizes[places].sum()) for places in sampler.batches))
+def count_pictures(batches: "DataLoader[Batch]") -> int:
+    """The expected number of pictures in training batches; it is random because forgeries are."""
+    dataset, sampler = cast(TrainingDataset, batches.dataset), cast(EpochBatches, batches.batch_sampler)
+    sizes = dataset.group_sizes()
+    return round(sum(float(sizes[indices].sum()) for indices in sampler.batches))
 
 
 def picture_batches(
-    samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int, change: Change | None = None
-) -> DataLoader:
-    """Batches of pictures, in the samples' order."""
-    return Reading(Pictures(samples, contract, change), batch_size=batch_size, num_workers=workers)
+    samples: Sequence[Sample], contract: InputContract, batch_size: int, workers: int, transform: PictureTransform | None = None
+) -> "DataLoader[torch.Tensor]":
+    """Batches of pictures, in the order of the samples."""
+    return SigtermDataLoader(PictureDataset(samples, contract, transform), batch_size=batch_size, num_workers=workers)
 
 
-class Reading(DataLoader):
-    """A cluster tells every process to end: who reads goes on until who learns, its parent, has finished the step."""
+class SigtermDataLoader(DataLoader[Loaded]):
+    """A data loader whose workers ignore a cluster's SIGTERM until the training process, their parent, finishes its step."""
 
-    def __init__(self, dataset: Any, **settings: Any) -> None:
-        super().__init__(dataset, worker_init_fn=_obey_parent, **settings)
+    def __init__(self, dataset: Dataset[Loaded], **settings: Any) -> None:
+        super().__init__(dataset, worker_init_fn=_start_parent_watch, **settings)
 
-    def __iter__(self) -> Any:
-        if not CLUSTERS:
+    def __iter__(self) -> _BaseDataLoaderIter:
+        if not HAS_SIGTIMEDWAIT:
             return super().__iter__()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # whoever reads is born with it
+        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # workers inherit the mask
         try:
             return super().__iter__()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
-def _obey_parent(_worker: int) -> None:
+def _start_parent_watch(_worker: int) -> None:
     parent = multiprocessing.parent_process()
-    if CLUSTERS and parent:
-        threading.Thread(target=_end_with, args=[parent.pid], daemon=True).start()
+    if HAS_SIGTIMEDWAIT and parent:
+        threading.Thread(target=_exit_with_parent, args=[parent.pid], daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """At its word, or because it is gone: torch does not notice that of a parent which was killed in these first moments."""
+def _exit_with_parent(parent: int) -> None:
+    """Exit when the parent sends SIGTERM or is gone: torch does not notice a parent that is killed while the worker starts."""
     while os.getppid() == parent:
-        told = signal.sigtimedwait({signal.SIGTERM}, 1)
-        if told and told.si_pid == parent:
+        received = signal.sigtimedwait({signal.SIGTERM}, 1)
+        if received and received.si_pid == parent:
             break
     os._exit(0)
 
 
 def collate(groups: list[Batch]) -> Batch:
-    pictures, labels, masks = (torch.cat(parts) for parts in zip(*groups, strict=True))
+    pictures, labels, masks = (torch.cat(tensors) for tensors in zip(*groups, strict=True))
     return pictures, labels, masks

@@ -1,7 +1,7 @@
-"""Processes that train one network together, a GPU each, or sharing the processor: who they are and what they tell each other.
+"""Distributed training: a group of processes trains one network, on a GPU each or sharing the CPU.
 
-`train_model.py` starts them itself; under torchrun or SLURM it joins those that were started. Each learns from its share of a
-batch, and together they do what one process would do with the whole of it.
+`train_model.py` starts the processes itself; under torchrun or SLURM, it joins those that were started. Each process trains on
+its share of every batch; together they compute what one process would compute with the whole batch.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -29,124 +29,132 @@ from pipeline.errors import UserError
 from pipeline.reproducible import choose_device
 
 Item = TypeVar("Item")
-DIE_WITH_PARENT = 1  # Linux's number of the request
-STOPPED = 75  # exit status of training that was told to end (SIGTERM), and saved: the same command goes on
+PR_SET_PDEATHSIG = 1  # prctl option of Linux
+EXIT_STOPPED = 75  # exit status of training that saved its state after SIGTERM; the same command resumes it
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
+    """The processes that train together, as seen by one of them."""
+
     rank: int = 0
     size: int = 1
 
     @property
     def is_main(self) -> bool:
-        """Whoever does it alone writes files and speaks."""
+        """Whether this process is the one that writes files and logs."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """Over all members; gradients go back to each of them."""
+        """Sum over all processes, with gradients to each of them."""
         return all_reduce(values) if self.size > 1 else values
 
     def wait(self) -> None:
-        """Until all members are here."""
+        """Wait until all processes have arrived."""
         if self.size > 1:
             dist.barrier()
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This member's; `gather` brings them together again."""
+        """This process's share of the items; `gather` puts the shares together again."""
         return items[self.rank :: self.size]
 
     def gather(self, share: list[Item]) -> list[Item]:
         if self.size == 1:
             return share
-        shares: list[Any] = [None] * self.size
+        shares: list[list[Item]] = [[] for _ in range(self.size)]
         dist.all_gather_object(shares, share)
-        together: list[Any] = [None] * sum(map(len, shares))
-        for rank, items in enumerate(shares):
-            together[rank :: self.size] = items
-        return together
+        return [shares[index % self.size][index // self.size] for index in range(sum(map(len, shares)))]
 
 
-ALONE = ProcessGroup()
+SINGLE_PROCESS = ProcessGroup()
 
 
 class SigtermFlag:
-    """Whether a member of the team was told to end (SIGTERM). All of them hear of it between the same two steps."""
+    """Whether any process of the group received SIGTERM; all processes get the same answer between the same two steps."""
 
-    def __init__(self, team: ProcessGroup, device: torch.device) -> None:
-        self.team, self.device, self.heard = team, device, False
-        signal.signal(signal.SIGTERM, self._hear)
+    def __init__(self, group: ProcessGroup, device: torch.device) -> None:
+        self.group, self.device, self.received = group, device, False
+        signal.signal(signal.SIGTERM, self._receive)
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        self.heard = True
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
+        self.received = True
 
-    def has_come(self) -> bool:
-        return bool(self.team.sum(torch.tensor(float(self.heard), device=self.device)))
+    def is_set(self) -> bool:
+        return bool(self.group.sum(torch.tensor(float(self.received), device=self.device)))
 
 
 def process_count(devices: int, device: str) -> int:
-    """How many processes are to train together and are to be started yet: none if they are, or if one does it alone."""
+    """How many processes to start; 0 if they were started already, or if this process trains by itself."""
     nodes = _nodes()
     if "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > nodes:
         return 0
     gpus = torch.cuda.device_count() if choose_device(device).type == "cuda" else 0
     if gpus and devices > gpus * nodes:
-        raise UserError(f"train.devices is {devices}, but there are {gpus * nodes} GPUs here")
-    wanted = devices or nodes * max(gpus, 1)
-    if wanted % nodes:
+        raise UserError(f"train.devices is {devices}, but only {gpus * nodes} GPUs are available")
+    count = devices or nodes * max(gpus, 1)
+    if count % nodes:
         raise UserError(f"train.devices is {devices}; on {nodes} nodes it must be 0 or a multiple of {nodes}")
-    return wanted if wanted > 1 else 0
+    return count if count > 1 else 0
 
 
 def _nodes() -> int:
-    """Of the SLURM job that this is, or of the step of it: those on which processes are to be started."""
+    """The number of nodes of this SLURM job, or of this step of it, on which to start processes."""
     return int(os.environ.get("SLURM_STEP_NUM_NODES") or os.environ.get("SLURM_JOB_NUM_NODES") or 1)
 
 
 def start_processes(size: int, command: Sequence[str]) -> None:
-    """The same command in each of the processes. If one of them ends badly, so do the others, and it is said."""
+    """Run the same command in `size` processes. If one of them fails, the others are stopped and the failure is reported."""
     if _nodes() > 1 and "SLURM_STEP_ID" not in os.environ:
         _start_on_nodes(command)
         return
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we say it ourselves
-    config = LaunchConfig(_nodes(), _nodes(), size // _nodes(), **_meeting(), max_restarts=0, monitor_interval=1)
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # failures are reported below
+    config = LaunchConfig(_nodes(), _nodes(), size // _nodes(), **_rendezvous(), max_restarts=0, monitor_interval=1)
     try:
         elastic_launch(config, sys.executable)(*command)
-    except SignalException:  # they were told as well
-        sys.exit(STOPPED)
+    except SignalException:  # the processes received it too
+        sys.exit(EXIT_STOPPED)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         code = failure.exitcode
-        if code == STOPPED:
-            sys.exit(STOPPED)
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed (exit status {code}), as told above"
+        if code == EXIT_STOPPED:
+            sys.exit(EXIT_STOPPED)
+        outcome = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit status {code}, see above"
         raise UserError(
-            f"process {rank + 1} of the {size} that train together {how}, and the others were ended too; "
-            "the same command goes on from the last state that was saved"
+            f"training process {rank + 1} of {size} {outcome}, and the others were stopped; "
+            "run the same command again to resume from the last saved state"
         ) from None
 
 
 def _start_on_nodes(command: Sequence[str]) -> None:
-    """The same command once on each node of the job; there, each starts its part of the team."""
+    """Run the same command once on each node of the job, where it starts that node's processes."""
     step = [
         "srun",
         "--ntasks-per-node=1",
         "--kill-on-bad-exit=1",
         f"--cpus-per-task={os.environ.get('SLURM_CPUS_PER_TASK', 1)}",
     ]
-    signal.signal(signal.SIGTERM, _tell_nodes)
+    signal.signal(signal.SIGTERM, _forward_sigterm)
     if status := subprocess.run([*step, sys.executable, *command], check=False, start_new_session=True).returncode:
         sys.exit(status)
 
 
-def _tell_nodes(_number: int, _frame: FrameType | None) -> None:
-    """Past srun, which would kill them at once. Where SLURM told them itself, scancel tries on in vain: nobody waits for it."""
-    tell = ["scancel", "--signal=TERM", os.environ["SLURM_JOB_ID"]]
-    subprocess.Popen(tell, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def _forward_sigterm(_number: int, _frame: FrameType | None) -> None:
+    """Signal tasks directly, because srun would SIGKILL them. If SLURM signalled them itself, scancel fails, so do not wait."""
+    command = ["scancel", "--signal=TERM", os.environ["SLURM_JOB_ID"]]
+    subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _meeting() -> dict[str, Any]:
-    """Where the processes of all nodes find each other: torchrun's rendezvous, at the first of several nodes."""
+class _Rendezvous(TypedDict, total=False):
+    """Arguments of torch's LaunchConfig."""
+
+    run_id: str
+    rdzv_backend: str
+    rdzv_endpoint: str
+    rdzv_configs: dict[str, bool]
+
+
+def _rendezvous() -> _Rendezvous:
+    """Where the processes of all nodes find each other: torchrun's rendezvous, on the first node."""
     if _nodes() == 1:
         return {"run_id": "training", "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
     return {
@@ -158,64 +166,64 @@ def _meeting() -> dict[str, Any]:
 
 
 def _port() -> int:
-    """Another one for each job, since several may share a node."""
+    """A port that depends on the job, because several jobs may share a node."""
     return 20_000 + int(os.environ.get("SLURM_JOB_ID", 0)) % 20_000
 
 
 @contextmanager
-def joined(device: str) -> Iterator[tuple[ProcessGroup, torch.device]]:
-    """The team that this process was started for, or itself alone; and the device that it is to use."""
-    _read_slurm()
-    place = choose_device(device)
+def join_process_group(device: str) -> Iterator[tuple[ProcessGroup, torch.device]]:
+    """Join the group that this process was started for, if any; yields the group and the device to use."""
+    _set_torch_variables()
+    chosen_device = choose_device(device)
     if "RANK" not in os.environ:
-        yield ALONE, place
+        yield SINGLE_PROCESS, chosen_device
         return
-    with suppress(OSError, AttributeError):  # else it would go on alone when its parent is killed
-        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
-    if place.type == "cuda":
-        place = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(place)
-    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    with suppress(OSError, AttributeError):  # so that it does not outlive a killed parent
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if chosen_device.type == "cuda":
+        chosen_device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen_device)
+    dist.init_process_group("nccl" if chosen_device.type == "cuda" else "gloo")
     try:
-        yield ProcessGroup(dist.get_rank(), dist.get_world_size()), place
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size()), chosen_device
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "Connection" in str(error):
-            raise UserError("another process that trains the same network is gone") from error
+            raise UserError("lost the connection to another training process, which has ended") from error
         raise
     finally:
         dist.destroy_process_group()
 
 
-def _read_slurm() -> None:
-    """What srun tells its tasks, in the words that torch knows."""
+def _set_torch_variables() -> None:
+    """Set the variables that torch reads from those that srun sets for its tasks."""
     if "RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) <= _nodes():
         return
     os.environ.setdefault("MASTER_ADDR", os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "localhost"))
     os.environ.setdefault("MASTER_PORT", str(_port()))
-    for ours, theirs in (("RANK", "PROCID"), ("WORLD_SIZE", "NTASKS"), ("LOCAL_RANK", "LOCALID")):
-        os.environ[ours] = os.environ[f"SLURM_{theirs}"]
+    for name, slurm_name in (("RANK", "PROCID"), ("WORLD_SIZE", "NTASKS"), ("LOCAL_RANK", "LOCALID")):
+        os.environ[name] = os.environ[f"SLURM_{slurm_name}"]
 
 
-def with_synced_norms(network: nn.Module, team: ProcessGroup) -> nn.Module:
-    """Batch norms count the pictures of the whole team. The names of the weights stay."""
-    if team.size > 1:
-        for parent in list(network.modules()):
-            for name, child in parent.named_children():
-                if isinstance(child, nn.BatchNorm2d):
-                    setattr(parent, name, SyncedNorm(child, team))
+def synchronise_batch_norms(network: nn.Module, group: ProcessGroup) -> nn.Module:
+    """Replace batch norms, if there are several processes, by norms over the whole group's pictures. Weight names stay."""
+    if group.size > 1:
+        for module in list(network.modules()):
+            for name, submodule in module.named_children():
+                if isinstance(submodule, nn.BatchNorm2d):
+                    setattr(module, name, SyncedNorm(submodule, group))
     return network
 
 
 class SyncedNorm(nn.Module):
-    """A batch norm over all members' pictures. (torch's own does so on GPUs only.)"""
+    """A batch norm over the pictures of all processes. (torch's SyncBatchNorm works on GPUs only.)"""
 
-    def __init__(self, norm: nn.BatchNorm2d, team: ProcessGroup) -> None:
+    def __init__(self, norm: nn.BatchNorm2d, group: ProcessGroup) -> None:
         super().__init__()
-        self.team, self.eps, self.momentum = team, norm.eps, norm.momentum or 0.0
+        self.group, self.eps, self.momentum = group, norm.eps, norm.momentum or 0.0
         self.weight, self.bias = norm.weight, norm.bias
         for name, buffer in norm.named_buffers(recurse=False):
             self.register_buffer(name, buffer)
-        self.after = nn.Sequential(*norm.children())  # timm's norms hold what follows them: dropout and activation
+        self.after = nn.Sequential(*norm.children())  # timm's norms contain dropout and activation
         self.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -228,9 +236,9 @@ class SyncedNorm(nn.Module):
         return self.after(batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps))
 
     def _statistics(self, x: Tensor, running_mean: Tensor, running_variance: Tensor) -> tuple[Tensor, Tensor]:
-        count = self.team.sum(torch.tensor(float(x.numel() / x.shape[1]), device=x.device))
-        mean = self.team.sum(x.sum((0, 2, 3))) / count
-        variance = self.team.sum((x - mean[:, None, None]).square().sum((0, 2, 3))) / count
+        count = self.group.sum(torch.tensor(float(x.numel() / x.shape[1]), device=x.device))
+        mean = self.group.sum(x.sum((0, 2, 3))) / count
+        variance = self.group.sum((x - mean[:, None, None]).square().sum((0, 2, 3))) / count
         with torch.no_grad():
             running_mean.lerp_(mean, self.momentum)
             running_variance.lerp_(variance * count / (count - 1), self.momentum)

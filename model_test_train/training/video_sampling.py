@@ -1,4 +1,4 @@
-"""A part of the training videos, for a quick run: of both labels and all methods alike, originals together with their fakes."""
+"""Select a subset of the training videos for a quick run, balanced over labels and methods, keeping fake-original pairs."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
@@ -9,63 +9,63 @@ from pipeline.index import FAKE, REAL, Video, original_of
 
 
 def sample_videos(videos: Sequence[Video], most: int, seed: int) -> list[Video]:
-    """So many of them at most, in their order; one less where the last place is too little for a fake and its original."""
+    """Select at most `most` videos, in their order; one fewer if only a pair is left for the last position."""
     sampler = _Sampler(videos, seed)
-    while len(sampler.taken) < most and sampler.take_next(most - len(sampler.taken)):
+    while len(sampler.chosen) < most and sampler.choose_next(most - len(sampler.chosen)):
         pass
-    return [video for video in videos if video.video in sampler.taken]
+    return [video for video in videos if video.video in sampler.chosen]
 
 
 class _Sampler:
-    """Takes videos one by one, or a fake with its original: of the label and of the method that are behind."""
+    """Chooses videos one by one, or a fake with its original, of the label and the method that have the fewest so far."""
 
     def __init__(self, videos: Sequence[Video], seed: int) -> None:
         by_name = {video.video: video for video in videos}
-        shuffled = [videos[place] for place in np.random.default_rng(seed).permutation(len(videos))]
+        shuffled = [videos[index] for index in np.random.default_rng(seed).permutation(len(videos))]
         self.originals = {fake.video: original.video for fake in shuffled if (original := original_of(fake, by_name))}
         self.fakes_of: dict[str, list[Video]] = defaultdict(list)
-        self.waiting: dict[str, deque[Video]] = defaultdict(deque)  # fakes whose original is not taken yet, by method
-        self.ready: dict[str, deque[Video]] = defaultdict(deque)  # the others
+        self.waiting: dict[str, deque[Video]] = defaultdict(deque)  # by method: fakes whose original is not chosen yet
+        self.ready: dict[str, deque[Video]] = defaultdict(deque)  # by method: other fakes
         for fake in (video for video in shuffled if video.label == FAKE):
             if original_name := self.originals.get(fake.video):
                 self.fakes_of[original_name].append(fake)
                 self.waiting[fake.method].append(fake)
             else:
                 self.ready[fake.method].append(fake)
-        self.lone = deque(video for video in shuffled if video.label == REAL and video.video not in self.fakes_of)
-        self.taken: set[str] = set()
+        self.unpaired = deque(video for video in shuffled if video.label == REAL and video.video not in self.fakes_of)
+        self.chosen: set[str] = set()
         self.of_method, self.of_label = Counter[str](), Counter[int]()
 
-    def take_next(self, room: int) -> bool:
-        """Whether there was something that fits into the room."""
+    def choose_next(self, remaining: int) -> bool:
+        """Choose one more video, or two; returns False if nothing is left that fits into the remaining number."""
         lacks_real = self.of_label[REAL] < self.of_label[FAKE]
-        if lacks_real and self.lone:
-            return self._take(self.lone.popleft())
+        if lacks_real and self.unpaired:
+            return self._choose(self.unpaired.popleft())
         for method in sorted({*self.ready, *self.waiting}, key=lambda method: (self.of_method[method], method)):
             ready, waiting = self.ready[method], self._waiting_in(method)
-            if waiting and room > 1 and (lacks_real or not ready):
-                return self._take_pair(waiting.popleft())
+            if waiting and remaining > 1 and (lacks_real or not ready):
+                return self._choose_pair(waiting.popleft())
             if ready:
-                return self._take(ready.popleft())
-        return bool(self.lone) and self._take(self.lone.popleft())
+                return self._choose(ready.popleft())
+        return bool(self.unpaired) and self._choose(self.unpaired.popleft())
 
     def _waiting_in(self, method: str) -> deque[Video]:
         waiting = self.waiting[method]
-        while waiting and self.originals[waiting[0].video] in self.taken:  # then it is among those that are ready
+        while waiting and self.originals[waiting[0].video] in self.chosen:  # such a fake is among those ready
             waiting.popleft()
         return waiting
 
-    def _take_pair(self, fake: Video) -> bool:
+    def _choose_pair(self, fake: Video) -> bool:
         original = self.originals[fake.video]
-        self.taken.add(original)
+        self.chosen.add(original)
         self.of_label[REAL] += 1
-        for other in self.fakes_of[original]:
-            if other is not fake:
-                self.ready[other.method].append(other)
-        return self._take(fake)
+        for sibling in self.fakes_of[original]:
+            if sibling is not fake:
+                self.ready[sibling.method].append(sibling)
+        return self._choose(fake)
 
-    def _take(self, video: Video) -> bool:
-        self.taken.add(video.video)
+    def _choose(self, video: Video) -> bool:
+        self.chosen.add(video.video)
         self.of_label[video.label] += 1
         if video.label == FAKE:
             self.of_method[video.method] += 1

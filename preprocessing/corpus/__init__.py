@@ -1,1 +1,1 @@
-"""A folder of videos -> the index: method, label, split and identities of each video; and a validation report."""
+"""A folder of videos -> the index with method, label, split and identities of each video; and a validation report."""

@@ -1,8 +1,7 @@
-"""What a file is, whatever its name says: the hash of its bytes, how long it plays, or why it cannot be opened.
+"""Facts about video files, independent of their names: the hash of the content, the duration, or why a file cannot be opened.
 
-Files are looked at in processes of their own, so one that hangs or crashes the library costs nothing but itself. What
-was found out is remembered in a cache by path, size and time of change. The cache is no output: it spares time, never
-decides a result, and may be deleted at any time.
+Files are opened in worker processes, so that one that hangs or crashes the library does not stop the command. The facts are
+cached by path, size and modification time. The cache only saves time: it never changes a result and may be deleted.
 """
 
 import json
@@ -21,45 +20,45 @@ from pipeline.progress import track
 from pipeline.project import absolute
 from pipeline.workers import map_unordered
 
-OPENING_LIMIT = 20  # seconds
-MEMORY_LIMIT_MB = 3000  # of address space, of which Python and the library take some hundreds
+OPEN_TIMEOUT = 20  # seconds
+MEMORY_LIMIT_MB = 3000  # of address space; Python and the library take some hundreds of it
 
 
 class HoldsNoVideo(Exception):
-    """Sound alone, or text."""
+    """The file has no video stream: it is only sound, or text."""
 
 
 @dataclass(frozen=True)
-class Facts:
-    content: str  # hash of the bytes; empty if they cannot be read
+class FileFacts:
+    content: str  # hash of the content; empty if the file cannot be read
     seconds: float = 0.0
     problem: str = ""  # why it cannot be opened
-    has_pictures: bool = True  # as far as is known; two pages that say "not found" are no copies of a video
+    has_pictures: bool = True  # as far as known; two HTML pages "not found" do not count as copies of a video
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """As long as these are the same, so are the bytes."""
+    """The content of a file is taken as unchanged as long as these are."""
 
     file: str
     size: int
     mtime_ns: int
 
 
-def facts_of(paths: Sequence[Path], cache: Path, workers: int) -> dict[Path, Facts]:
-    known = _read_cache(cache)
+def read_file_facts(paths: Sequence[Path], cache: Path, workers: int) -> dict[Path, FileFacts]:
+    cached = _read_cache(cache)
     stamps = {path: _stamp_of(path) for path in paths}
-    new = [path for path, stamp in stamps.items() if known.get(stamp.file, (None,))[0] != stamp]
+    new = [path for path, stamp in stamps.items() if cached.get(stamp.file, (None,))[0] != stamp]
     if new:
-        looked_at = map_unordered(look_at, new, min(workers, len(new)), _limit_memory, died=_note_death)
+        results = map_unordered(inspect_file, new, min(workers, len(new)), _limit_memory, on_crash=_crash_facts)
         cache.parent.mkdir(parents=True, exist_ok=True)
         with cache.open("a", encoding="utf-8") as file:
-            for path, facts in track(looked_at, len(new), "looking at files", "files"):
-                known[stamps[path].file] = stamps[path], facts
-                file.write("\n" + _line(stamps[path], facts))  # a cut line before it must not swallow this one
+            for path, facts in track(results, len(new), "inspecting files", "files"):
+                cached[stamps[path].file] = stamps[path], facts
+                file.write("\n" + _line(stamps[path], facts))  # begins on a new line, in case the line before is truncated
                 file.flush()
-        write_text(cache, "".join(_line(*known[name]) for name in sorted(known)))
-    return {path: known[stamp.file][1] for path, stamp in stamps.items()}
+        write_text(cache, "".join(_line(*cached[name]) for name in sorted(cached)))
+    return {path: cached[stamp.file][1] for path, stamp in stamps.items()}
 
 
 def _limit_memory() -> None:
@@ -67,35 +66,35 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def look_at(path: Path) -> tuple[Path, Facts]:
+def inspect_file(path: Path) -> tuple[Path, FileFacts]:
     try:
         with local_copy(path) as file:
-            return path, _facts_of(file)
+            return path, _inspect_copy(file)
     except OSError as error:
-        return path, Facts("", problem=f"it cannot be read ({error.strerror})", has_pictures=False)
+        return path, FileFacts("", problem=f"it cannot be read ({error.strerror})", has_pictures=False)
 
 
-def _facts_of(file: Path) -> Facts:
+def _inspect_copy(file: Path) -> FileFacts:
     content = content_hash(file)
     if not file.stat().st_size:
-        return Facts(content, problem="it is empty", has_pictures=False)
-    signal.alarm(OPENING_LIMIT)  # which ends the process: the library heeds nothing softer
+        return FileFacts(content, problem="it is empty", has_pictures=False)
+    signal.alarm(OPEN_TIMEOUT)  # kills the process, since the library cannot be interrupted in any other way
     try:
-        return Facts(content, _seconds_of(file))
+        return FileFacts(content, _read_duration(file))
     except MemoryError:
-        return Facts(content, problem="opening it takes too much memory")
+        return FileFacts(content, problem="opening it needs too much memory")
     except av.FFmpegError as error:
         reason = f"it cannot be opened as a video or picture ({error.strerror})"
-        return Facts(content, problem=reason, has_pictures=False)
+        return FileFacts(content, problem=reason, has_pictures=False)
     except HoldsNoVideo:
-        return Facts(content, problem="it holds no video", has_pictures=False)
+        return FileFacts(content, problem="it holds no video", has_pictures=False)
     finally:
         signal.alarm(0)
 
 
-def _seconds_of(path: Path) -> float:
-    """Raises if it cannot be opened, or holds no video. Nothing is decoded."""
-    # A text that names other places is no video, whatever its suffix: nothing may be fetched from them.
+def _read_duration(path: Path) -> float:
+    """Return the duration in seconds, without decoding. Raises if the file cannot be opened, or holds no video."""
+    # A playlist must not make the library download anything, whatever its suffix is.
     with av.open(str(path), metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container:
         if not container.streams.video:
             raise HoldsNoVideo
@@ -105,9 +104,9 @@ def _seconds_of(path: Path) -> float:
         return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
 
 
-def _note_death(path: Path, how: str) -> tuple[Path, Facts]:
-    why = f"takes more than {OPENING_LIMIT} seconds" if how == "SIGALRM" else f"crashes the library ({how})"
-    return path, Facts(content_hash(path), problem=f"opening it {why}")
+def _crash_facts(path: Path, cause: str) -> tuple[Path, FileFacts]:
+    problem = f"takes more than {OPEN_TIMEOUT} seconds" if cause == "SIGALRM" else f"crashes the library ({cause})"
+    return path, FileFacts(content_hash(path), problem=f"opening it {problem}")
 
 
 def _stamp_of(path: Path) -> Stamp:
@@ -115,17 +114,17 @@ def _stamp_of(path: Path) -> Stamp:
     return Stamp(str(absolute(path)), stat.st_size, stat.st_mtime_ns)
 
 
-def _line(stamp: Stamp, facts: Facts) -> str:
+def _line(stamp: Stamp, facts: FileFacts) -> str:
     return json.dumps({**asdict(stamp), **asdict(facts)}) + "\n"
 
 
-def _read_cache(cache: Path) -> dict[str, tuple[Stamp, Facts]]:
-    known = {}
+def _read_cache(cache: Path) -> dict[str, tuple[Stamp, FileFacts]]:
+    cached = {}
     for line in cache.read_text(encoding="utf-8", errors="replace").splitlines() if cache.is_file() else ():
         try:
             entry = json.loads(line)
             stamp = Stamp(entry["file"], entry["size"], entry["mtime_ns"])
-            known[stamp.file] = stamp, Facts(*(entry[field.name] for field in fields(Facts)))
+            cached[stamp.file] = stamp, FileFacts(*(entry[field.name] for field in fields(FileFacts)))
         except (ValueError, KeyError, TypeError):
-            continue  # the line that was being written when the command was killed
-    return known
+            continue  # truncated when a command was killed
+    return cached

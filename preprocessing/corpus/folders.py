@@ -1,8 +1,8 @@
-"""Where the results for a corpus lie: index, boxes, crops and masks.
+"""The folders of a corpus's results: index, boxes, crops and masks.
 
-Those of the corpus that `params.yaml` names lie in the project's data/, those of a folder that `--data_path` names in that
-folder itself, so that work on one corpus never touches the results of another. What is trained and tested on them lies where
-`--output_path` says; a folder that holds the results for another corpus is not written to.
+Results of the corpus in `params.yaml` are in the project's data/. Results of a folder at `--data_path` are in that folder, so
+that they never overwrite those of another corpus. Results of training and testing are at `--output_path`; a folder with the
+results of another corpus is not overwritten.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from pipeline.params import PathFlag, SwitchFlag
 from pipeline.project import absolute, from_root, relative
 
 INDEX = "index/videos.csv"
-NOTE = "corpus.txt"
+CORPUS_FILE = "corpus.txt"  # written to a folder of results: the corpus that they belong to
 
 
 @dataclass(frozen=True)
 class CorpusFolders:
-    """Where the results for one corpus lie: in the project's data/, or in the folder of videos that the command line names."""
+    """The folders with the results of one corpus, below the project's data/ or the corpus itself."""
 
     top: Path
 
     @classmethod
-    def of(cls, data_path: Path | None) -> "CorpusFolders":
+    def at(cls, data_path: Path | None) -> "CorpusFolders":
         return cls(data_path or from_root("data"))
 
     @property
     def index(self) -> Path:
-        return (from_root("data") if is_in_bucket(self.top) else self.top) / INDEX  # it is read from a disk
+        return (from_root("data") if is_in_bucket(self.top) else self.top) / INDEX  # the index must be on a local disk
 
     @property
     def boxes(self) -> Path:
@@ -42,26 +42,29 @@ class CorpusFolders:
 
 
 CROPS_FLAGS: dict[str, PathFlag | SwitchFlag] = {
-    "index": PathFlag(None, "the index of videos (default: the one beside the crops, else data/index/videos.csv)"),
-    "crops": PathFlag("data/crops", "the crops of its videos, or the corpus folder that holds them"),
-    "replace": SwitchFlag("overwrite the results for another corpus where they lie in the output folder"),
+    "index": PathFlag(None, "index of the videos (default: the one beside the crops, else data/index/videos.csv)"),
+    "crops": PathFlag("data/crops", "crops of the videos, or the corpus folder that contains them"),
+    "replace": SwitchFlag("overwrite results of another corpus in the output folder"),
 }
 
 
 def index_for(crops: Path, index: Path | None = None) -> Path:
-    """The index that the crops belong to: the one named, else the one in the same corpus folder, else the project's own."""
-    beside = (folder / INDEX for folder in (crops, crops.parent))
-    return index or next((path for path in beside if path.is_file()), from_root("data") / INDEX)
+    """Return the index that the crops belong to: this one, else that of the same corpus folder, else the project's own."""
+    candidates = (folder / INDEX for folder in (crops, crops.parent))
+    return index or next((path for path in candidates if path.is_file()), from_root("data") / INDEX)
 
 
 def claim(output: Path, index: Path, replace: bool | None) -> None:
-    """Notes in a folder of results which corpus they are for; one with the results for another corpus is refused."""
-    note, own, index = output / NOTE, relative(from_root("data")), absolute(index)
-    corpus = relative(index.parents[1]) if index.as_posix().endswith(f"/{INDEX}") else own
-    held = note.read_text().strip() if note.is_file() else own if output.is_dir() and any(output.iterdir()) else corpus
-    if held != corpus and not replace:
+    """Record the corpus that a folder of results belongs to. Raises if it holds results of another corpus."""
+    note, project_data, index = output / CORPUS_FILE, relative(from_root("data")), absolute(index)
+    corpus = relative(index.parents[1]) if index.as_posix().endswith(f"/{INDEX}") else project_data
+    if note.is_file():
+        recorded = note.read_text().strip()
+    else:
+        recorded = project_data if output.is_dir() and any(output.iterdir()) else corpus
+    if recorded != corpus and not replace:
         raise UserError(
-            f"{output} holds the results for the corpus in {held}, but this run is about that in {corpus}; choose another "
+            f"{output} holds the results of the corpus in {recorded}, but this run uses the corpus in {corpus}; choose another "
             "folder with --output_path, or add --replace to overwrite them"
         )
     write_text(note, f"{corpus}\n")

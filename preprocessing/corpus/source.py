@@ -1,29 +1,29 @@
-"""Which videos a command works on: those of the index, or those of a folder that the command line names."""
+"""The videos that a command processes: those of the index, or those of the folder at `--data_path`."""
 
 from argparse import Namespace
 from collections.abc import Iterable
 
 from pipeline.index import Index, Video
-from pipeline.params import PathFlag, PlaceFlag, TextFlag, load_params
+from pipeline.params import PathFlag, PathOrUrlFlag, TextFlag, load_params
 from pipeline.project import absolute
-from preprocessing.corpus.corpus import Source, read_corpus
+from preprocessing.corpus.corpus import CorpusParams, read_corpus
 from preprocessing.corpus.folders import CorpusFolders
 from preprocessing.corpus.layouts import NAMES
 
-FLAGS: dict[str, PathFlag | TextFlag] = {
-    "index": PathFlag(None, "the index of videos (default: data/index/videos.csv)"),
-    "data_path": PlaceFlag(None, "folder of videos to work on instead of those of the index"),
-    "dataset": TextFlag(f"its layout: {', '.join(NAMES)} (default: told from the folder itself)"),
-    "compression": TextFlag("which of FaceForensics++'s copies: raw, c23 or c40 (default: that of index_videos)"),
+CORPUS_FLAGS: dict[str, PathFlag | TextFlag] = {
+    "index": PathFlag(None, "index of the videos (default: data/index/videos.csv)"),
+    "data_path": PathOrUrlFlag(None, "folder of videos to process instead of those of the index"),
+    "dataset": TextFlag(f"layout of --data_path: {', '.join(NAMES)} (default: AUTO)"),
+    "compression": TextFlag("compression of FaceForensics++ to read: raw, c23 or c40 (default: that of index_videos)"),
 }
 
 
-def videos_of(given: Namespace) -> Iterable[Video]:
-    """From the flags: without a word about a folder, the index; else the folder, as `index_videos` would index it."""
-    named = {"data_path": given.data_path, "dataset": given.dataset, "compression": given.compression}
-    if not any(named.values()):
-        return Index(given.index or CorpusFolders.of(None).index)
-    source = load_params("index_videos", Source, {**named, "data_path": given.data_path and absolute(given.data_path)})
-    corpus = read_corpus(source)
+def select_videos(args: Namespace) -> Iterable[Video]:
+    """Return the videos that the CORPUS_FLAGS select. Those of a folder are the same that `index_videos` would index."""
+    overrides = {"data_path": args.data_path, "dataset": args.dataset, "compression": args.compression}
+    if not any(overrides.values()):
+        return Index(args.index or CorpusFolders.at(None).index)
+    data_path = args.data_path and absolute(args.data_path)
+    corpus = read_corpus(load_params("index_videos", CorpusParams, {**overrides, "data_path": data_path}))
     corpus.check_leaks()
     return corpus.videos

@@ -1,8 +1,8 @@
-"""Which split a video belongs to, and what leaks from one split into another.
+"""The split of each video, and leaks from one split into another.
 
-Identities that occur in one video, or in copies of one file, belong together, and so do the ones tied to these in turn:
-such a group goes into one split as a whole. What the corpus says of a video, or of one of its people, comes first; then
-what it says of others of the group; else a hash of the group decides.
+Identities in the same video, or in copies of the same file, are linked, directly or through others; each group of linked
+identities goes into one split. The official split of a video, or of one of its people, takes precedence; then the official
+split of others in the group; else a hash of the group decides.
 """
 
 import hashlib
@@ -13,8 +13,8 @@ from typing import Protocol
 
 from pipeline.index import SPLITS, Video
 
-SHARES = {"training_set": 0.72, "validation_set": 0.14, "test_set": 0.14}  # as FaceForensics++'s official lists have it
-BYTES = " "  # in front of a hash; no identity has a space
+SHARES = {"training_set": 0.72, "validation_set": 0.14, "test_set": 0.14}  # of the official lists of FaceForensics++
+CONTENT_PREFIX = " "  # of a content hash among identities; no identity contains a space
 
 
 class Splittable(Protocol):
@@ -32,92 +32,100 @@ def assign_splits(
     official: Mapping[str, str],
     open_splits: tuple[str, ...] = SPLITS,
 ) -> dict[str, str]:
-    """The split of each video, given who is in it, and by its name the hash of its bytes.
+    """Return the split of each video by name.
 
-    A video may bring its split along, and `official` gives that of people. The others go to one of the open splits.
+    `contents` has hashes of the videos by name, and `official` the official split of each identity. Videos without an official
+    split go to one of the open splits.
     """
-    groups = _groups((*item.identities, *_same_bytes(contents.get(item.video))) for item in items)
-    said: dict[frozenset[str], list[tuple[str, str]]] = defaultdict(list)
+    groups = _link_identities((*item.identities, *_content_identity(contents.get(item.video))) for item in items)
+    official_videos: dict[frozenset[str], list[tuple[str, str]]] = defaultdict(list)
     for item in items:
         if item.split in open_splits:
-            said[groups[item.identities[0]]].append((item.video, item.split))
-    splits = {group: _split_of(group, official, said.get(group, []), open_splits) for group in set(groups.values())}
-    return {item.video: item.split or _of_person(item, official) or splits[groups[item.identities[0]]] for item in items}
+            official_videos[groups[item.identities[0]]].append((item.video, item.split))
+    splits = {
+        group: _split_of_group(group, official, official_videos.get(group, []), open_splits) for group in set(groups.values())
+    }
+    return {item.video: item.split or _official_split(item, official) or splits[groups[item.identities[0]]] for item in items}
 
 
-def _same_bytes(content: str | None) -> tuple[str, ...]:
-    """What ties copies of one file together, as if a person of that name were in them."""
-    return (BYTES + content,) if content else ()
+def _content_identity(content: str | None) -> tuple[str, ...]:
+    """Return an identity that links copies of the same file, as if the same person were in them."""
+    return (CONTENT_PREFIX + content,) if content else ()
 
 
-def _of_person(item: Splittable, official: Mapping[str, str]) -> str:
+def _official_split(item: Splittable, official: Mapping[str, str]) -> str:
     return next((official[identity] for identity in item.identities if identity in official), "")
 
 
-def _groups(together: Iterable[tuple[str, ...]]) -> dict[str, frozenset[str]]:
-    """Each identity with all that it is tied to."""
-    tied: dict[str, set[str]] = defaultdict(set)
-    for identities in together:
+def _link_identities(linked: Iterable[tuple[str, ...]]) -> dict[str, frozenset[str]]:
+    """Return the group of each identity."""
+    neighbours: dict[str, set[str]] = defaultdict(set)
+    for identities in linked:
         for identity in identities:
-            tied[identity].update(identities)
+            neighbours[identity].update(identities)
     groups: dict[str, frozenset[str]] = {}
-    for identity in tied:
+    for identity in neighbours:
         if identity not in groups:
-            group = frozenset(_reached_from(identity, tied))
+            group = frozenset(_reachable_from(identity, neighbours))
             groups.update(dict.fromkeys(group, group))
     return groups
 
 
-def _reached_from(identity: str, tied: Mapping[str, set[str]]) -> set[str]:
-    reached, ahead = {identity}, [identity]
-    while ahead:
-        new = tied[ahead.pop()] - reached
+def _reachable_from(identity: str, neighbours: Mapping[str, set[str]]) -> set[str]:
+    reached, queue = {identity}, [identity]
+    while queue:
+        new = neighbours[queue.pop()] - reached
         reached |= new
-        ahead.extend(new)
+        queue.extend(new)
     return reached
 
 
-def _split_of(
-    group: frozenset[str], official: Mapping[str, str], said: list[tuple[str, str]], open_splits: tuple[str, ...]
+def _split_of_group(
+    group: frozenset[str],
+    official: Mapping[str, str],
+    official_videos: list[tuple[str, str]],
+    open_splits: tuple[str, ...],
 ) -> str:
-    listed = [official[identity] for identity in sorted(group) if identity in official] or [split for _, split in sorted(said)]
-    if listed:
-        return listed[0]
-    first = min(identity for identity in group if not identity.startswith(BYTES))
-    drawn = int(hashlib.sha256(first.encode()).hexdigest()[:8], 16) / 16**8 * sum(SHARES[split] for split in open_splits)
+    official_splits = [official[identity] for identity in sorted(group) if identity in official]
+    official_splits = official_splits or [split for _, split in sorted(official_videos)]
+    if official_splits:
+        return official_splits[0]
+    first = min(identity for identity in group if not identity.startswith(CONTENT_PREFIX))
+    position = int(hashlib.sha256(first.encode()).hexdigest()[:8], 16) / 16**8 * sum(SHARES[split] for split in open_splits)
     for split in open_splits:
-        drawn -= SHARES[split]
-        if drawn < 0:
+        position -= SHARES[split]
+        if position < 0:
             return split
     return open_splits[-1]
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Something of one split that is in another too."""
+    """A person, file or original that is in several splits."""
 
-    what: str
-    videos: tuple[tuple[str, tuple[str, ...]], ...]  # of each split
+    cause: str
+    videos: tuple[tuple[str, tuple[str, ...]], ...]  # splits, and names of their videos
 
-    def text(self, most: int | None) -> str:
-        """With the names of so many videos of each split, or of all."""
-        return f"{self.what} is in " + ", ".join(f"{split} ({_some(names, most)})" for split, names in self.videos)
+    def text(self, max_names: int | None) -> str:
+        """Describe the leak, with at most so many videos of each split; None: all of them."""
+        splits = ", ".join(f"{split} ({_format_names(names, max_names)})" for split, names in self.videos)
+        return f"{self.cause} is in {splits}"
 
 
-def _some(names: Sequence[str], most: int | None) -> str:
-    more = f" and {len(names) - most} more" if most is not None and len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _format_names(names: Sequence[str], max_names: int | None) -> str:
+    more = f" and {len(names) - max_names} more" if max_names is not None and len(names) > max_names else ""
+    return ", ".join(names[:max_names]) + more
 
 
 def find_leaks(videos: Sequence[Video], contents: Mapping[str, str]) -> list[Leak]:
-    """Each person, each file and each fake's original that is in another split too.
+    """Return the people, files and originals of fakes that are in several splits.
 
-    By the names of videos, `contents` has the hashes of their bytes.
+    `contents` has hashes of the videos by name.
     """
     people = ((f"identity '{identity}'", video) for video in videos for identity in video.identities)
-    first: dict[str, str] = {}
+    first_copies: dict[str, str] = {}
     copies = ((contents[video.video], video) for video in videos if video.video in contents)
-    files = ((f"the file {first.setdefault(content, video.video)}", video) for content, video in copies)
+    files = ((f"the file {first_copies.setdefault(content, video.video)}", video) for content, video in copies)
     return [*_in_several_splits(people), *_in_several_splits(files), *_in_several_splits(_footage(videos))]
 
 
@@ -130,12 +138,12 @@ def _footage(videos: Sequence[Video]) -> Iterator[tuple[str, Video]]:
                 yield f"the footage of {original}", fake
 
 
-def _in_several_splits(traits: Iterable[tuple[str, Video]]) -> list[Leak]:
-    places: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for what, video in traits:
-        places[what][video.split].add(video.video)
+def _in_several_splits(causes: Iterable[tuple[str, Video]]) -> list[Leak]:
+    names: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for cause, video in causes:
+        names[cause][video.split].add(video.video)
     return [
-        Leak(what, tuple((split, tuple(sorted(names))) for split, names in sorted(splits.items())))
-        for what, splits in sorted(places.items())
+        Leak(cause, tuple((split, tuple(sorted(videos))) for split, videos in sorted(splits.items())))
+        for cause, splits in sorted(names.items())
         if len(splits) > 1
     ]

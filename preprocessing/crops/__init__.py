@@ -1,1 +1,1 @@
-"""Frames and face boxes -> face crops on disk, and reading them back."""
+"""Frames and face boxes -> face crops on disk; and reading the crops."""

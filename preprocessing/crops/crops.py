@@ -1,8 +1,7 @@
-"""Crops: which window of a frame a face is cut from, the cut itself, and the crops that lie on disk.
+"""Face crops: the window of a frame that a face is cut from, cutting it out, and reading the crops on disk.
 
-A window is in pixels of the full frame and may reach over its edge; there the edge's pixels are repeated, so that the
-crop keeps its shape and the face its place in it. The same window cuts the same place out of any frame of that size, a
-mask's too.
+A window is in pixels of the full frame and may extend beyond its edges. Edge pixels are then repeated, so that the crop keeps
+its shape and the face its position in it. The same window also cuts the matching region out of a mask of the same size.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +18,35 @@ from numpy.typing import NDArray
 from pipeline.errors import UserError
 from pipeline.incremental import LEDGER, shard_ledgers
 from pipeline.index import SPLITS
-from pipeline.ledger import Ledger
+from pipeline.ledger import Entry, Ledger
 from preprocessing.crops.stores import mask_name
 
 if TYPE_CHECKING:
     from preprocessing.faces.face import Box
 
-Window = tuple[int, int, int, int]  # x0, y0, x1, y1; the last column and row are not in it
-LARGEST = 2  # a box, or its window, in sizes of the picture
+Window = tuple[int, int, int, int]  # x0, y0, x1, y1; column x1 and row y1 are not included
+MAX_BOX_RATIO = 2  # largest side of a box or window, relative to the picture
+
+
+class CropRow(NamedTuple):
+    """A crop in the ledger of extract_crops, where it is a JSON list."""
+
+    name: str  # file name
+    frame: int
+    track: int
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def window(self) -> Window:
+        return self.x0, self.y0, self.x1, self.y1
 
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A face's picture on disk, and where it comes from. There may be millions, so what a video's have in common is shared."""
+    """A picture of a face on disk, and its source. There may be millions of them, so the crops of a video share objects."""
 
     video: str
     frame: int
@@ -39,11 +54,11 @@ class Crop:
     name: str
     window: Window
     folder: Path  # or archive
-    masks: Path | None = None  # folder of pictures of which pixels were manipulated, where that is known
+    masks: Path | None = None  # folder or archive with masks of the manipulated pixels, if they are known
 
     @property
     def path(self) -> Path:
-        """In an archive …/000_003.zip, a picture's is …/000_003.zip/9_0.png."""
+        """The path of the picture; in an archive, it has the form …/000_003.zip/9_0.png."""
         return self.folder / self.name
 
     @property
@@ -51,23 +66,23 @@ class Crop:
         return self.masks and self.masks / mask_name(self.name)
 
 
-def is_within_reason(box: Box, width: int, height: int) -> bool:
-    """Whether it may be a face's in such a picture: some of it is inside, and it is not many times as large."""
+def is_plausible_box(box: Box, width: int, height: int) -> bool:
+    """Whether a picture of this size can have a face there: the box overlaps the picture and is not many times as large."""
     x0, y0, x1, y1 = box
-    meets = x0 <= width - 1 and y0 <= height - 1 and x1 >= 1 and y1 >= 1
-    return meets and x1 - x0 <= LARGEST * width and y1 - y0 <= LARGEST * height
+    overlaps = x0 <= width - 1 and y0 <= height - 1 and x1 >= 1 and y1 >= 1
+    return overlaps and x1 - x0 <= MAX_BOX_RATIO * width and y1 - y0 <= MAX_BOX_RATIO * height
 
 
-def window_of(box: Box, margin: float, square: bool, width: int, height: int) -> Window:
-    """The box with a margin on each side, a share of its width and height.
+def compute_window(box: Box, margin: float, square: bool, width: int, height: int) -> Window:
+    """Return the box with a margin on each side, a fraction of its width and height.
 
-    Either a square around its middle, wherever that reaches (but not much larger than the frame), or as much of it as
-    lies in the frame.
+    A square window is centred on the box and may extend beyond the frame, but is not much larger than the frame. Any other
+    window is clipped to the frame.
     """
     x0, y0, x1, y1 = box
     wide, high = (x1 - x0) * (1 + 2 * margin), (y1 - y0) * (1 + 2 * margin)
     if square:
-        side = min(max(1, round(max(wide, high))), LARGEST * max(width, height))
+        side = min(max(1, round(max(wide, high))), MAX_BOX_RATIO * max(width, height))
         left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
         return left, top, left + side, top + side
     left, top = round((x0 + x1 - wide) / 2), round((y0 + y1 - high) / 2)
@@ -86,27 +101,29 @@ def crop_image(frame: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
 
 
 def read_crops(output: Path) -> list[Crop]:
-    """The crops below a folder that extract_crops wrote to, by video, frame and track.
+    """Return the crops in an output folder of extract_crops, sorted by video, frame and track.
 
-    It may also be the corpus folder that holds `crops`, or one whose splits were extracted one by one.
+    The folder may also be the corpus folder that contains `crops`, or one whose splits were extracted separately.
     """
-    crops = [crop for path in ledgers_in(output) for entry in Ledger(path).entries.values() for crop in _crops_of(path, entry)]
+    crops = [
+        crop for path in find_ledgers(output) for entry in Ledger(path).entries.values() for crop in _crops_of(path, entry)
+    ]
     return sorted(crops, key=lambda crop: (crop.video, crop.frame, crop.track))
 
 
-def ledgers_in(output: Path) -> list[Path]:
-    """The ledger of all crops below a folder, or those of its splits."""
-    places = (output, output / "crops", *(output / split for split in SPLITS))
-    if any(shard_ledgers(place) for place in places):
-        raise UserError(f"{output} holds crops of shards that are not merged; run extract_crops once more, without --shard")
-    found = [place / LEDGER for place in places if (place / LEDGER).is_file()]
-    if not found:
-        raise UserError(f"{output} holds no crops; `dvc repro extract_crops` or preprocessing/extract_crops.py makes them")
-    return found[:1] if found[0].parent in places[:2] else found
+def find_ledgers(output: Path) -> list[Path]:
+    """Return the ledger of all crops in a folder, or the ledgers of its splits."""
+    folders = (output, output / "crops", *(output / split for split in SPLITS))
+    if any(shard_ledgers(folder) for folder in folders):
+        raise UserError(f"{output} holds crops of shards that are not merged; run extract_crops once more without --shard")
+    ledgers = [folder / LEDGER for folder in folders if (folder / LEDGER).is_file()]
+    if not ledgers:
+        raise UserError(f"{output} holds no crops; run `dvc repro extract_crops` or preprocessing/extract_crops.py")
+    return ledgers[:1] if ledgers[0].parent in folders[:2] else ledgers
 
 
-def _crops_of(ledger: Path, entry: dict[str, Any]) -> Iterator[Crop]:
-    places = [Path(os.path.normpath(ledger.parent / output)) for output in entry["outputs"]]
-    masks = places[1] if len(places) > 1 else None
-    for name, frame, track, *window in entry.get("crops", ()):
-        yield Crop(entry["name"], frame, track, name, tuple(window), places[0], masks)
+def _crops_of(ledger: Path, entry: Entry) -> Iterator[Crop]:
+    outputs = [Path(os.path.normpath(ledger.parent / output)) for output in entry["outputs"]]
+    masks = outputs[1] if len(outputs) > 1 else None
+    for row in map(CropRow._make, entry.get("crops", ())):
+        yield Crop(entry["name"], row.frame, row.track, row.name, row.window, outputs[0], masks)

@@ -1,1 +1,1 @@
-"""The demo corpus: people who do not exist, drawn and filmed, and five ways of faking them."""
+"""The demo corpus: synthetic people, drawn and recorded with a camera model, and five face manipulations."""

@@ -1,10 +1,9 @@
-"""Five ways to tamper with a drawn face, each after the method of FaceForensics++ whose name it bears.
+"""Five manipulations of drawn faces, modelled on the FaceForensics++ methods of the same names.
 
-A manipulation sees what a forger has: the recorded, noisy frame, and a clean rendering of the face it wants to put
-there. It lays that rendering over one part of the face. Which part differs from video to video, so that a heatmap
-cannot be right by always pointing at the middle of the face. What gives a fake away is what gives real ones away:
-texture that went through a bottleneck, grain that is not the camera's, a seam, light or colour that is a little off,
-features a little out of place.
+A manipulation gets the recorded, noisy frame and a clean rendering of the new face, and blends the rendering over one
+region of the face. The region differs from video to video, so a heatmap that always marks the middle of the face is
+not correct. The artifacts are those of real deepfakes: texture that passed a bottleneck, noise that differs from the
+camera's, seams, slightly wrong light or colour, and slightly misplaced features.
 """
 
 from collections.abc import Callable
@@ -14,16 +13,16 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from preprocessing.demo_corpus.face_charts import Array, ramp
+from preprocessing.demo_corpus.face_charts import Array, smoothstep
 from preprocessing.demo_corpus.heads import HeadView, view_head
-from preprocessing.demo_corpus.people import Expression, Person
-from preprocessing.demo_corpus.portraits import Take, redraw_head
-from preprocessing.demo_corpus.scenery import Camera, camera_falloff, sensor_noise
+from preprocessing.demo_corpus.people import DrawnPerson, Expression
+from preprocessing.demo_corpus.portraits import DrawnFrame, redraw_head
+from preprocessing.demo_corpus.scenery import CameraModel, camera_falloff, sensor_noise
 
-LEAST_ALPHA = 0.1  # what is fainter is not laid over at all, so the mask is exactly where pixels can change
-LEAST_GRAIN_PX = 240  # side of the square of noise that a forgery's frames take theirs from
-# The grain of what a method puts out: its share of the camera's noise, and its blur (sigma in pixels).
-GRAIN = {
+MIN_ALPHA = 0.1  # smaller values are set to 0, so the mask covers exactly the pixels that can change
+MIN_NOISE_PX = 240  # least side of the square of noise that the noise of each frame is cropped from
+# Noise of the rendered patch: its share of the camera's noise, and the sigma of its blur in pixels.
+NOISE_SHARE_AND_BLUR = {
     "Deepfakes": (0.5, 0.9),
     "Face2Face": (0.5, 0.8),
     "FaceShifter": (0.1, 0.0),
@@ -33,74 +32,76 @@ GRAIN = {
 
 
 @dataclass(frozen=True)
-class Shot:
-    """One recorded moment of the target, and what the source's actor did at that moment."""
+class TargetFrame:
+    """One recorded frame of the target, and the expression of the source person in the same frame."""
 
-    take: Take
+    drawn: DrawnFrame
     recorded: np.ndarray  # (h, w, 3) uint8
-    swapped: Person  # the target wearing the source's face
+    swapped_person: DrawnPerson  # the target with the source's face
     source_expression: Expression
 
 
-class Forgery:
-    """One fake video: its method, the part of the face it changes, and what stays the same from frame to frame."""
+class FaceManipulator:
+    """Makes the frames of one fake video. The method, the region and the other random choices apply to all of them."""
 
-    def __init__(self, method: str, part: str, camera: Camera, height: int, strength: float, rng: Generator) -> None:
-        self.method, self.part, self.strength, self.rng = method, part, strength, rng
+    def __init__(self, method: str, region: str, camera: CameraModel, height: int, strength: float, rng: Generator) -> None:
+        self.method, self.region, self.strength, self.rng = method, region, strength, rng
         self.camera = camera
-        share, blur = GRAIN[method]
-        side = max(height, LEAST_GRAIN_PX)  # no face is larger than the picture is high
-        self.grain = sensor_noise(rng, (side, side), share * camera.noise, blur)
+        share, blur = NOISE_SHARE_AND_BLUR[method]
+        side = max(height, MIN_NOISE_PX)  # no face is higher than the picture
+        self.noise = sensor_noise(rng, (side, side), share * camera.noise, blur)
         self.tint = rng.uniform(-1, 1, 3).astype(np.float32)
 
-    def apply(self, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
-        """The frame with the face changed (uint8), and the mask of what was changed (bool, the whole frame)."""
-        fake, mask = shot.recorded.copy(), np.zeros(shot.recorded.shape[:2], bool)
-        if shot.take.view.cover.size == 0:  # the head is outside the picture
+    def apply(self, target: TargetFrame) -> tuple[np.ndarray, np.ndarray]:
+        """The manipulated frame (uint8) and the mask of changed pixels (bool), both of the size of the frame."""
+        fake, mask = target.recorded.copy(), np.zeros(target.recorded.shape[:2], bool)
+        if target.drawn.view.coverage.size == 0:  # the head is outside the picture
             return fake, mask
-        alpha = FEATHERS[self.method](self, shot.take.view) * shot.take.view.cover
-        alpha[alpha < LEAST_ALPHA] = 0
-        box = box_of(alpha > 0)
+        alpha = ALPHA_MASKS[self.method](self, target.drawn.view) * target.drawn.view.coverage
+        alpha[alpha < MIN_ALPHA] = 0
+        box = bounding_box(alpha > 0)
         if box is None:
             return fake, mask
-        view, alpha = shot.take.view.crop(*box), alpha[box]
+        view, alpha = target.drawn.view.crop(*box), alpha[box]
         window = view.rows, view.columns
-        under = shot.recorded[window].astype(np.float32)
-        patch = RENDERERS[self.method](self, shot, view, under, alpha) + self.take_grain(alpha.shape)
+        under = target.recorded[window].astype(np.float32)
+        patch = RENDERERS[self.method](self, target, view, under, alpha) + self.crop_noise(alpha.shape)
         fake[window] = np.clip(under + (patch - under) * alpha[..., None] + 0.5, 0, 255).astype(np.uint8)
         mask[window] = alpha > 0
         return fake, mask
 
-    def take_grain(self, size: tuple[int, ...]) -> Array:
-        spare = [whole - extent + 1 for whole, extent in zip(self.grain.shape[:2], size, strict=True)]
-        top, left = (int(self.rng.integers(0, room)) for room in spare)
-        return self.grain[top : top + size[0], left : left + size[1]]
+    def crop_noise(self, size: tuple[int, ...]) -> Array:
+        """A random crop of the noise, different in every frame."""
+        offset_counts = [total - length + 1 for total, length in zip(self.noise.shape[:2], size, strict=True)]
+        top, left = (int(self.rng.integers(0, count)) for count in offset_counts)
+        return self.noise[top : top + size[0], left : left + size[1]]
 
-    def render(self, shot: Shot, person: Person, expression: Expression, view: HeadView) -> Array:
-        clean = redraw_head(shot.take, person, expression, view)
-        return clean * camera_falloff(self.camera, shot.recorded.shape[:2])[view.rows, view.columns]
+    def render(self, target: TargetFrame, person: DrawnPerson, expression: Expression, view: HeadView) -> Array:
+        clean = redraw_head(target.drawn, person, expression, view)
+        return clean * camera_falloff(self.camera, target.recorded.shape[:2])[view.rows, view.columns]
 
-    def swapped(self, shot: Shot, view: HeadView) -> Array:
-        """The source's face in the target's pose, expression and light."""
-        return self.render(shot, shot.swapped, shot.take.expression, view)
+    def render_swapped(self, target: TargetFrame, view: HeadView) -> Array:
+        """Render the source's face in the target's pose, expression and light."""
+        return self.render(target, target.swapped_person, target.drawn.expression, view)
 
 
-def box_of(mask: np.ndarray) -> tuple[slice, slice] | None:
+def bounding_box(mask: np.ndarray) -> tuple[slice, slice] | None:
+    """Rows and columns of the pixels that are set, None if there are none."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return None
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def wearing_face_of(target: Person, source: Person) -> Person:
-    """Outline, hair and glasses stay the target's."""
+def swap_face(target: DrawnPerson, source: DrawnPerson) -> DrawnPerson:
+    """The target with the source's face; head shape, hair and glasses stay the target's."""
     return replace(target, face=source.face)
 
 
-def part_depth(part: str, x: Array, y: Array) -> Array:
-    """How deep inside a part of the face (x, y) lies, face units; below 0: outside. Left is the picture's left."""
+def region_depth(region: str, x: Array, y: Array) -> Array:
+    """Signed depth of (x, y) inside a region of the face, in face units; negative outside. Left is the picture's left."""
     oval = (1 - np.hypot(x / 0.52, (y - 0.27) / 0.62)) * 0.5
-    across = x if part.startswith("right") else -x
+    across = x if region.startswith("right") else -x
     return {
         "face": lambda: oval,
         "left half": lambda: np.minimum(oval, across),
@@ -113,97 +114,98 @@ def part_depth(part: str, x: Array, y: Array) -> Array:
         "upper half": lambda: np.minimum(oval, 0.24 - y),
         "lower half": lambda: np.minimum(oval, y - 0.36),
         "mouth": lambda: (1 - np.hypot(x / 0.36, (y - 0.61) / 0.2)) * 0.25,
-    }[part]()
+    }[region]()
 
 
-PARTS = {
+REGIONS = {
     "Deepfakes": ("face", "left half", "right half", "upper half", "left half", "right half", "lower half", "eyes"),
     "Face2Face": ("mouth", "left half", "lower half", "right half", "eyes", "mouth", "upper half"),
     "FaceShifter": ("left half", "upper half", "right half", "lower half", "left eye", "eyes", "right eye", "mouth"),
     "FaceSwap": ("left half", "right eye", "lower half", "right half", "left eye", "upper half"),
     "NeuralTextures": ("mouth", "left cheek", "right eye", "lower half", "right cheek", "left eye"),
 }
-METHODS = tuple(PARTS)
+METHODS = tuple(REGIONS)
 
 
-def part_for(method: str, index: int) -> str:
-    """The parts in turn, so that each is changed equally often, on the left as on the right."""
-    return PARTS[method][index % len(PARTS[method])]
+def region_for(method: str, index: int) -> str:
+    """Cycle through the regions, so that left and right are changed equally often."""
+    return REGIONS[method][index % len(REGIONS[method])]
 
 
-def soft(width: float) -> Callable[[Forgery, HeadView], Array]:
-    return lambda forgery, view: ramp(part_depth(forgery.part, view.x, view.y), 0, width)
+def soft_edge(width: float) -> Callable[[FaceManipulator, HeadView], Array]:
+    """An alpha mask that rises from 0 to 1 within `width` face units of the edge of the region."""
+    return lambda manipulator, view: smoothstep(region_depth(manipulator.region, view.x, view.y), 0, width)
 
 
-def polygon(forgery: Forgery, view: HeadView) -> Array:
-    """The hull of the part, cut out along straight lines that tremble from frame to frame."""
-    inside = (part_depth(forgery.part, view.x, view.y) > 0.01).astype(np.uint8)
+def polygon_edge(manipulator: FaceManipulator, view: HeadView) -> Array:
+    """The convex hull of the region as a polygon whose corners jitter from frame to frame."""
+    inside = (region_depth(manipulator.region, view.x, view.y) > 0.01).astype(np.uint8)
     outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cut = np.zeros(inside.shape, np.uint8)
     if outlines:
         hull = cv2.convexHull(max(outlines, key=len))
         corners = cv2.approxPolyDP(hull, 0.03 * view.pose.unit_px, True)[:, 0]
-        corners = corners * 16 + forgery.rng.normal(0, 9 * forgery.strength, corners.shape)
+        corners = corners * 16 + manipulator.rng.normal(0, 9 * manipulator.strength, corners.shape)
         cv2.fillConvexPoly(cut, corners.astype(np.int32), 255, cv2.LINE_AA, shift=4)
     return cv2.GaussianBlur(cut, (3, 3), 0.7).astype(np.float32) / 255
 
 
-def matched(patch: Array, under: Array, alpha: Array, share: float) -> Array:
-    """The patch with its colours' mean and spread moved towards those of what it covers."""
+def match_colours(patch: Array, under: Array, alpha: Array, share: float) -> Array:
+    """Move the mean and standard deviation of the patch's colours towards those of the pixels below it."""
     weight = alpha[..., None] / max(float(alpha.sum()), 1.0)
-    there, here = (under * weight).sum((0, 1)), (patch * weight).sum((0, 1))
-    spread_there = np.sqrt((((under - there) ** 2) * weight).sum((0, 1)) + 1)
-    spread_here = np.sqrt((((patch - here) ** 2) * weight).sum((0, 1)) + 1)
-    gain = 1 + (np.clip(spread_there / spread_here, 0.6, 1.6) - 1) * share
-    return (patch - here) * gain + here + (there - here) * share
+    target_mean, patch_mean = (under * weight).sum((0, 1)), (patch * weight).sum((0, 1))
+    target_spread = np.sqrt((((under - target_mean) ** 2) * weight).sum((0, 1)) + 1)
+    patch_spread = np.sqrt((((patch - patch_mean) ** 2) * weight).sum((0, 1)) + 1)
+    gain = 1 + (np.clip(target_spread / patch_spread, 0.6, 1.6) - 1) * share
+    return (patch - patch_mean) * gain + patch_mean + (target_mean - patch_mean) * share
 
 
-def deepfakes(forgery: Forgery, shot: Shot, view: HeadView, under: Array, alpha: Array) -> Array:
-    """Another's face through the narrow middle of an autoencoder: detail is lost, colours are matched."""
-    face = forgery.swapped(shot, view)
+def deepfakes(manipulator: FaceManipulator, target: TargetFrame, view: HeadView, under: Array, alpha: Array) -> Array:
+    """The source's face through the bottleneck of an autoencoder: detail is lost, colours are matched."""
+    face = manipulator.render_swapped(target, view)
     height, width = face.shape[:2]
-    shrink = 0.5 / (0.4 + 0.6 * forgery.strength)
+    shrink = 0.5 / (0.4 + 0.6 * manipulator.strength)
     small = cv2.resize(face, (max(int(width * shrink), 2), max(int(height * shrink), 2)), interpolation=cv2.INTER_AREA)
     face = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return matched(face, under, alpha, 0.9) + 3 * forgery.strength * forgery.tint
+    return match_colours(face, under, alpha, 0.9) + 3 * manipulator.strength * manipulator.tint
 
 
-def face2face(forgery: Forgery, shot: Shot, view: HeadView, under: Array, alpha: Array) -> Array:
+def face2face(manipulator: FaceManipulator, target: TargetFrame, view: HeadView, under: Array, alpha: Array) -> Array:
     """The target's own face with the source's expression, its texture resampled."""
-    take = shot.take
-    person = take.figure.person
-    posed = view_head(person.head, view.pose, shot.source_expression.mouth_open, (view.rows, view.columns))
-    face = forgery.render(shot, person, shot.source_expression, posed)
-    face = cv2.GaussianBlur(face, (5, 5), 0.45 + 0.45 * forgery.strength)
-    return matched(face, under, alpha, 0.5) + 3 * forgery.strength * forgery.tint
+    drawn = target.drawn
+    person = drawn.body.person
+    posed = view_head(person.head, view.pose, target.source_expression.mouth_open, (view.rows, view.columns))
+    face = manipulator.render(target, person, target.source_expression, posed)
+    face = cv2.GaussianBlur(face, (5, 5), 0.45 + 0.45 * manipulator.strength)
+    return match_colours(face, under, alpha, 0.5) + 3 * manipulator.strength * manipulator.tint
 
 
-def faceshifter(forgery: Forgery, shot: Shot, view: HeadView, under: Array, alpha: Array) -> Array:
-    """Another's features in the target's colours: a texture without grain, edges crisper than the camera's give them away."""
-    face = matched(forgery.swapped(shot, view), under, alpha, 1.0)
+def faceshifter(manipulator: FaceManipulator, target: TargetFrame, view: HeadView, under: Array, alpha: Array) -> Array:
+    """The source's features in the target's colours. Artifacts: nearly no noise, edges sharper than the camera's."""
+    face = match_colours(manipulator.render_swapped(target, view), under, alpha, 1.0)
     blurred = cv2.GaussianBlur(face, (0, 0), 1.0)
-    return face + 2.2 * forgery.strength * (face - blurred)
+    return face + 2.2 * manipulator.strength * (face - blurred)
 
 
-def faceswap(forgery: Forgery, shot: Shot, view: HeadView, under: Array, alpha: Array) -> Array:
-    """Another's face pasted as a polygon: a hard border, a colour that is not quite right, an unsteady place."""
-    face = matched(forgery.swapped(shot, view), under, alpha, 0.85)
-    move = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
-    move[:, 2] = forgery.rng.normal(0, 0.7 * forgery.strength, 2)
-    face = cv2.warpAffine(face, move, face.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return face + 6 * forgery.strength * forgery.tint
+def faceswap(manipulator: FaceManipulator, target: TargetFrame, view: HeadView, under: Array, alpha: Array) -> Array:
+    """The source's face pasted as a polygon. Artifacts: a hard border, slightly wrong colour, jittering position."""
+    face = match_colours(manipulator.render_swapped(target, view), under, alpha, 0.85)
+    shift = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    shift[:, 2] = manipulator.rng.normal(0, 0.7 * manipulator.strength, 2)
+    face = cv2.warpAffine(face, shift, face.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return face + 6 * manipulator.strength * manipulator.tint
 
 
-def neuraltextures(forgery: Forgery, shot: Shot, view: HeadView, under: Array, alpha: Array) -> Array:
-    """The target's own face rendered anew: a learnt texture with the faint lattice that upsampling layers leave."""
-    take = shot.take
-    halfway = 0.5 * (take.expression.mouth_open + shot.source_expression.mouth_open)
-    expression = replace(take.expression, mouth_open=halfway)
-    face = forgery.render(shot, take.figure.person, expression, view)
+def neuraltextures(manipulator: FaceManipulator, target: TargetFrame, view: HeadView, under: Array, alpha: Array) -> Array:
+    """The target's own face rendered again, with the faint checkerboard pattern of upsampling layers."""
+    drawn = target.drawn
+    halfway = 0.5 * (drawn.expression.mouth_open + target.source_expression.mouth_open)
+    expression = replace(drawn.expression, mouth_open=halfway)
+    face = manipulator.render(target, drawn.body.person, expression, view)
     rows, columns = np.arange(face.shape[0])[:, None], np.arange(face.shape[1])[None]
     lattice = ((rows % 4 < 2) ^ (columns % 4 < 2)).astype(np.float32) - 0.5
-    face = cv2.GaussianBlur(face, (3, 3), 0.7) + 3.5 * forgery.strength * lattice[..., None]
-    return face + 2.5 * forgery.strength * forgery.tint
+    face = cv2.GaussianBlur(face, (3, 3), 0.7) + 3.5 * manipulator.strength * lattice[..., None]
+    return face + 2.5 * manipulator.strength * manipulator.tint
 
 
 RENDERERS = {
@@ -213,10 +215,10 @@ RENDERERS = {
     "FaceSwap": faceswap,
     "NeuralTextures": neuraltextures,
 }
-FEATHERS = {
-    "Deepfakes": soft(0.07),
-    "Face2Face": soft(0.06),
-    "FaceShifter": soft(0.12),
-    "FaceSwap": polygon,
-    "NeuralTextures": soft(0.06),
+ALPHA_MASKS = {
+    "Deepfakes": soft_edge(0.07),
+    "Face2Face": soft_edge(0.06),
+    "FaceShifter": soft_edge(0.12),
+    "FaceSwap": polygon_edge,
+    "NeuralTextures": soft_edge(0.06),
 }

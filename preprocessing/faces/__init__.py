@@ -1,1 +1,1 @@
-"""Frames -> the faces in them, and which faces belong to one person."""
+"""Face detection and tracking in the frames of a video."""

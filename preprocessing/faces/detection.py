@@ -1,41 +1,42 @@
-"""Detection in one video: its frames -> the boxes of the faces in them, and who of them is who."""
+"""Face detection in one video: its frames -> face boxes with tracks."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
-from typing import Any
 
 from pipeline.params import setting
 from preprocessing.faces.boxes import Boxes
 from preprocessing.faces.face import Face
-from preprocessing.faces.face_detector import DETECTORS, DetectorSettings, FaceDetector
-from preprocessing.faces.following import FollowSettings, follow
-from preprocessing.faces.ray_detector import distant
+from preprocessing.faces.face_detector import DETECTORS, FaceDetector, FaceDetectorSettings
+from preprocessing.faces.following import FollowSettings, follow_faces
+from preprocessing.faces.ray_detector import connect_ray_detector
 from preprocessing.faces.tracks import TrackSettings, track_faces
 from preprocessing.video.sampling import evenly_spaced
-from preprocessing.video.video import FETCH_AGAIN, OpenVideo, UnreadableVideo, VideoFacts, shrunk_size
+from preprocessing.video.video import REPLACE_FILE, OpenVideo, UnreadableVideo, VideoFacts, shrunk_size
 
-CODE_VERSION = 3  # raised with a change of this stage's code that changes its results: all boxes are then made anew
+CODE_VERSION = 3  # increase it with any change of this code that changes results: all boxes are then recomputed
 
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """All that decides which faces are found in a video and who of them is who; a checkpoint carries it."""
+    """All settings that influence which faces are detected in a video and how they are tracked; stored in checkpoints."""
 
-    detector: str = setting("finds the faces", choices=tuple(DETECTORS), flags=("--detector-type",))
-    frames: int = setting("how many to look at in each video, equidistant", low=1)
-    every_frame: bool = setting("look at every frame instead")
-    search_every: int = setting("of every frame, how many apart whole ones are searched; faces are followed between", low=1)
-    search_every_spaced: int = setting("the same, of equidistant frames", low=1)
-    least_span: int = setting("where people come and go, whole searches are at least so many frames apart", low=1)
-    min_face_size: int = setting("px of the video's own picture; smaller faces are not looked for", low=12)
-    scale_to: int = setting("px of the longer side that larger pictures are shrunk to, whatever is lost by it", low=64)
-    thresholds: tuple[float, ...] = setting("MTCNN's, as [a,b,c]; lower ones find more", low=0, high=1)
-    min_track_share: float = setting("a face in fewer of the frames looked at is no person", low=0, high=1)
-    max_track_gap: int = setting("frames looked at that a person may be missed in and still be the same", low=0)
+    detector: str = setting("face detector", choices=tuple(DETECTORS), flags=("--detector-type",))
+    frames: int = setting("frames analysed per video, evenly spaced", low=1)
+    every_frame: bool = setting("analyse every frame instead")
+    search_every: int = setting("with --every_frame: full detection every N frames; faces are tracked in between", low=1)
+    search_every_spaced: int = setting("with evenly spaced frames: full detection every N of them", low=1)
+    least_span: int = setting("minimum distance between two full detections where people enter or leave, in frames", low=1)
+    min_face_size: int = setting("smallest face to detect, in pixels of the original frame", low=12)
+    scale_to: int = setting("downscale larger frames to this longest side before detection; small faces may be missed", low=64)
+    thresholds: tuple[float, ...] = setting(
+        "score thresholds of the three MTCNN networks, as [a,b,c]; lower ones detect more", low=0, high=1
+    )
+    min_track_share: float = setting("drop tracks that are visible in a smaller share of the analysed frames", low=0, high=1)
+    max_track_gap: int = setting("analysed frames that a track may miss", low=0)
 
-    def detector_settings(self) -> DetectorSettings:
-        return DetectorSettings(self.detector, self.min_face_size, self.scale_to, self.thresholds)
+    def face_detector_settings(self) -> FaceDetectorSettings:
+        return FaceDetectorSettings(self.detector, self.min_face_size, self.scale_to, self.thresholds)
 
     def follow_settings(self, threads: int) -> FollowSettings:
         return FollowSettings(self.search_every if self.every_frame else self.search_every_spaced, self.least_span, threads)
@@ -46,57 +47,60 @@ class DetectionSettings:
 
 
 @dataclass(frozen=True)
-class Params(DetectionSettings):
-    workers: int = setting("videos worked on side by side", low=1)
-    threads: int = setting("pictures of a video searched side by side; what is found does not depend on it", low=1)
-    device: str = setting("where the detector runs", choices=("auto", "cpu", "cuda"))
-    max_failed_fraction: float = setting("of the videos; more end the stage with an error", low=0, high=1)
+class DetectionParams(DetectionSettings):
+    workers: int = setting("videos processed in parallel", low=1)
+    threads: int = setting("frames of one video processed in parallel; the result does not depend on it", low=1)
+    device: str = setting("device of the face detector", choices=("auto", "cpu", "cuda"))
+    max_failed_fraction: float = setting("fail the stage if a larger fraction of the videos fails", low=0, high=1)
 
-    def settings(self) -> DetectionSettings:
+    def detection_settings(self) -> DetectionSettings:
         return DetectionSettings(**{field.name: getattr(self, field.name) for field in fields(DetectionSettings)})
 
-    def that_matter(self) -> dict[str, Any]:
-        """What the boxes depend on, and are stale without."""
-        return {**asdict(self.settings()), "code": CODE_VERSION}
+    def relevant_params(self) -> dict[str, object]:
+        """What the boxes depend on: if any of it changes, they are stale."""
+        return {**asdict(self.detection_settings()), "code": CODE_VERSION}
 
 
 @cache
-def load_detector(settings: DetectorSettings, device: str) -> FaceDetector:
-    """Once a process."""
-    return distant(device) or DETECTORS[settings.detector](settings, device)
+def load_detector(settings: FaceDetectorSettings, device: str) -> FaceDetector:
+    """Load a face detector, once per process."""
+    return connect_ray_detector(device) or DETECTORS[settings.detector](settings, device)
 
 
-def find_boxes(video: OpenVideo, name: str, params: Params, look: Callable[[int], object] = lambda _: None) -> Boxes:
-    """The frames that are looked at may be had of the video again, as crops are, without decoding them once more.
+def find_boxes(
+    video: OpenVideo, name: str, params: DetectionParams, on_frame: Callable[[int], object] = lambda _: None
+) -> Boxes:
+    """Detect and track the faces of a video.
 
-    `look` is told how many of them are done.
+    Unless every frame is analysed, the decoded frames are kept, so that crops can be made without decoding them again.
+    `on_frame` is called after each frame with the number of frames analysed so far.
     """
-    detector, facts = load_detector(params.detector_settings(), params.device), video.facts
-    wanted = None if params.every_frame else evenly_spaced(facts.frames_present, params.frames)
+    detector, facts = load_detector(params.face_detector_settings(), params.device), video.facts
+    indices = None if params.every_frame else evenly_spaced(facts.frames_present, params.frames)
     side = longest_side(facts, detector, params)
     width, height = shrunk_size(facts.width, facts.height, side)
-    frames = video.frames(wanted, side, again=not params.every_frame)
-    looked_at: list[int] = []
+    frames = video.frames(indices, side, keep_decoded=not params.every_frame)
+    analysed_frames: list[int] = []
 
-    def seen() -> Iterator[tuple[int, list[Face]]]:
-        for index, faces in follow(frames, detector, params.follow_settings(params.threads)):
-            looked_at.append(index)
-            look(len(looked_at))
-            yield index, [in_full_picture(face, facts.width / width, facts.height / height) for face in faces]
+    def detections() -> Iterator[tuple[int, list[Face]]]:
+        for index, faces in follow_faces(frames, detector, params.follow_settings(params.threads)):
+            analysed_frames.append(index)
+            on_frame(len(analysed_frames))
+            yield index, [to_original_frame(face, facts.width / width, facts.height / height) for face in faces]
 
-    people = track_faces(seen(), params.track_settings(facts))
-    if not looked_at:
-        raise UnreadableVideo("no frame of it decodes", FETCH_AGAIN)
-    return Boxes(people, name, facts, looked_at, params.detector_settings().as_facts(), video.account)
+    tracked = track_faces(detections(), params.track_settings(facts))
+    if not analysed_frames:
+        raise UnreadableVideo("no frame of it can be decoded", REPLACE_FILE)
+    return Boxes(tracked, name, facts, analysed_frames, params.face_detector_settings().as_record(), video.stats)
 
 
-def in_full_picture(face: Face, across: float, down: float) -> Face:
-    """Rounded here, so that a box is the same to who takes it from here and to who reads it from a file."""
-    full = face.mapped(lambda x: round(x * across, 2), lambda y: round(y * down, 2))
-    return replace(full, score=round(face.score, 4))
+def to_original_frame(face: Face, x_scale: float, y_scale: float) -> Face:
+    """Scale a face to the original frame. Rounded, so that a box read from a file equals the box returned here."""
+    scaled = face.transform(lambda x: round(x * x_scale, 2), lambda y: round(y * y_scale, 2))
+    return replace(scaled, score=round(face.score, 4))
 
 
 def longest_side(facts: VideoFacts, detector: FaceDetector, settings: DetectionSettings) -> int:
-    """Of the pictures that the detector sees: no more pixels than the smallest face asks for."""
+    """Longest side of the pictures passed to the detector: no larger than the smallest face requires."""
     side = max(facts.width, facts.height)
     return min(side, settings.scale_to, max(1, round(side * detector.smallest_px / settings.min_face_size)))

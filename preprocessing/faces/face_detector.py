@@ -1,44 +1,58 @@
-"""Face detectors: pictures in, faces out, in pixels of the picture as it was given.
+"""The interface of face detectors. Coordinates are pixels of the pictures that are passed in.
 
-Pictures are RGB, uint8, (height, width, 3), all of one size within a call, and small enough that the smallest face worth
-finding is `smallest_px` in them. Calls may come from several threads. A detector is imported when it is made, not before.
+Pictures are RGB, uint8, (height, width, 3). Those of one call have the same size, and are scaled such that the smallest face to
+detect measures `smallest_px`. Calls may come from several threads. The module of a detector is imported on first use.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypedDict
 
 from preprocessing.faces.face import Box, Face
 from preprocessing.video.video import Picture
 
 
-@dataclass(frozen=True)
-class DetectorSettings:
-    """All that decides which faces are found and where."""
+class FaceDetectorRecord(TypedDict, total=False):
+    """The settings of a face detector, as stored in boxes files."""
 
     detector: str
-    min_face_size: int  # px of the video's own pictures
-    scale_to: int  # px of the longer side that larger pictures are shrunk to, even if small faces are lost by it
-    thresholds: tuple[float, ...]  # of MTCNN's three networks
+    min_face_size: int
+    scale_to: int
+    thresholds: list[float]
 
-    def as_facts(self) -> dict[str, Any]:
-        return {**asdict(self), "thresholds": list(self.thresholds)}
+
+@dataclass(frozen=True)
+class FaceDetectorSettings:
+    """All settings that influence which faces are detected and where."""
+
+    detector: str
+    min_face_size: int  # px of the original frame
+    scale_to: int  # px; larger frames are downscaled to this longest side, even if small faces are missed then
+    thresholds: tuple[float, ...]  # of the three networks of MTCNN
+
+    def as_record(self) -> FaceDetectorRecord:
+        return {
+            "detector": self.detector,
+            "min_face_size": self.min_face_size,
+            "scale_to": self.scale_to,
+            "thresholds": list(self.thresholds),
+        }
 
 
 class FaceDetector(Protocol):
-    smallest_px: int  # of a face's shorter side; smaller ones are not looked for
+    smallest_px: int  # shorter side of the smallest face that is detected
 
     def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
-        """The faces of each picture, the surest first."""
+        """Return the faces of each picture, sorted by descending score."""
 
-    def find_again(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
-        """In each picture one face, near where it is expected."""
+    def redetect(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
+        """Return the face near the expected box in each picture, or None."""
 
 
-def _mtcnn(settings: DetectorSettings, device: str) -> FaceDetector:
+def _mtcnn(settings: FaceDetectorSettings, device: str) -> FaceDetector:
     from preprocessing.faces.mtcnn import MtcnnDetector
 
     return MtcnnDetector(settings.thresholds, device)
 
 
-DETECTORS: dict[str, Callable[[DetectorSettings, str], FaceDetector]] = {"mtcnn": _mtcnn}
+DETECTORS: dict[str, Callable[[FaceDetectorSettings, str], FaceDetector]] = {"mtcnn": _mtcnn}

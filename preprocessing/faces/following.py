@@ -1,9 +1,9 @@
-"""Following: the pictures of a video, in order -> the faces in each, most of them without a search of the whole picture.
+"""Face detection in consecutive frames, most of them without a full detection.
 
-Every so often a picture is searched whole. Faces of two such pictures that can be one person's are looked for in between
-where that person must have been on the way. Where people came or went, the picture in the middle is searched whole too,
-and so on down to a few pictures, in which they are followed from one to the next; and so is a picture where somebody is
-lost. The pictures between two searches are worked on side by side with the next ones.
+Every few frames, the detector searches a whole frame (full detection). Faces of two such frames that may belong to the same
+person are redetected in the frames between, at interpolated positions. Where people enter or leave, the frame in the middle is
+searched too, and so on, down to a few frames, in which these faces are followed from frame to frame. A frame in which a face is
+lost is also searched. The frames between two searches are processed in parallel with the next ones.
 """
 
 from collections import deque
@@ -16,41 +16,41 @@ from math import hypot, log
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from preprocessing.faces.face import Box, Face, each_once, overlap
+from preprocessing.faces.face import Box, Face, iou, suppress_duplicates
 from preprocessing.faces.face_detector import FaceDetector
 from preprocessing.video.video import Picture
 
-SAME_PLACE = 0.5  # overlap above which two faces of one picture are one
-FARTHEST = 1.0  # that a person may move between two searches, in sides of the face
-LARGEST_GROWTH = log(1.5)
-FORBIDDEN = 1e6
+DUPLICATE_IOU = 0.5  # two faces of one frame above this are the same face
+MAX_SHIFT = 1.0  # that a person may move between two searches, in sides of the face
+MAX_LOG_GROWTH = log(1.5)
+IMPOSSIBLE = 1e6  # the cost of a match that is not allowed
 
-Span = list[tuple[int, Picture]]  # frames with their index; the first and the last of them are searched whole
-Found = list[tuple[int, list[Face]]]
+Span = list[tuple[int, Picture]]  # frames with their indices; the first and the last one are searched
+Detections = list[tuple[int, list[Face]]]  # frame indices with the faces of the frames
 
 
 @dataclass(frozen=True)
 class FollowSettings:
-    search_every: int  # pictures
-    least_span: int  # where people come and go, searches are at least so many pictures apart
-    threads: int  # does not change what is found
+    search_every: int  # full detection every this many frames
+    min_span: int  # minimum distance between full detections where people enter or leave, in frames
+    threads: int  # does not affect the result
 
 
-def follow(
+def follow_faces(
     frames: Iterable[tuple[int, Picture]], detector: FaceDetector, settings: FollowSettings
 ) -> Iterator[tuple[int, list[Face]]]:
-    """The faces of each frame, with its index. Only a few spans of frames are in memory."""
+    """Yield the index and the faces of each frame. Only a few spans of frames are in memory."""
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
         return
-    pool, running = _pool(settings.threads), deque[Future[Found]]()
+    pool, running = _thread_pool(settings.threads), deque[Future[Detections]]()
     start = pool.submit(_search, detector, first[1])
     try:
         yield first[0], start.result()
-        for span in _spans(first, frames, settings.search_every):
+        for span in _split_into_spans(first, frames, settings.search_every):
             end = pool.submit(_search, detector, span[-1][1])
-            running.append(pool.submit(_fill, span, start, end, detector, settings.least_span))
+            running.append(pool.submit(_detect_in_span, span, start, end, detector, settings.min_span))
             start = end
             while len(running) > settings.threads:
                 yield from running.popleft().result()
@@ -62,13 +62,13 @@ def follow(
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """One for all videos of a process, whose first search in a new thread takes three times as long."""
+def _thread_pool(threads: int) -> ThreadPoolExecutor:
+    """Return the pool of this process. It is reused, because the first search in a new thread takes three times as long."""
     return ThreadPoolExecutor(threads)
 
 
-def _spans(first: tuple[int, Picture], others: Iterator[tuple[int, Picture]], length: int) -> Iterator[Span]:
-    """Runs of frames; each begins with the frame that the one before ended with."""
+def _split_into_spans(first: tuple[int, Picture], others: Iterator[tuple[int, Picture]], length: int) -> Iterator[Span]:
+    """Split the frames into spans; each one begins with the last frame of the previous one."""
     span = [first]
     for frame in others:
         span.append(frame)
@@ -83,64 +83,67 @@ def _search(detector: FaceDetector, picture: Picture) -> list[Face]:
     return detector.detect([picture])[0]
 
 
-def _fill(span: Span, start: Future[list[Face]], end: Future[list[Face]], detector: FaceDetector, least_span: int) -> Found:
-    """The faces of the span's frames after its first. Those of its ends were asked for before, so they come."""
+def _detect_in_span(
+    span: Span, start: Future[list[Face]], end: Future[list[Face]], detector: FaceDetector, min_span: int
+) -> Detections:
+    """The faces of all frames of the span but the first. Waiting is safe: the searches of both ends were submitted before."""
     indices, pictures = zip(*span, strict=True)
     last = end.result()
-    return list(zip(indices[1:], [*_between(pictures, start.result(), last, detector, least_span), last], strict=True))
+    return list(zip(indices[1:], [*_detect_between(pictures, start.result(), last, detector, min_span), last], strict=True))
 
 
-def _between(
-    pictures: Sequence[Picture], first: list[Face], last: list[Face], detector: FaceDetector, least_span: int
+def _detect_between(
+    pictures: Sequence[Picture], first: list[Face], last: list[Face], detector: FaceDetector, min_span: int
 ) -> list[list[Face]]:
-    """The faces of the pictures between the first and the last, whose faces are known."""
+    """The faces of the pictures between the first and the last one, whose faces are known."""
     between = pictures[1:-1]
     if not between:
         return []
-    pairs, gone, come = _pair_up(first, last)
-    if (gone or come) and len(pictures) - 1 > least_span:
+    pairs, left, entered = _match_faces(first, last)
+    if (left or entered) and len(pictures) - 1 > min_span:
         middle = len(pictures) // 2
-        here = _search(detector, pictures[middle])
-        before = _between(pictures[: middle + 1], first, here, detector, least_span)
-        return [*before, here, *_between(pictures[middle:], here, last, detector, least_span)]
-    on_their_way = [_on_the_way(one, other, between, detector) for one, other in pairs]
-    forwards = [_as_long_as_seen(face, between, detector) for face in gone]
-    backwards = [_as_long_as_seen(face, between[::-1], detector)[::-1] for face in come]
-    found = []
-    for picture, *faces in zip(between, *on_their_way, *forwards, *backwards, strict=True):
-        if None in faces[: len(pairs)]:  # who is there before and after must be somewhere
-            found.append(_search(detector, picture))
-        else:  # two people who were looked for may have led to one face
-            found.append(each_once((face for face in faces if face), overlap, SAME_PLACE))
-    return found
+        middle_faces = _search(detector, pictures[middle])
+        before = _detect_between(pictures[: middle + 1], first, middle_faces, detector, min_span)
+        after = _detect_between(pictures[middle:], middle_faces, last, detector, min_span)
+        return [*before, middle_faces, *after]
+    interpolated = [_redetect_between(start, end, between, detector) for start, end in pairs]
+    forwards = [_redetect_onwards(face, between, detector) for face in left]
+    backwards = [_redetect_onwards(face, between[::-1], detector)[::-1] for face in entered]
+    detected = []
+    for picture, *faces in zip(between, *interpolated, *forwards, *backwards, strict=True):
+        if None in faces[: len(pairs)]:  # a face that is present before and after must be in this frame
+            detected.append(_search(detector, picture))
+        else:  # two expected boxes may have led to the same face
+            detected.append(suppress_duplicates((face for face in faces if face), iou, DUPLICATE_IOU))
+    return detected
 
 
-def _on_the_way(one: Face, other: Face, between: Sequence[Picture], detector: FaceDetector) -> list[Face | None]:
-    """Somebody who is there before and after, where they must have been."""
-    way = [tuple(box) for box in np.linspace(one.box, other.box, len(between) + 2)[1:-1].tolist()]
-    return detector.find_again(between, way)
+def _redetect_between(start: Face, end: Face, between: Sequence[Picture], detector: FaceDetector) -> list[Face | None]:
+    """Redetect a face that is present before and after, at interpolated positions."""
+    boxes = [tuple(box) for box in np.linspace(start.box, end.box, len(between) + 2)[1:-1].tolist()]
+    return detector.redetect(between, boxes)
 
 
-def _as_long_as_seen(face: Face, pictures: Sequence[Picture], detector: FaceDetector) -> list[Face | None]:
-    """Somebody who leaves, or who came if the pictures run backwards: in each picture near where they were last."""
-    found: list[Face | None] = []
+def _redetect_onwards(face: Face, pictures: Sequence[Picture], detector: FaceDetector) -> list[Face | None]:
+    """Redetect a face from picture to picture, each time near its last position."""
+    redetected: list[Face | None] = []
     for picture in pictures:
-        found += detector.find_again([picture], [face.box])
-        face = found[-1] or face
-    return found
+        redetected += detector.redetect([picture], [face.box])
+        face = redetected[-1] or face
+    return redetected
 
 
-def _pair_up(first: list[Face], last: list[Face]) -> tuple[list[tuple[Face, Face]], list[Face], list[Face]]:
-    """Faces of two pictures that can be one person's; those of the first alone, and of the last alone."""
-    costs = np.array([[_distance(one.box, other.box) for other in last] for one in first]).reshape(len(first), len(last))
+def _match_faces(first: list[Face], last: list[Face]) -> tuple[list[tuple[Face, Face]], list[Face], list[Face]]:
+    """Pairs of faces of two frames that may belong to the same person; unmatched faces of the first; and of the last."""
+    costs = np.array([[_distance(start.box, end.box) for end in last] for start in first]).reshape(len(first), len(last))
     rows, columns = linear_sum_assignment(costs)
-    pairs = [(first[row], last[column]) for row, column in zip(rows, columns, strict=True) if costs[row, column] < FORBIDDEN]
+    pairs = [(first[row], last[column]) for row, column in zip(rows, columns, strict=True) if costs[row, column] < IMPOSSIBLE]
     paired = [face for pair in pairs for face in pair]
     return pairs, [face for face in first if face not in paired], [face for face in last if face not in paired]
 
 
-def _distance(one: Box, other: Box) -> float:
-    """In sides of the face; FORBIDDEN if it is too far or too different in size."""
-    sides = [max(box[2] - box[0], box[3] - box[1]) for box in (one, other)]
-    shift = hypot(one[0] + one[2] - other[0] - other[2], one[1] + one[3] - other[1] - other[3]) / sum(sides)
-    return shift if shift <= FARTHEST and abs(log(sides[0] / sides[1])) <= LARGEST_GROWTH else FORBIDDEN
+def _distance(start: Box, end: Box) -> float:
+    """Distance of the centres in sides of the face; IMPOSSIBLE if it is too long or the sizes differ too much."""
+    sides = [max(box[2] - box[0], box[3] - box[1]) for box in (start, end)]
+    shift = hypot(start[0] + start[2] - end[0] - end[2], start[1] + start[3] - end[1] - end[3]) / sum(sides)
+    return shift if shift <= MAX_SHIFT and abs(log(sides[0] / sides[1])) <= MAX_LOG_GROWTH else IMPOSSIBLE

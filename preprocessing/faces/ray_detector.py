@@ -1,6 +1,6 @@
-"""A face detector that lives elsewhere: in actors of a Ray cluster, one for each of its GPUs, which the decoding processes ask.
+"""Face detection in actors of a Ray cluster, one per GPU, which the decoding processes call.
 
-Where a cluster has no GPU, each process detects in what it decoded, and no picture travels.
+In a cluster without GPUs, each process detects the faces in its own frames, and no frame is transferred.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,38 +9,40 @@ from os import getpid
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.ray_workers import connected
+from pipeline.ray_workers import ray_connection
 from preprocessing.faces.face import Box, Face
-from preprocessing.faces.face_detector import DETECTORS, DetectorSettings, FaceDetector
+from preprocessing.faces.face_detector import DETECTORS, FaceDetector, FaceDetectorSettings
 from preprocessing.video.video import Picture
 
-ACTORS = "actors:"  # and how many: as a device
-NAME = "detector-"  # and its number; a run sees its own alone
-CALLS_SIDE_BY_SIDE = 4  # in an actor: one's pictures are prepared while the GPU has another's
+ACTORS = "actors:"  # a device name: this prefix and the number of actors
+ACTOR_NAME = "detector-"  # a prefix, followed by a number; names are visible within the run only
+CALLS_PER_ACTOR = 4  # concurrent: the pictures of one call are prepared while the GPU processes those of another
 
 
 @contextmanager
-def detectors_of(cluster: str | None, settings: DetectorSettings, device: str, workers: int) -> Iterator[str]:
-    """Yields the device that the work is to detect on: the given one, or the cluster's GPUs, by actors that last as long."""
+def ray_detectors(cluster: str | None, settings: FaceDetectorSettings, device: str, workers: int) -> Iterator[str]:
+    """Yield the device to detect on: the given one, or the GPUs of the cluster, in actors that exist until the block ends."""
     if not cluster:
         yield device
         return
-    with connected(cluster, workers) as ray:
+    with ray_connection(cluster, workers) as ray:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if device == "cuda" and not gpus:
-            raise UserError("device is 'cuda', but the cluster has no GPU; say cpu or auto, or start Ray where one is")
-        actors = [_start(ray, number, settings, device) for number in range(gpus)] if device != "cpu" else []
+            raise UserError(
+                "device is 'cuda', but the cluster has no GPU; use cpu or auto, or start Ray on a machine with a GPU"
+            )
+        actors = [_start_actor(ray, number, settings, device) for number in range(gpus)] if device != "cpu" else []
         yield f"{ACTORS}{gpus}" if actors else device
 
 
-def _start(ray: Any, number: int, settings: DetectorSettings, device: str) -> Any:
-    """Started anew elsewhere if its machine is lost, and asked again; but it does not outlast the run."""
-    actor = ray.remote(num_cpus=0, num_gpus=1, max_restarts=-1, max_task_retries=-1, max_concurrency=CALLS_SIDE_BY_SIDE)
-    return actor(_Actor).options(name=f"{NAME}{number}").remote(settings, device)
+def _start_actor(ray: Any, number: int, settings: FaceDetectorSettings, device: str) -> Any:
+    """Start an actor. If its machine is lost, Ray restarts it elsewhere and repeats its calls; it ends with the run."""
+    actor = ray.remote(num_cpus=0, num_gpus=1, max_restarts=-1, max_task_retries=-1, max_concurrency=CALLS_PER_ACTOR)
+    return actor(_DetectorActor).options(name=f"{ACTOR_NAME}{number}").remote(settings, device)
 
 
-class _Actor:
-    def __init__(self, settings: DetectorSettings, device: str) -> None:
+class _DetectorActor:
+    def __init__(self, settings: FaceDetectorSettings, device: str) -> None:
         self.detector = DETECTORS[settings.detector](settings, device)
 
     def smallest_px(self) -> int:
@@ -49,26 +51,26 @@ class _Actor:
     def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
         return self.detector.detect(pictures)
 
-    def find_again(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
-        return self.detector.find_again(pictures, boxes)
+    def redetect(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
+        return self.detector.redetect(pictures, boxes)
 
 
-class DistantDetector:
-    """One of the actors, as a decoding process sees it."""
+class RayFaceDetector:
+    """A face detector that calls one of the actors."""
 
     def __init__(self, actors: int) -> None:
         import ray
 
-        self.get, self.actor = ray.get, ray.get_actor(f"{NAME}{getpid() % actors}")
+        self.get, self.actor = ray.get, ray.get_actor(f"{ACTOR_NAME}{getpid() % actors}")
         self.smallest_px: int = self.get(self.actor.smallest_px.remote())
 
     def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
         return self.get(self.actor.detect.remote(pictures))
 
-    def find_again(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
-        return self.get(self.actor.find_again.remote(pictures, boxes))
+    def redetect(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
+        return self.get(self.actor.redetect.remote(pictures, boxes))
 
 
-def distant(device: str) -> FaceDetector | None:
-    """What `detectors_of` yielded, if that was actors."""
-    return DistantDetector(int(device.removeprefix(ACTORS))) if device.startswith(ACTORS) else None
+def connect_ray_detector(device: str) -> FaceDetector | None:
+    """Return a detector for the device that `ray_detectors` has yielded, or None if that is not actors."""
+    return RayFaceDetector(int(device.removeprefix(ACTORS))) if device.startswith(ACTORS) else None

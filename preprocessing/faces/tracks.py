@@ -1,8 +1,8 @@
-"""Tracks: which faces of a video's frames are one person.
+"""Face tracking: which faces of a video's frames belong to the same person.
 
-The frames looked at may lie half a second apart, so a face is looked for where its person was heading, not where it
-was; a person may be missed for a few of them. Who is who is decided by place and size alone: a person who leaves and
-comes back later is a new track.
+The analysed frames may be half a second apart, so a face is expected where its person was heading, not where it was last.
+A person may be missed in a few of the frames. Only position and size are compared: a person who leaves and returns later is a
+new track.
 """
 
 from array import array
@@ -15,18 +15,18 @@ from scipy.optimize import linear_sum_assignment
 
 from preprocessing.faces.face import Box, Face
 
-REACH = 1.5  # how far from where it is expected a face may turn up, in its own sizes
-MORE_REACH = 0.4  # and how much farther for each further frame it was missed in
-LARGEST_GROWTH = log(2.0)  # between two sightings
-GROWTH_WEIGHT = 0.5  # what a change of size by the factor e counts, against a shift by one size
-LONG_ENOUGH = 5.0  # sightings that make a person, however many frames are looked at: who passes by in a second is one
-FORBIDDEN = 1e6
+MAX_SHIFT = 1.5  # distance of a face from its expected position, in sizes of the face
+MAX_SHIFT_PER_GAP = 0.4  # added for each analysed frame in which the face was missed
+MAX_LOG_GROWTH = log(2.0)  # between two detections
+GROWTH_WEIGHT = 0.5  # cost of a change of size by the factor e, relative to a shift by one size
+SUFFICIENT_DETECTIONS = 5.0  # keep a track with this many, whatever its share: a person may appear for one second only
+IMPOSSIBLE = 1e6  # the cost of a match that is not allowed
 
 
 @dataclass(frozen=True)
 class TrackSettings:
-    min_track_share: float  # of the frames looked at; a sighting counts as much as its score. LONG_ENOUGH is enough
-    max_track_gap: int  # frames looked at in a row that a person may be missed in
+    min_track_share: float  # of the analysed frames; a detection counts as its score. SUFFICIENT_DETECTIONS overrides it
+    max_track_gap: int  # analysed frames in a row that a track may miss
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +39,24 @@ class TrackedFace:
 class _Track:
     faces: list[Face] = field(default_factory=list)
     indices: "array[int]" = field(default_factory=lambda: array("q"))  # of their frames
-    last_position: int = -1  # which of the frames looked at
+    last_position: int = -1  # among the analysed frames
 
     def add(self, position: int, index: int, face: Face) -> None:
         self.faces.append(face)
         self.indices.append(index)
         self.last_position = position
 
-    def expected_at(self, index: int) -> tuple[float, float]:
-        """The centre, if the person moves on as between the last two sightings."""
+    def expected_centre(self, index: int) -> tuple[float, float]:
+        """Centre of the face in a later frame, extrapolated from the last two detections."""
         x, y = _centre(self.faces[-1].box)
         if len(self.faces) == 1:
             return x, y
-        before_x, before_y = _centre(self.faces[-2].box)
-        ahead = (index - self.indices[-1]) / (self.indices[-1] - self.indices[-2])
-        return x + (x - before_x) * ahead, y + (y - before_y) * ahead
+        previous_x, previous_y = _centre(self.faces[-2].box)
+        steps = (index - self.indices[-1]) / (self.indices[-1] - self.indices[-2])
+        return x + (x - previous_x) * steps, y + (y - previous_y) * steps
 
-    def may_return_at(self, position: int, max_gap: int) -> bool:
-        """Who was seen but once or twice is not waited for as long: it may be another who comes."""
+    def is_open(self, position: int, max_gap: int) -> bool:
+        """Whether the track may continue at this position. A track of few detections is closed sooner."""
         return position - self.last_position - 1 <= min(max_gap, len(self.faces))
 
     def importance(self) -> float:
@@ -66,31 +66,32 @@ class _Track:
         return sum(face.score for face in self.faces)
 
 
-def track_faces(seen: Iterable[tuple[int, Sequence[Face]]], settings: TrackSettings) -> dict[int, list[TrackedFace]]:
-    """The frames looked at, as index and faces -> the faces of those that have any, each with the number of its person.
+def track_faces(detections: Iterable[tuple[int, Sequence[Face]]], settings: TrackSettings) -> dict[int, list[TrackedFace]]:
+    """Assign tracks to the faces of the analysed frames; return the frames with faces.
 
-    Those of passing errors are left out. Numbers go by importance: the largest sum of box areas is 0.
+    `detections` are indices and faces of the frames. Tracks that are too short are dropped. Numbers are assigned by importance:
+    track 0 has the largest sum of box areas.
     """
-    tracks, looked_at = _linked(seen, settings.max_track_gap)
-    least = min(settings.min_track_share * looked_at, LONG_ENOUGH)
-    lasting = [track for track in tracks if track.weight() >= least]
-    lasting.sort(key=lambda track: (-track.importance(), track.indices[0], track.faces[0].box))
-    found: dict[int, list[TrackedFace]] = {}
-    for number, track in enumerate(lasting):
+    tracks, analysed_frames = _link(detections, settings.max_track_gap)
+    min_weight = min(settings.min_track_share * analysed_frames, SUFFICIENT_DETECTIONS)
+    kept = [track for track in tracks if track.weight() >= min_weight]
+    kept.sort(key=lambda track: (-track.importance(), track.indices[0], track.faces[0].box))
+    tracked: dict[int, list[TrackedFace]] = {}
+    for number, track in enumerate(kept):
         for index, face in zip(track.indices, track.faces, strict=True):
-            found.setdefault(index, []).append(TrackedFace(face, number))
-    return found
+            tracked.setdefault(index, []).append(TrackedFace(face, number))
+    return tracked
 
 
-def _linked(seen: Iterable[tuple[int, Sequence[Face]]], max_gap: int) -> tuple[list[_Track], int]:
-    """And how many frames were looked at."""
+def _link(detections: Iterable[tuple[int, Sequence[Face]]], max_gap: int) -> tuple[list[_Track], int]:
+    """Link faces to tracks; return all tracks, and the number of frames."""
     tracks: list[_Track] = []
     position = -1
-    for position, (index, here) in enumerate(seen):
-        open_tracks = [track for track in tracks if track.may_return_at(position, max_gap)]
-        taken = dict(_matches(open_tracks, here, position, index))
-        for number, face in enumerate(here):
-            track = taken.get(number)
+    for position, (index, faces) in enumerate(detections):
+        open_tracks = [track for track in tracks if track.is_open(position, max_gap)]
+        matches = dict(_match(open_tracks, faces, position, index))
+        for number, face in enumerate(faces):
+            track = matches.get(number)
             if track is None:
                 track = _Track()
                 tracks.append(track)
@@ -98,23 +99,24 @@ def _linked(seen: Iterable[tuple[int, Sequence[Face]]], max_gap: int) -> tuple[l
     return tracks, position + 1
 
 
-def _matches(tracks: list[_Track], faces: Sequence[Face], position: int, index: int) -> Iterable[tuple[int, _Track]]:
+def _match(tracks: list[_Track], faces: Sequence[Face], position: int, index: int) -> Iterable[tuple[int, _Track]]:
+    """Pairs of the number of a face and its track."""
     if not tracks or not faces:
         return []
     costs = np.array([[_cost(track, face, position, index) for face in faces] for track in tracks])
     rows, columns = linear_sum_assignment(costs)
-    return [(int(column), tracks[row]) for row, column in zip(rows, columns, strict=True) if costs[row, column] < FORBIDDEN]
+    return [(int(column), tracks[row]) for row, column in zip(rows, columns, strict=True) if costs[row, column] < IMPOSSIBLE]
 
 
 def _cost(track: _Track, face: Face, position: int, index: int) -> float:
-    """How unlikely it is that this face is that person, in sizes of the face."""
+    """How unlikely it is that the face continues the track, in sizes of the face."""
     last = track.faces[-1]
     growth = abs(log(_size(face.box) / _size(last.box)))
     x, y = _centre(face.box)
-    expected_x, expected_y = track.expected_at(index)
+    expected_x, expected_y = track.expected_centre(index)
     shift = hypot(x - expected_x, y - expected_y) / _mean_size(face.box, last.box)
-    reach = REACH + MORE_REACH * (position - track.last_position - 1)
-    return shift + GROWTH_WEIGHT * growth if shift <= reach and growth <= LARGEST_GROWTH else FORBIDDEN
+    max_shift = MAX_SHIFT + MAX_SHIFT_PER_GAP * (position - track.last_position - 1)
+    return shift + GROWTH_WEIGHT * growth if shift <= max_shift and growth <= MAX_LOG_GROWTH else IMPOSSIBLE
 
 
 def _centre(box: Box) -> tuple[float, float]:
@@ -129,5 +131,6 @@ def _size(box: Box) -> float:
     return float(np.sqrt(_area(box)))
 
 
-def _mean_size(one: Box, other: Box) -> float:
-    return exp((log(_size(one)) + log(_size(other))) / 2)
+def _mean_size(first: Box, second: Box) -> float:
+    """Geometric mean."""
+    return exp((log(_size(first)) + log(_size(second))) / 2)

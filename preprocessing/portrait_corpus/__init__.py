@@ -1,1 +1,1 @@
-"""A video corpus with true masks out of still portraits; see make_portrait_videos."""
+"""Generates a video corpus with exact manipulation masks from still portraits; see make_portrait_videos."""

@@ -1,6 +1,6 @@
-"""How a video is encoded: once or twice, each time with a codec, a quality and a size of its own.
+"""Encode a video once or twice, each time with its own codec, quality and size.
 
-A real video and its fakes go the same way, so neither codec nor size nor quality says which of them one is.
+A real video and its fakes are encoded alike, so codec, size and quality do not reveal the label.
 """
 
 import io
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
-# The same bytes each time: one thread each, and without x264's macroblock tree, whose results differ from run to run.
+# For reproducible bytes: one thread, and no x264 macroblock tree, whose results differ from run to run.
 OPTIONS = {
     "preset": "veryfast",
     "threads": "1",
@@ -26,7 +25,7 @@ OPTIONS = {
 
 
 @dataclass(frozen=True)
-class Encoding:
+class VideoEncoding:
     codec: str
     crf: int
     width: int
@@ -39,15 +38,17 @@ class Encoding:
 MASK_CRF = 10
 
 
-def mask_encoding(width: int, height: int) -> Encoding:
-    return Encoding("h264", MASK_CRF, width, height)
+def mask_encoding(width: int, height: int) -> VideoEncoding:
+    return VideoEncoding("h264", MASK_CRF, width, height)
 
 
-class _Pass:
-    def __init__(self, target: Any, encoding: Encoding, rate: Fraction) -> None:
+class _EncodingPass:
+    """Encodes pictures to a file or a buffer."""
+
+    def __init__(self, target: str | io.BytesIO, encoding: VideoEncoding, rate: Fraction) -> None:
         self.encoding = encoding
         self.container = av.open(target, "w", format="mp4")
-        self.stream: Any = self.container.add_stream(ENCODERS[encoding.codec], rate=rate)
+        self.stream = self.container.add_stream(ENCODERS[encoding.codec], rate=rate)
         self.stream.width, self.stream.height, self.stream.pix_fmt = encoding.width, encoding.height, "yuv420p"
         self.stream.options = {"crf": str(encoding.crf), **OPTIONS}
 
@@ -64,12 +65,12 @@ class _Pass:
 
 
 class VideoWriter:
-    """Takes pictures one by one; `finish` leaves the file that the whole chain of encodings makes of them."""
+    """Encodes pictures one by one. `finish` applies the remaining encodings of the chain and closes the file."""
 
-    def __init__(self, path: Path, chain: tuple[Encoding, ...], frame_rate: int) -> None:
-        self.path, self.later, self.rate = path, chain[1:], Fraction(frame_rate)
+    def __init__(self, path: Path, chain: tuple[VideoEncoding, ...], frame_rate: int) -> None:
+        self.path, self.later_encodings, self.rate = path, chain[1:], Fraction(frame_rate)
         self.buffer = io.BytesIO()
-        self.first = _Pass(self.buffer if self.later else str(path), chain[0], self.rate)
+        self.first = _EncodingPass(self.buffer if self.later_encodings else str(path), chain[0], self.rate)
 
     def write(self, picture: NDArray[np.uint8]) -> None:
         self.first.write(picture)
@@ -77,13 +78,14 @@ class VideoWriter:
     def finish(self) -> None:
         self.first.finish()
         buffer = self.buffer
-        for number, encoding in enumerate(self.later, start=1):
-            following = io.BytesIO()
-            one = _Pass(str(self.path) if number == len(self.later) else following, encoding, self.rate)
+        for number, encoding in enumerate(self.later_encodings, start=1):
+            next_buffer = io.BytesIO()
+            is_last = number == len(self.later_encodings)
+            encoding_pass = _EncodingPass(str(self.path) if is_last else next_buffer, encoding, self.rate)
             for picture in _decoded(buffer):
-                one.write(picture)
-            one.finish()
-            buffer = following
+                encoding_pass.write(picture)
+            encoding_pass.finish()
+            buffer = next_buffer
 
 
 def _decoded(buffer: io.BytesIO) -> Iterator[NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""Smooth functions of the pixels of a picture, and curves over time."""
+"""Smooth functions of pixel coordinates, and smooth curves over time."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-STEP_PX = 4  # smooth fields are evaluated so far apart and interpolated between: a sixteenth of the time
+STEP_PX = 4  # grid step of smooth fields, interpolated in between; 16 times faster than every pixel
 
 
 def smooth_field(function: Callable[[Array], Array], top: int, left: int, height: int, width: int) -> Array:
-    """`function` of points (n, 2) at each pixel of a window, as (height, width, 2)."""
-    rows, columns = -(-height // STEP_PX) + 2, -(-width // STEP_PX) + 2  # a cell more on each side
+    """Evaluate a function of points (n, 2) at each pixel of a window, as (height, width, 2)."""
+    rows, columns = -(-height // STEP_PX) + 2, -(-width // STEP_PX) + 2  # with one extra cell on each side
     x = left + (np.arange(columns, dtype=np.float32) - 0.5) * STEP_PX - 0.5
     y = top + (np.arange(rows, dtype=np.float32) - 0.5) * STEP_PX - 0.5
     points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
@@ -22,13 +22,13 @@ def smooth_field(function: Callable[[Array], Array], top: int, left: int, height
     return np.ascontiguousarray(fine[STEP_PX : STEP_PX + height, STEP_PX : STEP_PX + width])
 
 
-def sample(picture: Array, where: Array, border: int = cv2.BORDER_REFLECT_101) -> Array:
-    """The picture at these points (h, w, 2)."""
-    return cv2.remap(picture, where, None, cv2.INTER_CUBIC, borderMode=border)
+def sample_bicubic(picture: Array, coordinates: Array, border: int = cv2.BORDER_REFLECT_101) -> Array:
+    """Interpolate the picture at the coordinates (h, w, 2)."""
+    return cv2.remap(picture, coordinates, None, cv2.INTER_CUBIC, borderMode=border)
 
 
 def smooth_curve(rng: Generator, seconds: NDArray, size: float, slow_hz: float = 0.15, fast_hz: float = 1.4) -> Array:
-    """A wavering number, mostly within plus and minus `size`, at each of these times."""
+    """A random smooth curve at the given times, mostly within plus and minus `size`: the sum of three sine waves."""
     rates, phases = rng.uniform(slow_hz, fast_hz, 3), rng.uniform(0, 2 * np.pi, 3)
     waves = np.sin(2 * np.pi * rates * seconds[:, None] + phases)
     return (waves @ np.array([0.5, 0.3, 0.2]) * size).astype(np.float32)

@@ -1,14 +1,14 @@
-"""Parts of a face, drawn in its chart, and the ways in which a patch fades out at their edges."""
+"""Regions of a face, drawn as masks in the face chart, and their soft edges."""
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from preprocessing.portrait_corpus.grids import Array, sample
+from preprocessing.portrait_corpus.grids import Array, sample_bicubic
 
-CHART_PX = 72  # of the drawn charts, for each unit
+CHART_PX = 72  # pixels of a drawn mask per chart unit
 LEFT, TOP, RIGHT, BOTTOM = -1.5, -1.5, 1.5, 2.3
-LEAST_ALPHA = 0.04  # what is fainter is not laid over at all, so the mask is exactly where pixels can change
+MIN_ALPHA = 0.04  # smaller values are set to 0, so the mask covers exactly the pixels that can change
 
 # The right half of the inner face from the middle of the forehead to the chin; the left half mirrors it.
 OUTLINE = (
@@ -38,29 +38,29 @@ MOUTH = (0.0, 1.06), (0.66, 0.36)  # centre and half axes
 NARROW_MOUTH = (0.0, 1.06), (0.56, 0.26)
 EYES = tuple(((side * 0.5, -0.02), (0.36, 0.24)) for side in (-1, 1))
 EYES_AND_BROWS = tuple(((side * 0.5, -0.14), (0.44, 0.36)) for side in (-1, 1))
-FACE_PARTS = ("face", "face", "wide face", "narrow face", "lower face", "upper face")
-SIDES = ("left side", "right side")
+FACE_REGIONS = ("face", "face", "wide face", "narrow face", "lower face", "upper face")
+SIDE_REGIONS = ("left side", "right side")
 
 
-def draw_part(part: str, turn: float, rng: Generator) -> Array:
-    """A binary picture of the part in the chart of a face that is turned so far; no two people's are quite the same."""
-    if part in ("mouth", "narrow mouth"):
-        return _ellipses((MOUTH if part == "mouth" else NARROW_MOUTH,), rng)
-    if part in ("eyes", "eyes and brows"):
-        return _ellipses(EYES if part == "eyes" else EYES_AND_BROWS, rng)
-    if part == "nose to chin":
+def draw_region(region: str, turn: float, rng: Generator) -> Array:
+    """Draw a binary mask of the region in the chart of a face with the given turn, with random variation of its shape."""
+    if region in ("mouth", "narrow mouth"):
+        return _ellipses((MOUTH if region == "mouth" else NARROW_MOUTH,), rng)
+    if region in ("eyes", "eyes and brows"):
+        return _ellipses(EYES if region == "eyes" else EYES_AND_BROWS, rng)
+    if region == "nose to chin":
         return _polygon(_mirrored(NOSE_TO_CHIN), turn, rng)
-    size = {"wide face": 1.08, "narrow face": 0.84}.get(part, 1.0)
+    size = {"wide face": 1.08, "narrow face": 0.84}.get(region, 1.0)
     middle = np.array([0, 0.55], np.float32)
     chart = _polygon((_mirrored(OUTLINE) - middle) * size + middle, turn, rng)
     x, y = chart_grid()
     edge = UPPER_EDGE + float(rng.uniform(-0.1, 0.1))
-    keep = {"lower face": y > edge, "upper face": y < edge + 0.3, "left side": x < 0.08, "right side": x > -0.08}
-    return np.where(keep[part], chart, np.float32(0)) if part in keep else chart
+    masks = {"lower face": y > edge, "upper face": y < edge + 0.3, "left side": x < 0.08, "right side": x > -0.08}
+    return np.where(masks[region], chart, np.float32(0)) if region in masks else chart
 
 
 def chart_grid() -> tuple[Array, Array]:
-    """The coordinates of the pixels of a drawn chart."""
+    """Chart coordinates x and y of the pixels of a drawn mask."""
     columns, rows = round((RIGHT - LEFT) * CHART_PX), round((BOTTOM - TOP) * CHART_PX)
     x = LEFT + (np.arange(columns, dtype=np.float32) + 0.5) / CHART_PX
     y = TOP + (np.arange(rows, dtype=np.float32) + 0.5) / CHART_PX
@@ -74,10 +74,10 @@ def _mirrored(half: tuple[tuple[float, float], ...]) -> Array:
 
 
 def _polygon(points: Array, turn: float, rng: Generator) -> Array:
-    """The side that a turned face shows less of is narrower."""
-    sides = 1 + turn * np.where(points[:, 0] > 0, -1.1, 0.5)
-    trembling = rng.normal(0, 0.02, points.shape)
-    return _filled([(points * np.stack([sides, np.ones_like(sides)], 1) + trembling).astype(np.float32)])
+    """Draw a polygon with jittered corners; the side turned away from the camera is narrower."""
+    scales = 1 + turn * np.where(points[:, 0] > 0, -1.1, 0.5)
+    jitter = rng.normal(0, 0.02, points.shape)
+    return _filled([(points * np.stack([scales, np.ones_like(scales)], 1) + jitter).astype(np.float32)])
 
 
 def _ellipses(ellipses: tuple[tuple[tuple[float, float], tuple[float, float]], ...], rng: Generator) -> Array:
@@ -94,23 +94,23 @@ def _filled(polygons: list[Array]) -> Array:
     return chart
 
 
-def soften(part: Array, width: float) -> Array:
-    """Fades out towards the edge over that width, in units of the chart, and not beyond it."""
-    depth = cv2.distanceTransform((part > 0.5).astype(np.uint8), cv2.DIST_L2, 5) / CHART_PX
+def soften(region: Array, width: float) -> Array:
+    """Fade the region out towards its edge over `width` chart units, and only inside it."""
+    depth = cv2.distanceTransform((region > 0.5).astype(np.uint8), cv2.DIST_L2, 5) / CHART_PX
     share = np.clip(depth / max(width, 1.5 / CHART_PX), 0, 1).astype(np.float32)
     return share * share * (3 - 2 * share)
 
 
-def deform(part: Array, rng: Generator, strength: float) -> Array:
-    """Elastic: every place moves a little, neighbours together."""
-    height, width = part.shape
-    moves = rng.normal(0, strength * CHART_PX, (5, 4, 2)).astype(np.float32)
+def deform(region: Array, rng: Generator, strength: float) -> Array:
+    """Deform the region elastically with a smooth random displacement."""
+    height, width = region.shape
+    displacements = rng.normal(0, strength * CHART_PX, (5, 4, 2)).astype(np.float32)
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    where = np.stack([x, y], -1) + cv2.resize(moves, (width, height), interpolation=cv2.INTER_CUBIC)
-    return (sample(part, where, cv2.BORDER_CONSTANT) > 0.5).astype(np.float32)
+    coordinates = np.stack([x, y], -1) + cv2.resize(displacements, (width, height), interpolation=cv2.INTER_CUBIC)
+    return (sample_bicubic(region, coordinates, cv2.BORDER_CONSTANT) > 0.5).astype(np.float32)
 
 
-def look_up(chart: Array, places: Array) -> Array:
-    """A drawn chart at these places (h, w, 2) of the face; beyond it, as at its edge."""
-    where = (places - np.array([LEFT, TOP], np.float32)) * np.float32(CHART_PX) - np.float32(0.5)
-    return cv2.remap(chart, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def sample_chart(chart: Array, points: Array) -> Array:
+    """Interpolate a drawn chart at face coordinates (h, w, 2), with its edges replicated."""
+    coordinates = (points - np.array([LEFT, TOP], np.float32)) * np.float32(CHART_PX) - np.float32(0.5)
+    return cv2.remap(chart, coordinates, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,4 +1,4 @@
-"""One person's recipe -> the real video, its fakes and their masks, all of the same recorded frames."""
+"""Render one person's real video, fakes and masks, all from the same recorded frames."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -12,22 +12,22 @@ from pipeline.errors import UserError
 from pipeline.outputs import atomic_write
 from preprocessing.portrait_corpus.animation import animate
 from preprocessing.portrait_corpus.encoding import VideoWriter, mask_encoding
-from preprocessing.portrait_corpus.manipulations import METHODS, Face, Manipulation, Setting, resized
-from preprocessing.portrait_corpus.plan import Fake, Picture, Recipe, rng_for
+from preprocessing.portrait_corpus.manipulations import METHODS, FacePicture, Manipulation, ManipulationInputs, resize_face
+from preprocessing.portrait_corpus.plan import FacePortrait, FakePlan, PersonPlan, rng_for
 from preprocessing.portrait_corpus.portraits import read_picture
 
 
-def render(recipe: Recipe, wanted: Sequence[str], portraits: Path, out: Path, seed: int, frames: int) -> None:
-    """Makes those of the recipe's files that are wanted."""
+def render(plan: PersonPlan, files: Sequence[str], portraits: Path, out: Path, seed: int, frames: int) -> None:
+    """Render and write the given files of the plan."""
     cv2.setNumThreads(1)
-    last = recipe.encodings[-1]
+    last = plan.encodings[-1]
     with ExitStack() as stack:
         writers = {}
-        for name in wanted:
+        for name in files:
             is_mask = "/masks/" in name
-            chain = (mask_encoding(last.width, last.height),) if is_mask else recipe.encodings
-            writers[name] = VideoWriter(stack.enter_context(atomic_write(out / name)), chain, recipe.framing.frame_rate)
-        for pictures in render_frames(recipe, wanted, portraits, seed, frames):
+            chain = (mask_encoding(last.width, last.height),) if is_mask else plan.encodings
+            writers[name] = VideoWriter(stack.enter_context(atomic_write(out / name)), chain, plan.framing.frame_rate)
+        for pictures in render_frames(plan, files, portraits, seed, frames):
             for name, picture in pictures.items():
                 writers[name].write(picture)
         for writer in writers.values():
@@ -35,29 +35,31 @@ def render(recipe: Recipe, wanted: Sequence[str], portraits: Path, out: Path, se
 
 
 def render_frames(
-    recipe: Recipe, wanted: Sequence[str], portraits: Path, seed: int, frames: int
+    plan: PersonPlan, files: Sequence[str], portraits: Path, seed: int, frames: int
 ) -> Iterator[dict[str, NDArray[np.uint8]]]:
-    """For each moment, the frames of the wanted videos by file name, before they are encoded."""
-    still = resized(load_face(portraits, recipe.picture), recipe.framing.scale)
-    fakes = [fake for fake in recipe.fakes if {recipe.fake(fake), recipe.fake(fake, "masks")} & set(wanted)]
-    made = [(fake, start_fake(recipe, fake, still, portraits, seed, frames)) for fake in fakes]
-    for moment in animate(still.picture, still.frame, recipe.framing, frames, rng_for(seed, recipe.id, "animation")):
-        pictures = {recipe.original: moment.frame}
-        for fake, manipulation in made:
-            pictures[recipe.fake(fake)], mask = manipulation.apply(moment)
-            pictures[recipe.fake(fake, "masks")] = mask.astype(np.uint8) * 255
-        yield {name: pictures[name] for name in wanted}
+    """Yield the pictures of the given videos by file name, frame by frame, before they are encoded."""
+    still = resize_face(load_face(portraits, plan.picture), plan.framing.scale)
+    fakes = [fake for fake in plan.fakes if {plan.fake(fake), plan.fake(fake, "masks")} & set(files)]
+    manipulations = [(fake, start_manipulation(plan, fake, still, portraits, seed, frames)) for fake in fakes]
+    for recorded in animate(still.picture, still.alignment, plan.framing, frames, rng_for(seed, plan.id, "animation")):
+        pictures = {plan.original: recorded.frame}
+        for fake, manipulation in manipulations:
+            pictures[plan.fake(fake)], mask = manipulation.apply(recorded)
+            pictures[plan.fake(fake, "masks")] = mask.astype(np.uint8) * 255
+        yield {name: pictures[name] for name in files}
 
 
-def start_fake(recipe: Recipe, fake: Fake, still: Face, portraits: Path, seed: int, frames: int) -> Manipulation:
+def start_manipulation(
+    plan: PersonPlan, fake: FakePlan, still: FacePicture, portraits: Path, seed: int, frames: int
+) -> Manipulation:
     donor = load_face(portraits, fake.donor) if fake.donor else None
-    rng = rng_for(seed, recipe.id, f"fake {fake.method}")
-    setting = Setting(still, donor, np.arange(frames) / recipe.framing.frame_rate, float(rng.uniform(0.5, 3.0)))
-    return METHODS[fake.method](setting, rng)
+    rng = rng_for(seed, plan.id, f"fake {fake.method}")
+    inputs = ManipulationInputs(still, donor, np.arange(frames) / plan.framing.frame_rate, float(rng.uniform(0.5, 3.0)))
+    return METHODS[fake.method](inputs, rng)
 
 
-def load_face(portraits: Path, picture: Picture) -> Face:
+def load_face(portraits: Path, picture: FacePortrait) -> FacePicture:
     pixels = read_picture(portraits / picture.file)
     if pixels is None:
-        raise UserError(f"{portraits / picture.file} could be read before and cannot any more; put it back, and run again")
-    return Face(pixels.astype(np.float32), picture.frame)
+        raise UserError(f"{portraits / picture.file} has become unreadable; restore the file, and run the command again")
+    return FacePicture(pixels.astype(np.float32), picture.alignment)

@@ -1,1 +1,1 @@
-"""Video files -> facts about them, and their frames as pictures."""
+"""Video files -> metadata and RGB frames."""

@@ -1,96 +1,122 @@
-"""What the decoding process does: a file -> facts about its video, then the frames asked for, as pictures in shared memory.
+"""The decoder process: opens video files, and writes requested frames to shared memory.
 
-It is a child process of its own (see child.py), since the libraries that decode may crash, hang or eat memory on a broken
-file. `Decoder`, in video.py, is who it talks to.
+It is a separate process (see fork_server.py), since decoding libraries may crash, hang or use too much memory on a damaged
+file. It communicates with `OpenVideo` in video.py.
 """
 
 import gc
 import os
 import resource
 import time
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from mmap import mmap
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
-from preprocessing.video.fork_server import receive, receive_handle, send
-from preprocessing.video.pyav_reader import Complaints, PyavVideo
-from preprocessing.video.video import Account, Reading, UnreadableVideo, shrunk_size
+from preprocessing.video.fork_server import receive, receive_fd, send
+from preprocessing.video.pyav_reader import DecoderLog, PyavVideo
+from preprocessing.video.video import (
+    REMOVE_FILE,
+    DecodingStats,
+    Picture,
+    ReadingParams,
+    UnreadableVideo,
+    VideoFacts,
+    shrunk_size,
+)
 
-SECONDS_BETWEEN_SIGNS = 0.5
+HEARTBEAT_SECONDS = 0.5
 
 
-def work(connection: Connection) -> None:
-    """The life of the process: it opens one video after the other, and gives the frames that are asked for."""
-    complaints, signs = Complaints(), SignsOfLife(connection)
-    reading: Reading | None = None
-    video: Any = None
+class VideoReader(Protocol):
+    """A video opened by one of the decoding libraries."""
+
+    facts: VideoFacts
+
+    def frames(
+        self, indices: Collection[int] | None, longest_side: int | None, stats: DecodingStats, keep_decoded: bool = False
+    ) -> Iterator[tuple[int, Picture]]:
+        """Yield the frames at these indices (None: all) with their index, in order, and update `stats`."""
+
+
+def main(connection: Connection) -> None:
+    """Open one video after the other, and send the requested frames, until the connection is closed."""
+    log, heartbeat = DecoderLog(), Heartbeat(connection)
+    reading: ReadingParams | None = None
+    video: VideoReader | None = None
     try:
         while True:
-            asked = receive(connection)
-            if "path" in asked:
-                reading = Reading(**asked["reading"])
+            request = receive(connection)
+            if "path" in request:
+                reading = ReadingParams(**request["reading"])
                 _limit_memory(reading.max_memory_mb)
                 video = None
-                gc.collect()  # the pictures that a video before it has kept, and its decoder's
-                video = _opened(asked["path"], reading, complaints, signs)
-                send(connection, {"facts": asdict(video.facts), "clean": not complaints.ever_came})
+                gc.collect()  # frees the kept frames and the decoder of the previous video
+                video = _open(request["path"], reading, log, heartbeat)
+                send(connection, {"facts": asdict(video.facts), "clean": not log.had_errors})
             else:
-                account = give_frames(connection, video, **asked)
-                send(connection, {"account": asdict(account), "clean": not complaints.ever_came})
+                assert video is not None, "frames requested before a video"
+                stats = send_frames(connection, video, **request)
+                send(connection, {"stats": asdict(stats), "clean": not log.had_errors})
     except UnreadableVideo as error:
         send(connection, {"unreadable": [error.reason, error.remedy]})
     except MemoryError:
-        reason = f"to decode it takes more than {reading and reading.max_memory_mb} MB of memory"
-        send(connection, {"unreadable": [reason, "raise read_video.max_memory_mb, or take it out of the data"]})
+        reason = f"decoding it takes more than {reading and reading.max_memory_mb} MB of memory"
+        send(connection, {"unreadable": [reason, f"raise read_video.max_memory_mb, or {REMOVE_FILE}"]})
     except (EOFError, ConnectionError):
-        return  # nobody wants more
+        return  # the parent has closed the connection
 
 
-def _opened(path: str, reading: Reading, complaints: Complaints, signs: "SignsOfLife") -> Any:
-    video = PyavVideo(path, reading, complaints, signs.give)
+def _open(path: str, reading: ReadingParams, log: DecoderLog, heartbeat: "Heartbeat") -> VideoReader:
+    video = PyavVideo(path, reading, log, heartbeat.send)
     if reading.reader == "pyav":
         return video
-    from preprocessing.video.decord_reader import DecordVideo  # there are machines that decord cannot be had for
+    from preprocessing.video.decord_reader import DecordVideo  # decord is not available on every platform
 
     return DecordVideo(video)
 
 
-def give_frames(
-    connection: Connection, video: Any, indices: list[int] | None, longest_side: int | None, again: bool, slots: int
-) -> Account:
-    """The frames at the indices, each put into a slot of the shared memory that is free."""
+def send_frames(
+    connection: Connection,
+    video: VideoReader,
+    indices: list[int] | None,
+    longest_side: int | None,
+    keep_decoded: bool,
+    slots: int,
+) -> DecodingStats:
+    """Write each requested frame to a free slot of the shared memory, and send its index and slot."""
     width, height = shrunk_size(video.facts.width, video.facts.height, longest_side)
-    handle = receive_handle(connection)
-    pictures = np.frombuffer(mmap(handle, 0), np.uint8).reshape(slots, height, width, 3)
-    os.close(handle)
-    free, account = list(range(slots)), Account()
-    for index, picture in video.frames(indices, longest_side, account, again):
-        while not free or connection.poll():
-            free.append(receive(connection))
-        slot = free.pop()
+    fd = receive_fd(connection)
+    pictures = np.frombuffer(mmap(fd, 0), np.uint8).reshape(slots, height, width, 3)
+    os.close(fd)
+    free_slots, stats = list(range(slots)), DecodingStats()
+    for index, picture in video.frames(indices, longest_side, stats, keep_decoded):
+        while not free_slots or connection.poll():
+            free_slots.append(receive(connection))
+        slot = free_slots.pop()
         pictures[slot] = picture
         send(connection, {"frame": index, "slot": slot})
-    while len(free) < slots:
-        free.append(receive(connection))
-    return account
+    while len(free_slots) < slots:
+        free_slots.append(receive(connection))
+    return stats
 
 
-class SignsOfLife:
-    """For the parent, which ends a process that is silent for long."""
+class Heartbeat:
+    """Tells the parent, which kills a process that sends nothing for a long time, that decoding goes on."""
 
     def __init__(self, connection: Connection) -> None:
-        self.connection, self.last = connection, time.monotonic()
+        self.connection, self.last_sent = connection, time.monotonic()
 
-    def give(self) -> None:
-        if time.monotonic() - self.last > SECONDS_BETWEEN_SIGNS:
+    def send(self) -> None:
+        if time.monotonic() - self.last_sent > HEARTBEAT_SECONDS:
             send(self.connection, {})
-            self.last = time.monotonic()
+            self.last_sent = time.monotonic()
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Of address space, which is what can be limited everywhere; the most that is allowed stays as it is."""
+    """Limit the address space, which works on every system; the hard limit stays as it is."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, resource.getrlimit(resource.RLIMIT_AS)[1]))

@@ -1,8 +1,8 @@
-"""Which of a number of frames to take."""
+"""Sampling of frames."""
 
 
-def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """The middles of `wanted` equal parts of `count` frames; all of them if there are no more."""
-    if count <= wanted:
+def evenly_spaced(count: int, samples: int) -> list[int]:
+    """Return the middle index of each of `samples` equal parts of `count` frames; all indices if there are not more frames."""
+    if count <= samples:
         return list(range(count))
-    return [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
+    return [(2 * part + 1) * count // (2 * samples) for part in range(samples)]

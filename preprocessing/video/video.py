@@ -1,10 +1,10 @@
-"""Reading video: what a file really holds, and its frames as pictures, whatever the file and whatever becomes of its decoder.
+"""Reading of videos: what a file really contains, and its frames, however damaged the file is and however its decoder fails.
 
-Pictures are RGB, uint8, (height, width, 3), upright. A frame's index is its place among the frames that are in the file,
-in the order in which they are shown. Nothing here trusts a header: a truncated file promises frames that it does not hold.
+Frames are RGB pictures: uint8, (height, width, 3), upright. The index of a frame is its position among the frames that the
+file contains, in display order. No header is trusted: a truncated file declares frames that it does not contain.
 
-Decoding runs in a process of its own for each video opened (decoding.py), with limits for silence, memory, pixels and
-frames. One that hangs, crashes or takes too much is the end of that video, and of nothing else.
+Each open video is decoded in a separate process (decoder_process.py) with limits for time, memory, pixels and frames. A decoder
+that hangs, crashes or exceeds a limit fails this video only.
 """
 
 import math
@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from mmap import mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,212 +25,226 @@ from numpy.typing import NDArray
 from pipeline.buckets import local_copy
 from pipeline.errors import UserError
 from pipeline.params import setting
-from preprocessing.video.fork_server import ForkedProcess, ProcessEnded, open_memory
+from preprocessing.video.fork_server import ForkedProcess, ProcessEnded, open_memory_file
 
 Picture = NDArray[np.uint8]
 
 READERS = ("pyav", "decord")
 DECODER = "preprocessing.video.decoder_process"
-VIDEOS_A_DECODER = 200  # after which its memory is given back
-MAX_BYTES_WAITING, MAX_FRAMES_WAITING = 48 << 20, 16  # decoded ahead of whoever takes the pictures
-FETCH_AGAIN = "fetch the file again, or take it out of the data"
+MAX_VIDEOS_PER_DECODER = 200  # then its process is replaced, which frees its memory
+MAX_BUFFERED_BYTES, MAX_BUFFERED_FRAMES = 48 << 20, 16  # decoded ahead of the consumer
+REMOVE_FILE = "remove it from the dataset"
+REPLACE_FILE = f"download the file again, or {REMOVE_FILE}"
 
 
 class UnreadableVideo(Exception):
-    """A file that cannot be read, or not further: the reason in words, and what to try."""
+    """A file that cannot be read, or not to its end: the reason in words, and what to try."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(f"{reason}; {remedy}")
         self.reason, self.remedy = reason, remedy
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # so that it comes back whole from another process
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # so that it can be pickled
         return type(self), (self.reason, self.remedy)
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How videos are read, and what a decoder may cost before it is ended; the section `read_video`."""
+class ReadingParams:
+    """How videos are read, and the limits of a decoder; section `read_video` of params.yaml."""
 
-    reader: str = setting("decodes the videos", choices=READERS)
-    decoder_threads: int = setting("of each decoder; the pixels do not depend on it", low=1)
-    max_seconds_stuck: float = setting("a decoder that gives nothing for so long is ended", low=0.1)
-    max_memory_mb: int = setting("of the process that decodes", low=500)
-    max_megapixels: float = setting("of a frame", low=0.01)
-    max_frames: int = setting("of a video; more are not read, and that is said", low=1)
+    reader: str = setting("library that decodes the videos", choices=READERS)
+    decoder_threads: int = setting("threads per decoder; the pixels do not depend on it", low=1)
+    max_seconds_stuck: float = setting("stop a decoder that returns nothing for this many seconds", low=0.1)
+    max_memory_mb: int = setting("memory limit of the decoder process, in MB", low=500)
+    max_megapixels: float = setting("largest frame that is read, in megapixels", low=0.01)
+    max_frames: int = setting("frames read per video; the rest is skipped with a warning", low=1)
 
-    def that_matter(self) -> dict[str, Any]:
-        """What the pictures depend on."""
+    def relevant_params(self) -> dict[str, str | int]:
+        """The parameters that the frames depend on."""
         return {"reader": self.reader, "max_frames": self.max_frames}
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What is known of a video before its frames are asked for."""
+    """What is known about a video before its frames are read."""
 
-    width: int  # upright, as the pictures are
+    width: int  # of the upright frames
     height: int
     frame_rate: float | None
-    frames_promised: int | None  # by the header, which some containers do without
-    frames_present: int  # counted, in the file; of a damaged one, fewer may decode
+    frames_promised: int | None  # according to the header; some containers do not state it
+    frames_present: int  # counted in the file; if it is damaged, fewer may decode
     container: str = ""
     codec: str = ""
 
 
 @dataclass
-class Account:
-    """What became of the frames that were asked for; complete once the last of them came."""
+class DecodingStats:
+    """What happened to the frames of one request; complete after its last frame."""
 
-    frames_decoded: int = 0  # also those that others needed to be decoded
-    frames_damaged: int = 0  # as far as the decoder notices: many a wrong bit decodes without a word
-    frames_missing: int = 0  # of those asked for
-    ended_early: str | None = None  # why
+    frames_decoded: int = 0  # including frames that others depend on
+    frames_damaged: int = 0  # as far as the decoder notices: many bit errors decode without a message
+    frames_missing: int = 0  # of the requested frames
+    ended_early: str | None = None  # the reason
+
+
+class DecoderMessage(TypedDict, total=False):
+    """A message from the decoder process; an empty one is a heartbeat."""
+
+    facts: dict[str, Any]  # fields of VideoFacts: the video is open
+    frame: int  # index of a frame that was written to the shared memory
+    slot: int  # and where
+    stats: dict[str, Any]  # fields of DecodingStats: the request is complete
+    clean: bool  # whether the decoder has reported no error so far
+    unreadable: list[str]  # reason and remedy
 
 
 class OpenVideo:
-    """A video that is open, as `open_video` gives it."""
+    """An open video, see `open_video`."""
 
-    def __init__(self, path: Path, reading: Reading) -> None:
+    def __init__(self, path: Path, reading: ReadingParams) -> None:
         self.path, self.reading = path, reading
-        self.account = Account()  # of the last reading
-        self.child: ForkedProcess
-        self.facts = self._begin()
+        self.stats = DecodingStats()  # of the last request
+        self.process: ForkedProcess
+        self.facts = self._open()
 
     def frames(
-        self, indices: Collection[int] | None = None, longest_side: int | None = None, again: bool = False
+        self, indices: Collection[int] | None = None, longest_side: int | None = None, keep_decoded: bool = False
     ) -> Iterator[tuple[int, Picture]]:
-        """The frames at these indices (None: all) with their index, in order; those that cannot be had are left out.
+        """Yield the frames at these indices (None: all) with their index, in order; frames that cannot be decoded are left out.
 
-        Their size is `shrunk_size`. Only what they need is decoded, in the background, a few frames ahead. With `again`, they
-        are kept, within bounds, so that they are not decoded once more when they are asked for in another size.
+        Their size is `shrunk_size`. A few frames are decoded ahead in the background, and only what they depend on. With
+        `keep_decoded`, decoded frames are kept (within a memory limit) for later requests at another size.
         """
-        self.account = Account()
-        if self.child.has_ended:
-            self._begin()
-        asked = None if indices is None else sorted(map(int, set(indices)))
+        self.stats = DecodingStats()
+        if self.process.has_ended:
+            self._open()
+        requested = None if indices is None else sorted(map(int, set(indices)))
         width, height = shrunk_size(self.facts.width, self.facts.height, longest_side)
-        slots, handle = _share_memory((height, width, 3))
+        slots, fd = _share_memory((height, width, 3))
+        request = {"indices": requested, "longest_side": longest_side, "keep_decoded": keep_decoded, "slots": len(slots)}
         self.is_idle = False
         try:
             try:
-                self._send({"indices": asked, "longest_side": longest_side, "again": again, "slots": len(slots)}, handle)
+                self._send(request, fd)
             finally:
-                os.close(handle)
-            while "account" not in (told := self._receive()):
-                self.account.frames_decoded += 1
-                picture = slots[told["slot"]].copy()
-                self.child.give_back(told["slot"])
-                yield told["frame"], picture
-            self.account, self.is_idle = Account(**told["account"]), told["clean"]
+                os.close(fd)
+            while "stats" not in (message := self._receive()):
+                self.stats.frames_decoded += 1
+                picture = slots[message["slot"]].copy()
+                self.process.send_if_alive(message["slot"])
+                yield message["frame"], picture
+            self.stats, self.is_idle = DecodingStats(**message["stats"]), message["clean"]
         finally:
-            if not self.is_idle:  # given up, it would go on giving
-                self.child.end()
+            if not self.is_idle:  # the consumer has stopped early, but the decoder would go on
+                self.process.kill()
 
     def close(self) -> None:
-        if self.is_idle and self.child.jobs < VIDEOS_A_DECODER:
-            _idle.append(self.child)
+        if self.is_idle and self.process.job_count < MAX_VIDEOS_PER_DECODER:
+            _idle_decoders.append(self.process)
         else:
-            self.child.end()
+            self.process.kill()
 
-    def _begin(self) -> VideoFacts:
+    def _open(self) -> VideoFacts:
         self.is_idle = False
         try:
-            self.child = _idle_child() or ForkedProcess(DECODER)
+            self.process = _take_idle_decoder() or ForkedProcess(DECODER)
         except ProcessEnded as error:
             raise self._unreadable(error) from error
-        self.child.jobs += 1
+        self.process.job_count += 1
         self._send({"path": str(self.path.absolute()), "reading": asdict(self.reading)})
-        told = self._receive()
-        self.is_idle = told["clean"]
-        return VideoFacts(**told["facts"])
+        message = self._receive()
+        self.is_idle = message["clean"]
+        return VideoFacts(**message["facts"])
 
-    def _send(self, message: Any, handle: int | None = None) -> None:
+    def _send(self, message: object, fd: int | None = None) -> None:
         try:
-            self.child.send(message, handle)
+            self.process.send(message, fd)
         except ProcessEnded as error:
             raise self._unreadable(error) from error
 
-    def _receive(self) -> dict[str, Any]:
-        """What the decoder says, its signs of life aside."""
-        told: dict[str, Any] = {}
-        while not told:
+    def _receive(self) -> DecoderMessage:
+        """Return the decoder's next message that is not a heartbeat."""
+        message: DecoderMessage = {}
+        while not message:
             try:
-                told = self.child.receive(self.reading.max_seconds_stuck)
+                message = self.process.receive(self.reading.max_seconds_stuck)
             except ProcessEnded as error:
                 raise self._unreadable(error) from error
-        if "unreadable" in told:
-            self.child.end()
-            raise UnreadableVideo(*told["unreadable"])
-        return told
+        if "unreadable" in message:
+            self.process.kill()
+            raise UnreadableVideo(*message["unreadable"])
+        return message
 
     def _unreadable(self, error: ProcessEnded) -> UnreadableVideo:
         if error.stuck:
-            reason = f"its decoder gave nothing for {self.reading.max_seconds_stuck:g} seconds"
-            remedy = f"raise read_video.max_seconds_stuck, or {FETCH_AGAIN}"
+            reason = f"the decoder returned nothing for {self.reading.max_seconds_stuck:g} seconds"
+            remedy = f"raise read_video.max_seconds_stuck, or {REPLACE_FILE}"
         elif error.signal_number:
-            reason, remedy = f"its decoder was ended by {signal.Signals(error.signal_number).name}", FETCH_AGAIN
+            reason, remedy = f"the decoder was killed by {signal.Signals(error.signal_number).name}", REPLACE_FILE
         else:
-            reason, remedy = "its decoder failed, as told above", FETCH_AGAIN
-        self.account.ended_early = reason
+            reason, remedy = "the decoder failed, see the error above", REPLACE_FILE
+        self.stats.ended_early = reason
         return UnreadableVideo(reason, remedy)
 
 
 @contextmanager
-def open_video(path: Path, reading: Reading) -> Iterator[OpenVideo]:
-    """Raises UnreadableVideo, as its frames do where they end for a reason of that kind."""
+def open_video(path: Path, reading: ReadingParams) -> Iterator[OpenVideo]:
+    """Open a video. Raises UnreadableVideo, and so does the iteration over its frames."""
     if reading.reader == "decord" and not find_spec("decord"):
-        raise UserError("read_video.reader is 'decord', which is not installed; it is not made for every machine: use 'pyav'")
-    _refuse_what_is_no_file(path)
+        raise UserError(
+            "read_video.reader is 'decord', but decord is not installed (it is not available on every platform); use 'pyav'"
+        )
+    _require_regular_file(path)
     with local_copy(path) as file, closing(OpenVideo(file, reading)) as video:
         yield video
 
 
-def scan(path: Path, reading: Reading) -> VideoFacts:
-    """What the video is, its frames counted."""
+def probe_video(path: Path, reading: ReadingParams) -> VideoFacts:
+    """Return the facts of a video. Its frames are counted."""
     with open_video(path, reading) as video:
         return video.facts
 
 
 def read_frames(
-    path: Path, indices: Collection[int] | None, reading: Reading, longest_side: int | None = None
+    path: Path, indices: Collection[int] | None, reading: ReadingParams, longest_side: int | None = None
 ) -> Iterator[tuple[int, Picture]]:
-    """As `OpenVideo.frames`, for who wants nothing else of the video."""
+    """Open a video and yield its frames like `OpenVideo.frames`."""
     with open_video(path, reading) as video:
         yield from video.frames(indices, longest_side)
 
 
-_idle: list[ForkedProcess] = []  # decoders that are done with a video in which nothing was amiss
+_idle_decoders: list[ForkedProcess] = []  # processes whose last video decoded without an error
 
 
-def _idle_child() -> ForkedProcess | None:
-    while _idle:
-        child = _idle.pop()
-        if child.is_usable():
-            return child
-        child.end()
+def _take_idle_decoder() -> ForkedProcess | None:
+    while _idle_decoders:
+        process = _idle_decoders.pop()
+        if process.is_usable():
+            return process
+        process.kill()
     return None
 
 
 def shrunk_size(width: int, height: int, longest_side: int | None) -> tuple[int, int]:
-    """The longer side at most this: each side times the scale, rounded as Python does, and at least 1."""
+    """The size with the longer side limited to `longest_side`. Each side is scaled, rounded by Python's `round`, at least 1."""
     scale = min(1.0, longest_side / max(width, height)) if longest_side else 1.0
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _share_memory(shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], int]:
-    """Room for a few pictures, and the handle by which another process finds it."""
+    """Allocate shared memory for a few pictures; return it as an array, and its file descriptor for another process."""
     size = math.prod(shape)
-    count = max(2, min(MAX_FRAMES_WAITING, MAX_BYTES_WAITING // size))
-    handle = open_memory()
-    os.ftruncate(handle, count * size)
-    return np.frombuffer(mmap(handle, count * size), np.uint8).reshape(count, *shape), handle
+    count = max(2, min(MAX_BUFFERED_FRAMES, MAX_BUFFERED_BYTES // size))
+    fd = open_memory_file()
+    os.ftruncate(fd, count * size)
+    return np.frombuffer(mmap(fd, count * size), np.uint8).reshape(count, *shape), fd
 
 
-def _refuse_what_is_no_file(path: Path) -> None:
+def _require_regular_file(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        reason = "it is a link that leads nowhere" if path.is_symlink() else (error.strerror or "it cannot be reached")
-        raise UnreadableVideo(f"there is no such file ({reason})", "put it back, or run index_videos again") from error
+        reason = "it is a broken symbolic link" if path.is_symlink() else (error.strerror or "it cannot be reached")
+        raise UnreadableVideo(f"there is no such file ({reason})", "restore it, or run index_videos again") from error
     if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "no file that lies on a disk"
-        raise UnreadableVideo(f"it is {what}", "take it out of the data")
+        raise UnreadableVideo("it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file", REMOVE_FILE)

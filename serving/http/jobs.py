@@ -1,4 +1,4 @@
-"""Jobs: a file that came in, what becomes of it, and for how long. Each has a folder, so that a new start finds them again."""
+"""Jobs: an uploaded file, its state and its results. Each job has a folder, so that jobs survive a restart of the server."""
 
 import json
 import re
@@ -9,30 +9,30 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipeline.outputs import write_json
+from serving.examination.records import FileRecord
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
-OVER = {DONE, FAILED, CANCELLED}
+FINAL_STATES = {DONE, FAILED, CANCELLED}
 RECORD, UPLOAD, REPORT = "job.json", "upload", "report.html"
-FOUND, PLAYED, ANNOTATED, HEAT = "found.json", "played.mp4", "annotated.mp4", "heat"
-RECORDED = ("id", "name", "batch", "annotated", "state", "error", "tries", "begun", "ended")
+RESULT, PLAYABLE, ANNOTATED, HEAT = "found.json", "played.mp4", "annotated.mp4", "heat"
+RECORDED_FIELDS = ("id", "name", "batch", "annotated", "state", "error", "tries", "begun", "ended")
 ID_BYTES = 12
-ID = re.compile(r"[\w-]{16}")
+ID_PATTERN = re.compile(r"[\w-]{16}")
 
 
 @dataclass
 class Job:
-    """Written to by one worker at a time; `changes` counts up with everything that can be seen of it."""
+    """One worker at a time writes to it; `changes` grows with every visible change."""
 
     id: str
-    name: str  # as its sender called the file: shown, and never a path
+    name: str  # the sender's name of the file: displayed, never used as a path
     folder: Path
-    batch: str = ""  # a label of its sender's
-    annotated: bool = False  # whether a video with boxes, scores and heat in it is wanted too
+    batch: str = ""  # a label chosen by the sender
+    annotated: bool = False  # whether to make a video with boxes, scores and heatmaps, too
     state: str = QUEUED
-    doing: str | None = None  # while it runs
+    doing: str | None = None  # the current step while it runs
     done: int = 0
     total: int = 0
     error: str | None = None
@@ -53,56 +53,59 @@ class Job:
         return self.folder / REPORT
 
     @property
-    def found(self) -> dict[str, Any] | None:
-        """The verdict, as soon as there is one."""
-        path = self.folder / FOUND
-        return json.loads(path.read_text()) if path.is_file() else None
+    def result(self) -> FileRecord | None:
+        """The verdict and its evidence; None until there is a verdict."""
+        path = self.folder / RESULT
+        if not path.is_file():
+            return None
+        record: FileRecord = json.loads(path.read_text())
+        return record
 
     @property
-    def is_over(self) -> bool:
-        return self.state in OVER
+    def is_finished(self) -> bool:
+        return self.state in FINAL_STATES
 
-    def say(self, doing: str, done: int, total: int) -> None:
+    def report_progress(self, doing: str, done: int, total: int) -> None:
         self.doing, self.done, self.total = doing, done, total
         self.changes += 1
 
-    def become(self, state: str, error: str | None = None) -> None:
-        """Also where the disk is full: then the next start of the server finds an earlier state, and does the job again."""
+    def set_state(self, state: str, error: str | None = None) -> None:
+        """Change the state, even if the disk is full: the next server then reads an earlier state and runs the job again."""
         self.error, self.doing = error, None
-        self.ended = time.time() if state in OVER else None
-        self.state = state  # after them: whoever sees that the job is over sees why
+        self.ended = time.time() if state in FINAL_STATES else None
+        self.state = state  # last, so that a reader of a final state also gets the error
         self.changes += 1
         try:
-            self.record()
-        except OSError as failed:
-            print(f"job {self.id} is {state}, which could not be recorded: {failed}", file=sys.stderr, flush=True)
+            self.write_record()
+        except OSError as failure:
+            print(f"the state '{state}' of job {self.id} could not be recorded: {failure}", file=sys.stderr, flush=True)
 
-    def record(self) -> None:
-        if self.folder.is_dir():  # else it is being removed
-            write_json(self.folder / RECORD, {name: getattr(self, name) for name in RECORDED})
+    def write_record(self) -> None:
+        if self.folder.is_dir():  # else the job is being removed
+            write_json(self.folder / RECORD, {name: getattr(self, name) for name in RECORDED_FIELDS})
 
 
-def is_of_a_job(folder: Path) -> bool:
-    """Whether the store made it: the user may have named a folder in which other things lie, and these are left alone."""
-    if not ID.fullmatch(folder.name) or not folder.is_dir():
+def is_job_folder(folder: Path) -> bool:
+    """Whether the store made the folder. The user may name a folder with other contents, which must stay untouched."""
+    if not ID_PATTERN.fullmatch(folder.name) or not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir()}
     return not names or bool(names & {RECORD, UPLOAD})
 
 
 def read_job(folder: Path) -> Job | None:
-    """By its record; None if that was never written, or only in part."""
+    """Read a job from its record; None if the record is missing or incomplete."""
     try:
         record = json.loads((folder / RECORD).read_text())
     except (FileNotFoundError, ValueError):
         return None
-    if not isinstance(record, dict) or record.keys() != set(RECORDED):
+    if not isinstance(record, dict) or record.keys() != set(RECORDED_FIELDS):
         return None
     return Job(**record, folder=folder)
 
 
-class Store:
-    """All jobs that are known, in memory and in a folder; those that are over go when their time is up."""
+class JobStore:
+    """All known jobs, in memory and in a folder; finished jobs are removed when they expire."""
 
     def __init__(self, folder: Path, keep_minutes: float) -> None:
         self.folder, self.keep_seconds = folder, 60 * keep_minutes
@@ -110,7 +113,7 @@ class Store:
         self.lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
-    def new(self, name: str, batch: str = "", annotated: bool = False) -> Job:
+    def create(self, name: str, batch: str = "", annotated: bool = False) -> Job:
         job = Job(secrets.token_urlsafe(ID_BYTES), name, Path(), batch, annotated)
         job.folder = self.folder / job.id
         job.folder.mkdir()
@@ -132,23 +135,22 @@ class Store:
         shutil.rmtree(job.folder, ignore_errors=True)
 
     def recover(self) -> list[Job]:
-        """Those of an earlier run that were not over, to be done now. One whose record is broken is removed."""
-        waiting = []
-        for folder in filter(is_of_a_job, sorted(self.folder.iterdir())):
+        """Load the jobs of an earlier run; return the unfinished ones. A job with a broken record is removed."""
+        unfinished = []
+        for folder in filter(is_job_folder, sorted(self.folder.iterdir())):
             job = read_job(folder)
             if job is None:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             self.jobs[job.id] = job
-            if not job.is_over:
+            if not job.is_finished:
                 job.state = QUEUED
-                waiting.append(job)
-        return sorted(waiting, key=lambda job: job.begun)
+                unfinished.append(job)
+        return sorted(unfinished, key=lambda job: job.begun)
 
-    def sweep(self) -> None:
-        """Removes those whose time is up."""
+    def remove_expired(self) -> None:
         now = time.time()
         with self.lock:
-            old = [job for job in self.jobs.values() if job.ended and now - job.ended > self.keep_seconds]
-        for job in old:
+            expired = [job for job in self.jobs.values() if job.ended and now - job.ended > self.keep_seconds]
+        for job in expired:
             self.remove(job)

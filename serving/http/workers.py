@@ -1,6 +1,6 @@
-"""Workers: examiners in processes of their own. Jobs go in; progress and results come out.
+"""Workers: processes that examine files. Jobs go in; progress and results come out.
 
-One that dies takes nothing with it: it is replaced, and its job is tried once more.
+If a worker crashes, it is replaced and its job is tried once more; nothing else is affected.
 """
 
 import contextlib
@@ -14,118 +14,178 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
 from serving.http.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
 from serving.models.backends import TORCH
+from serving.models.identity import ModelIdentity
 
-TRIES = 2
-SECONDS_BETWEEN_LOOKS = 0.1
-SECONDS_TO_STOP = 5.0  # after which a worker that should leave its job is ended
-SECONDS_UNTIL_ANOTHER_TRY = 5.0  # where the network could not be loaded
-# Forked off a process that has imported what is needed and begun nothing: a worker that died is replaced in no time.
-FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["serving.http.results"])
+if TYPE_CHECKING:  # the server process itself imports nothing large
+    from serving.examination.examiner import Examiner, ProgressCallback
+
+    ExamineJob = Callable[[Examiner, Path, str, bool, ProgressCallback], None]
+
+MAX_TRIES = 2
+POLL_SECONDS = 0.1
+SECONDS_TO_STOP = 5.0  # a worker that does not leave a cancelled job by then is killed
+SECONDS_UNTIL_RETRY = 5.0  # after the model could not be loaded
+# The fork server has imported everything, but started nothing: a crashed worker is replaced without a delay.
+FORK_SERVER = multiprocessing.get_context("forkserver")
+FORK_SERVER.set_forkserver_preload(["serving.http.results"])
+
+FileIdentity = tuple[int, int, int]  # inode, size, time of change
 
 
-File = tuple[int, int, int]
-
-
-class Stopped(Exception):
-    """The job is wanted no more."""
+class JobCancelled(Exception):
+    """The job was cancelled while it was running."""
 
 
 class WorkerLost(Exception):
-    """The process of a worker ended, or has to be ended; the message is the cause, where it is known."""
+    """A worker process ended or has to be killed; the message is the cause, if it is known."""
 
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What each worker does, and by what."""
+    """What each worker loads and runs."""
 
     model_path: Path
     device: str
     threads: int
-    frames: int | None = None  # of a video; None: as the card says
+    frames: int | None = None  # of a video; None: as the checkpoint card says
     backend: str = TORCH
-    demo: bool = False  # whether a network that has never seen a real face may give verdicts
-    examine: str = "serving.http.results.examine_job"  # a function by its name: the server itself imports nothing large
+    demo: bool = False  # whether a network that was never trained on real faces may give verdicts
+    examine: str = "serving.http.results.examine_job"  # an ExamineJob by its name, so that the server imports nothing large
 
 
-def work(connection: Connection, orders: WorkerConfig) -> None:
-    """The life of a worker's process."""
+@dataclass(frozen=True)
+class JobRequest:
+    """Server to worker: examine this file."""
+
+    upload: Path
+    name: str
+    annotated: bool
+
+
+@dataclass(frozen=True)
+class StopRequest:
+    """Server to worker: leave the current job."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Worker to server: the model is loaded."""
+
+    model: ModelIdentity
+
+
+@dataclass(frozen=True)
+class LoadFailure:
+    """Worker to server: the model cannot be loaded; the process ends."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """Worker to server: how far the current job is."""
+
+    doing: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """Worker to server: the job has ended in this state."""
+
+    state: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkerFailure:
+    """Worker to server: the process can no longer be used; it ends."""
+
+    cause: str
+
+
+def run_worker(connection: Connection, config: WorkerConfig) -> None:
+    """The main function of a worker process."""
     from pipeline.reproducible import seed_everything
     from serving.examination.examiner import Examiner
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to hear
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        seed_everything(0, orders.threads)
-        examiner = Examiner.load(orders.model_path, orders.device, orders.frames, orders.backend, orders.demo)
-        examiner.judge.prove()
-        examine = resolve_name(orders.examine)
+        seed_everything(0, config.threads)
+        examiner = Examiner.load(config.model_path, config.device, config.frames, config.backend, config.demo)
+        examiner.predictor.check_finite()
+        examine: ExamineJob = resolve_name(config.examine)
     except UserError as error:
-        connection.send({"unable": str(error)})
+        connection.send(LoadFailure(str(error)))
         return
-    except Exception as error:  # noqa: BLE001 - the server says why nothing can be examined
+    except Exception as error:  # noqa: BLE001 - the server reports why nothing can be examined
         traceback.print_exc()
-        connection.send({"unable": _in_words(error)})
+        connection.send(LoadFailure(_describe(error)))
         return
-    with contextlib.suppress(EOFError, ConnectionError):  # nobody wants more
-        connection.send({"ready": examiner.identity()})
-        gc.freeze()  # what stays need not be looked through after each job
+    with contextlib.suppress(EOFError, ConnectionError):  # the server has ended
+        connection.send(Ready(examiner.identity()))
+        gc.freeze()  # what is loaded now stays, so the collections after each job can skip it
         while True:
-            asked = connection.recv()
-            if "upload" in asked:
-                outcome = _outcome(connection, examiner, asked, examine)
+            request = connection.recv()
+            if isinstance(request, JobRequest):  # a late StopRequest is ignored
+                outcome = _run_job(connection, examiner, request, examine)
                 connection.send(outcome)
-                if "lost" in outcome:
+                if isinstance(outcome, WorkerFailure):
                     return
-                gc.collect()  # figures refer to themselves in circles, which Python else looks for too seldom
+                gc.collect()  # plots contain reference cycles, which Python collects too rarely by itself
 
 
-def _outcome(connection: Connection, examiner: Any, asked: dict[str, Any], examine: Callable[..., None]) -> dict[str, Any]:
+def _run_job(
+    connection: Connection, examiner: "Examiner", request: JobRequest, examine: "ExamineJob"
+) -> JobOutcome | WorkerFailure:
     from preprocessing.video.video import UnreadableVideo
 
-    said = 0.0
+    last_report = 0.0
 
-    def say(doing: str, done: int, total: int) -> None:
-        nonlocal said
+    def report_progress(doing: str, done: int, total: int) -> None:
+        nonlocal last_report
         if connection.poll():
-            raise Stopped
-        if done == total or time.monotonic() - said > SECONDS_BETWEEN_LOOKS:
-            connection.send({"doing": doing, "done": done, "total": total})
-            said = time.monotonic()
+            raise JobCancelled
+        if done == total or time.monotonic() - last_report > POLL_SECONDS:
+            connection.send(JobProgress(doing, done, total))
+            last_report = time.monotonic()
 
     try:
-        examine(examiner, Path(asked["upload"]), asked["name"], asked["annotated"], say)
-    except Stopped:
+        examine(examiner, request.upload, request.name, request.annotated, report_progress)
+    except JobCancelled:
         connection.recv()
-        return {"over": CANCELLED}
+        return JobOutcome(CANCELLED)
     except (UnreadableVideo, UserError) as error:
-        return {"over": FAILED, "error": str(error)}
+        return JobOutcome(FAILED, str(error))
     except ConnectionError:  # the server has ended
         raise
-    except Exception as error:  # noqa: BLE001 - one job's failure: the next may go well
+    except Exception as error:  # noqa: BLE001 - the next job may succeed
         traceback.print_exc()
-        if _has_no_memory(error):
-            return {"lost": f"it ran out of memory: {_in_words(error)}"}
-        return {"over": FAILED, "error": f"the server failed to examine it: {_in_words(error)}"}
-    return {"over": DONE}
+        if _is_out_of_memory(error):
+            return WorkerFailure(f"it ran out of memory: {_describe(error)}")
+        return JobOutcome(FAILED, f"the server failed to examine it: {_describe(error)}")
+    return JobOutcome(DONE)
 
 
-def _has_no_memory(error: Exception) -> bool:
-    """Then what the process still holds is in doubt, and another process takes its place."""
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether the process ran out of memory; its state is then unknown, so another process replaces it."""
     import torch
 
     return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
 
 
-def _in_words(error: Exception) -> str:
-    """Its type and message, without the server's paths; the traceback is in the server's log."""
+def _describe(error: Exception) -> str:
+    """The error's type and message, without paths of the server; the traceback is in the server's log."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
@@ -133,26 +193,26 @@ def _in_words(error: Exception) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Worker:
-    process: Any
+    process: ForkServerProcess
     connection: Connection
-    file: File  # that it judges by
+    model_file: FileIdentity  # the checkpoint that it has loaded
 
     @classmethod
-    def started(cls, orders: WorkerConfig, file: File) -> "Worker":
-        ours, theirs = FORKED.Pipe()
-        process = FORKED.Process(target=work, args=(theirs, orders), daemon=True)
+    def start(cls, config: WorkerConfig, model_file: FileIdentity) -> "Worker":
+        ours, theirs = FORK_SERVER.Pipe()
+        process = FORK_SERVER.Process(target=run_worker, args=(theirs, config), daemon=True)
         process.start()
         theirs.close()
-        return cls(process, ours, file)
+        return cls(process, ours, model_file)
 
-    def end(self) -> None:
+    def kill(self) -> None:
         self.connection.close()
         self.process.kill()
         self.process.join()
 
 
-def file_at(path: Path) -> File:
-    """Which file lies there, as far as can be told without reading it."""
+def file_identity(path: Path) -> FileIdentity:
+    """A cheap fingerprint of the file at this path, to notice that another file replaced it."""
     try:
         facts = path.stat()
     except OSError:
@@ -160,162 +220,165 @@ def file_at(path: Path) -> File:
     return facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
-class Workers:
-    """So many processes, and the jobs that wait for them."""
+class WorkerPool:
+    """A fixed number of worker processes and the queue of jobs for them."""
 
     def __init__(
         self,
-        orders: WorkerConfig,
+        config: WorkerConfig,
         count: int,
-        most_waiting: int,
+        max_waiting: int,
         deadline: float,
-        waiting: Sequence[Job] = (),
+        recovered: Sequence[Job] = (),
     ) -> None:
-        self.orders, self.deadline = orders, deadline
-        self.waiting: queue.Queue[Job] = queue.Queue(most_waiting)
-        self.waiting.queue.extend(waiting)  # of an earlier run: more than may wait, perhaps
-        self.judge: dict[str, Any] = {}  # what the newest worker judges by
-        self.unable: str | None = None  # why what lies there now cannot be loaded
-        self.refused_file: File | None = None  # that
-        self.renewing = threading.Lock()
-        self.able: set[Worker] = set()
-        self.running: set[str] = set()
+        self.config, self.deadline = config, deadline
+        self.waiting: queue.Queue[Job] = queue.Queue(max_waiting)
+        self.waiting.queue.extend(recovered)  # jobs of an earlier run, possibly more than max_waiting
+        self.model: ModelIdentity | None = None  # the one that the newest worker has loaded
+        self.load_error: str | None = None  # why `rejected_file` cannot be loaded
+        self.rejected_file: FileIdentity | None = None
+        self.renewal_lock = threading.Lock()
+        self.ready: set[Worker] = set()
+        self.running: set[str] = set()  # ids of jobs
         self.closing = threading.Event()
         self.finished = {DONE: 0, FAILED: 0, CANCELLED: 0}
-        self.lost = 0  # processes that died
-        self.seconds = 0.0  # spent on jobs
-        self.lock = threading.Lock()  # of these counts
+        self.crashes = 0
+        self.busy_seconds = 0.0
+        self.counts_lock = threading.Lock()  # for `finished`, `crashes` and `busy_seconds`
         self.threads = [threading.Thread(target=self._attend, daemon=True) for _ in range(count)]
         for thread in self.threads:
             thread.start()
 
     def submit(self, job: Job) -> bool:
-        """Whether there was a place for it."""
+        """Queue a job; return False if the queue is full."""
         try:
             self.waiting.put_nowait(job)
         except queue.Full:
             return False
         return True
 
-    def refuses(self) -> str | None:
-        """Why, if what lies there now cannot be loaded."""
-        return self.unable if self.refused_file == file_at(self.orders.model_path) else None
+    def current_load_error(self) -> str | None:
+        """Why the checkpoint at the model path cannot be loaded; None if it can."""
+        return self.load_error if self.rejected_file == file_identity(self.config.model_path) else None
 
     def close(self, seconds: float) -> None:
-        """What runs may end, within that time; what waits stays on disk for the next start."""
+        """Give running jobs this time to finish; waiting jobs stay on disk for the next start."""
         self.closing.set()
-        ends = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         for thread in self.threads:
-            thread.join(max(0.0, ends - time.monotonic()))
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _attend(self) -> None:
-        """A thread for each process: starts it, gives it jobs, and starts another where it died or another file lies there."""
+        """Run one worker: give it jobs, and replace it if it crashes or the checkpoint changes. One thread for each worker."""
         worker: Worker | None = None
         while not self.closing.is_set():
             try:
-                worker = self._renewed(worker)
+                worker = self._renew(worker)
                 if worker:
-                    self.able.add(worker)
+                    self.ready.add(worker)
                     self._serve(worker)
                 else:
-                    self.closing.wait(SECONDS_UNTIL_ANOTHER_TRY)
+                    self.closing.wait(SECONDS_UNTIL_RETRY)
             except WorkerLost:
                 self._dismiss(worker)
                 worker = None
-            except Exception:  # noqa: BLE001 - no process could be started, perhaps; without this thread no job would be done
+            except Exception:  # noqa: BLE001 - such as a failure to start a process; without this thread no job would run
                 traceback.print_exc()
                 self._dismiss(worker)
                 worker = None
-                self.closing.wait(SECONDS_UNTIL_ANOTHER_TRY)
+                self.closing.wait(SECONDS_UNTIL_RETRY)
         self._dismiss(worker)
 
-    def _dismiss(self, worker: "Worker | None") -> None:
+    def _dismiss(self, worker: Worker | None) -> None:
         if worker:
-            self.able.discard(worker)
-            worker.end()
+            self.ready.discard(worker)
+            worker.kill()
 
-    def _renewed(self, worker: "Worker | None") -> "Worker | None":
-        """One that judges by what lies there now. What cannot be loaded is refused, and the one before goes on."""
-        with self.renewing:  # one after another, while the others work
-            wanted = file_at(self.orders.model_path)
-            if worker and wanted in (worker.file, self.refused_file):
+    def _renew(self, worker: Worker | None) -> Worker | None:
+        """A worker with the current checkpoint; if that cannot be loaded, the given worker, which stays in use."""
+        with self.renewal_lock:  # one worker at a time, while the others work
+            model_file = file_identity(self.config.model_path)
+            if worker and model_file in (worker.model_file, self.rejected_file):
                 return worker
-            other = Worker.started(self.orders, wanted)
-            while not other.connection.poll(SECONDS_BETWEEN_LOOKS) and not self.closing.is_set():
+            successor = Worker.start(self.config, model_file)
+            while not successor.connection.poll(POLL_SECONDS) and not self.closing.is_set():
                 pass
-            told: dict[str, Any]
+            answer: Ready | LoadFailure = LoadFailure("the server is shutting down")
             try:
-                told = other.connection.recv() if other.connection.poll() else {"unable": "the server is to end"}
+                if successor.connection.poll():
+                    answer = successor.connection.recv()
             except (EOFError, ConnectionError):
-                told = {"unable": "the process that loaded it died"}
-            if "unable" in told:
-                other.end()
-                self.refused_file, self.unable = wanted, told["unable"]
+                answer = LoadFailure("the process that loaded it crashed")
+            if isinstance(answer, LoadFailure):
+                successor.kill()
+                self.rejected_file, self.load_error = model_file, answer.reason
                 return worker
-            self.refused_file, self.unable = None, None
-            self.judge = told["ready"]
+            self.rejected_file, self.load_error = None, None
+            self.model = answer.model
         self._dismiss(worker)
-        return other
+        return successor
 
-    def _serve(self, worker: "Worker") -> None:
-        """Jobs for one process, until it dies, or is to end, or another network lies there."""
-        while not self.closing.is_set() and file_at(self.orders.model_path) in (worker.file, self.refused_file):
+    def _serve(self, worker: Worker) -> None:
+        """Give jobs to a worker until it crashes, the pool closes or the checkpoint changes."""
+        while not self.closing.is_set() and file_identity(self.config.model_path) in (worker.model_file, self.rejected_file):
             try:
-                job = self.waiting.get(timeout=SECONDS_BETWEEN_LOOKS)
+                job = self.waiting.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
-            begun = time.monotonic()
-            self.running.add(job.id)  # before the question: who gives a job up asks in the other order
+            started = time.monotonic()
+            self.running.add(job.id)  # before the check below: a cancelling request sets the flag, then looks here
             try:
                 if not job.is_cancelled.is_set():
-                    self._do(worker.connection, job, begun + self.deadline)
+                    self._run(worker.connection, job, started + self.deadline)
             except (EOFError, ConnectionError, WorkerLost) as error:
                 cause = str(error) if isinstance(error, WorkerLost) else ""
-                self._lost(job, time.monotonic() > begun + self.deadline, cause)
+                self._handle_crash(job, time.monotonic() > started + self.deadline, cause)
                 raise WorkerLost(cause) from error
             except Exception as error:
-                self._end(job, FAILED, f"the server failed: {_in_words(error)}")
+                self._finish(job, FAILED, f"the server failed: {_describe(error)}")
                 raise
             finally:
-                with self.lock:
-                    self.seconds += time.monotonic() - begun
+                with self.counts_lock:
+                    self.busy_seconds += time.monotonic() - started
                 self.running.discard(job.id)
 
-    def _do(self, worker: Connection, job: Job, ends: float) -> None:
+    def _run(self, connection: Connection, job: Job, deadline: float) -> None:
+        """Send a job to a worker and follow it until it ends."""
         job.tries += 1
-        job.become(RUNNING)
-        worker.send({"upload": str(job.upload), "name": job.name, "annotated": job.annotated})
-        stops: float | None = None
+        job.set_state(RUNNING)
+        connection.send(JobRequest(job.upload, job.name, job.annotated))
+        kill_time: float | None = None
         while True:
-            if worker.poll(SECONDS_BETWEEN_LOOKS):
-                told = worker.recv()
-                if "lost" in told:
-                    raise WorkerLost(told["lost"])
-                if "over" in told:
-                    self._end(job, told["over"], told.get("error"))
+            if connection.poll(POLL_SECONDS):
+                message: JobProgress | JobOutcome | WorkerFailure = connection.recv()
+                if isinstance(message, WorkerFailure):
+                    raise WorkerLost(message.cause)
+                if isinstance(message, JobOutcome):
+                    self._finish(job, message.state, message.error)
                     return
-                job.say(**told)
+                job.report_progress(message.doing, message.done, message.total)
             now = time.monotonic()
-            if stops is None and (job.is_cancelled.is_set() or now > ends):
-                worker.send({"stop": True})
-                stops = now + SECONDS_TO_STOP
-            if stops and now > stops:
-                raise WorkerLost  # it does not listen
+            if kill_time is None and (job.is_cancelled.is_set() or now > deadline):
+                connection.send(StopRequest())
+                kill_time = now + SECONDS_TO_STOP
+            if kill_time and now > kill_time:
+                raise WorkerLost  # it does not react
 
-    def _end(self, job: Job, state: str, error: str | None) -> None:
+    def _finish(self, job: Job, state: str, error: str | None) -> None:
         if state == CANCELLED and not job.is_cancelled.is_set():
-            state, error = FAILED, f"it took more than {self.deadline:g} seconds, which is the most that is allowed here"
-        with self.lock:
+            state, error = FAILED, f"it took more than {self.deadline:g} seconds, the limit of this server"
+        with self.counts_lock:
             self.finished[state] += 1
-        job.become(state, error)
+        job.set_state(state, error)
 
-    def _lost(self, job: Job, too_late: bool, cause: str) -> None:
-        """Its process died, or had to be ended."""
-        with self.lock:
-            self.lost += 1
-        if job.is_cancelled.is_set() or too_late:
-            self._end(job, CANCELLED, None)
-        elif job.tries < TRIES:
+    def _handle_crash(self, job: Job, is_late: bool, cause: str) -> None:
+        """Retry or end the job of a process that crashed or had to be killed."""
+        with self.counts_lock:
+            self.crashes += 1
+        if job.is_cancelled.is_set() or is_late:
+            self._finish(job, CANCELLED, None)
+        elif job.tries < MAX_TRIES:
             self.waiting.queue.appendleft(job)
         else:
-            self._end(job, FAILED, f"the process that examined it died, {TRIES} times" + (f"; {cause}" if cause else ""))
+            message = f"the process that examined it crashed {MAX_TRIES} times"
+            self._finish(job, FAILED, message + (f"; {cause}" if cause else ""))

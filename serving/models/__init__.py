@@ -1,1 +1,1 @@
-"""Checkpoints as the server finds them: the default one, and deployed versions."""
+"""Checkpoints for serving: the default one, deployed versions and runtime backends."""

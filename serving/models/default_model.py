@@ -1,12 +1,12 @@
-"""Which network answers if no other is named."""
+"""The checkpoint that is used if none is named."""
 
 from pathlib import Path
 
 from pipeline.project import CODE, from_root
 
-SHIPPED = CODE / "detector/faces.safetensors"  # of real faces; detector/README.md says how good it is
+SHIPPED = CODE / "detector/faces.safetensors"  # trained on real faces; detector/README.md reports its accuracy
 
 
 def default_model(demo: bool) -> Path:
-    """The detector that comes with the project; for the demo, the network that its own DAG trained on drawings."""
+    """The detector shipped with the project, or for the demo, the network that its own DAG trained on drawings."""
     return from_root("data/models/best.safetensors") if demo else SHIPPED

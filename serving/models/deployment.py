@@ -1,4 +1,4 @@
-"""A place where a judge lies that answers: put there whole, seen to work, and given back to the one before if it does not."""
+"""Deployments: install a checkpoint atomically, check that it works, and restore the previous one if it does not."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,57 +14,59 @@ from model_test_train.evaluation.predictor import load_predictor
 from pipeline.errors import UserError
 from pipeline.ledger import content_hash
 from pipeline.outputs import atomic_write, write_text
+from serving.models.identity import ServerVersion
 
 CURRENT = "current.safetensors"
-BEFORE = "before"  # file with the name of what answered before
-SECONDS_FOR_A_SERVER = 120.0
-SECONDS_BETWEEN_LOOKS = 0.2
+PREVIOUS = "before"  # file with the name of the previously active checkpoint
+SERVER_TIMEOUT_SECONDS = 120.0
+POLL_SECONDS = 0.2
 
 
 class Deployment:
-    """A folder of checkpoints; a link in it, `current.safetensors`, tells which of them answers."""
+    """A folder of checkpoints; its symlink `current.safetensors` points at the active one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.current = folder, folder / CURRENT
 
-    def answering(self) -> Path | None:
+    def active(self) -> Path | None:
+        """The checkpoint that the symlink points at, if there is one."""
         return self.folder / os.readlink(self.current) if self.current.is_symlink() else None
 
-    def put(self, model: Path, sha256: str, name: str, server: str | None) -> None:
-        """Another checkpoint into the place, to answer from now on."""
+    def install(self, model: Path, sha256: str, name: str, server: str | None) -> None:
+        """Copy a checkpoint into the folder and make it the active one."""
         file = self.folder / name
         with atomic_write(file) as unfinished:
             shutil.copy(model, unfinished)
-            prove(unfinished, sha256)
-        self._answer_by(file, sha256, server)
+            check_checkpoint(unfinished, sha256)
+        self._activate(file, sha256, server)
 
-    def put_back(self, server: str | None) -> tuple[Path, str]:
-        """The one that answered before, and its hash."""
+    def restore(self, server: str | None) -> tuple[Path, str]:
+        """Activate the previous checkpoint; return it and its hash."""
         try:
-            file = self.folder / (self.folder / BEFORE).read_text()
+            file = self.folder / (self.folder / PREVIOUS).read_text()
             sha256 = content_hash(file)
         except FileNotFoundError:
-            raise UserError(f"nothing answered before in {self.folder}") from None
-        self._answer_by(file, sha256, server)
+            raise UserError(f"there is no previous checkpoint in {self.folder}") from None
+        self._activate(file, sha256, server)
         return file, sha256
 
-    def _answer_by(self, file: Path, sha256: str, server: str | None) -> None:
-        """Where the server does not come to judge by it, the one before answers again."""
-        before = self.answering()
-        self._point_at(file)
+    def _activate(self, file: Path, sha256: str, server: str | None) -> None:
+        """Make a checkpoint active. If the server does not load it, activate the previous one again."""
+        previous = self.active()
+        self._link_to(file)
         try:
             if server:
-                wait_for(server, sha256)
+                wait_until_served(server, sha256)
         except BaseException as error:  # Ctrl-C too
-            self._point_at(before)
-            if isinstance(error, UserError) and before:
-                raise UserError(f"{file.name} is not in place: {error}; {before.name} answers again") from error
+            self._link_to(previous)
+            if isinstance(error, UserError) and previous:
+                raise UserError(f"{file.name} was not deployed: {error}; {previous.name} is active again") from error
             raise
-        if before and before != file:
-            write_text(self.folder / BEFORE, before.name)
+        if previous and previous != file:
+            write_text(self.folder / PREVIOUS, previous.name)
 
-    def _point_at(self, file: Path | None) -> None:
-        """In one step: who opens it finds the one or the other."""
+    def _link_to(self, file: Path | None) -> None:
+        """Replace the symlink atomically: a reader opens either the old or the new checkpoint."""
         if file is None:
             self.current.unlink()
             return
@@ -74,31 +75,31 @@ class Deployment:
         os.replace(link, self.current)
 
 
-def prove(path: Path, sha256: str) -> None:
-    """It is what it should be, it loads, and it gives numbers."""
+def check_checkpoint(path: Path, sha256: str) -> None:
+    """Check that the file has the expected hash, loads, and gives finite scores."""
     if content_hash(path) != sha256:
-        raise UserError("the file is not what was added to the registry")
-    load_predictor(path, torch.device("cpu")).prove()
+        raise UserError("the file differs from the one that was added to the registry")
+    load_predictor(path, torch.device("cpu")).check_finite()
 
 
-def wait_for(server: str, sha256: str) -> None:
-    """Until it judges by that."""
-    ends = time.monotonic() + SECONDS_FOR_A_SERVER
+def wait_until_served(server: str, sha256: str) -> None:
+    """Wait until the server uses this checkpoint."""
+    deadline = time.monotonic() + SERVER_TIMEOUT_SECONDS
     while True:
-        told = version_of(server)
-        if told["refused"]:
-            raise UserError(f"the server at {server} refuses it: {told['refused']}")
-        if told.get("sha256") == sha256:
+        version = fetch_server_version(server)
+        if version["refused"]:
+            raise UserError(f"the server at {server} refuses it: {version['refused']}")
+        if version.get("sha256") == sha256:
             return
-        if time.monotonic() > ends:
-            raise UserError(f"the server at {server} does not judge by it after {SECONDS_FOR_A_SERVER:g} seconds")
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        if time.monotonic() > deadline:
+            raise UserError(f"the server at {server} did not load it within {SERVER_TIMEOUT_SECONDS:g} seconds")
+        time.sleep(POLL_SECONDS)
 
 
-def version_of(server: str) -> dict[str, Any]:
+def fetch_server_version(server: str) -> ServerVersion:
     try:
-        with urllib.request.urlopen(f"{server.rstrip('/')}/version", timeout=10) as answer:
-            found: dict[str, Any] = json.load(answer)
+        with urllib.request.urlopen(f"{server.rstrip('/')}/version", timeout=10) as response:
+            version: ServerVersion = json.load(response)
     except (urllib.error.URLError, ValueError, TimeoutError) as error:
         raise UserError(f"the server at {server} does not answer ({error})") from error
-    return found
+    return version

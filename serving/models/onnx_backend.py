@@ -1,4 +1,4 @@
-"""A detector's networks run by ONNX Runtime, and a network as ONNX."""
+"""ONNX: export a network, and run a detector's networks with ONNX Runtime."""
 
 import warnings
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from model_test_train.networks.scoring import fake_probabilities
 from pipeline.errors import UserError
 
 TOLERANCE = 1e-4  # of probabilities
-BATCHES = (1, 3)  # that are tried
+CHECKED_BATCH_SIZES = (1, 3)
 Runner = Callable[[torch.Tensor], np.ndarray]
 
 
 class ExportWrapper(nn.Module):
-    """Pictures as they are stored -> probabilities."""
+    """Stored pictures (n, size, size, 3) uint8 -> fake probabilities (n,)."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -29,8 +29,8 @@ class ExportWrapper(nn.Module):
         return self.network(self.network.input.normalise(pictures)).float().sigmoid()
 
 
-def as_onnx(name: str, network: Network, facts: dict[str, str]) -> bytes:
-    """Refused where PyTorch cannot write it, or where it would say something else."""
+def export_onnx(name: str, network: Network, metadata: dict[str, str]) -> bytes:
+    """The network as an ONNX file; an error if PyTorch cannot export it or its outputs differ."""
     size = network.input.size
     example = (torch.zeros((2, size, size, 3), dtype=torch.uint8),)
     try:
@@ -43,24 +43,26 @@ def as_onnx(name: str, network: Network, facts: dict[str, str]) -> bytes:
                 exported, input_names=["pictures"], output_names=["fake_probability"], external_data=False, verbose=False
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        raise UserError(f"{name} cannot be written as ONNX: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{name} cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
     assert program is not None
-    program.model.metadata_props.update(facts)
+    program.model.metadata_props.update(metadata)
     content: bytes = program.model_proto.SerializeToString()
-    refuse_unlike(name, network, runner(content, 1))
+    check_same_outputs(name, network, create_runner(content, 1))
     return content
 
 
-def refuse_unlike(name: str, network: Network, onnx: Runner) -> None:
-    for count in BATCHES:
+def check_same_outputs(name: str, network: Network, run_onnx: Runner) -> None:
+    """Compare the ONNX and PyTorch probabilities of random pictures."""
+    for count in CHECKED_BATCH_SIZES:
         noise = np.random.default_rng(count).integers(0, 256, (count, network.input.size, network.input.size, 3), np.uint8)
         pictures = torch.from_numpy(noise)
-        apart = np.abs(onnx(pictures) - fake_probabilities(network, [pictures])).max()
-        if not apart <= TOLERANCE:
-            raise UserError(f"{name} as ONNX says something else than it: {apart:.2g} of a probability")
+        difference = np.abs(run_onnx(pictures) - fake_probabilities(network, [pictures])).max()
+        if not difference <= TOLERANCE:
+            raise UserError(f"the ONNX export of {name} differs from the network: by {difference:.2g} in probability")
 
 
-def runner(content: bytes, threads: int) -> Runner:
+def create_runner(content: bytes, threads: int) -> Runner:
+    """A function that scores pictures with an ONNX file's content."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -68,14 +70,14 @@ def runner(content: bytes, threads: int) -> Runner:
     session = onnxruntime.InferenceSession(content, options, providers=onnxruntime.get_available_providers())
 
     def probabilities(pictures: torch.Tensor) -> np.ndarray:
-        found: np.ndarray = session.run(None, {"pictures": pictures.numpy()})[0]
-        return found.astype(np.float64)
+        output: np.ndarray = session.run(None, {"pictures": pictures.numpy()})[0]
+        return output.astype(np.float64)
 
     return probabilities
 
 
-def by_onnxruntime(judge: Predictor) -> Predictor:
-    """The same, judging by onnxruntime; maps are still PyTorch's, which knows what attention was paid to."""
+def with_onnxruntime(predictor: Predictor) -> Predictor:
+    """The predictor with ONNX Runtime for its scores; heatmaps still need PyTorch, which exposes the attention."""
     threads = torch.get_num_threads()
-    runners = {name: runner(as_onnx(name, network, {}), threads) for name, network in judge.networks.items()}
-    return replace(judge, runners=runners)
+    runners = {name: create_runner(export_onnx(name, network, {}), threads) for name, network in predictor.networks.items()}
+    return replace(predictor, runners=runners)

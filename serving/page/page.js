@@ -1,296 +1,297 @@
-// A file goes to the server; what becomes of it is told by events; what was found is drawn over the video.
+// Uploads a file, follows its job by server-sent events, and draws the result over the video.
 
-const at = id => document.getElementById(id);
-const COLOURS = ["#1a9aa3", "#c77d2b", "#8c7ae0", "#8a8a8a"]; // seen on white and on black
-const OVER = ["done", "failed", "cancelled"];
-const show = (id, shown = true) => { at(id).hidden = !shown; };
-let job = null, found = null, heats = new Map(), hidden = new Set(), stream = null, upload = null, unsent = null;
+const byId = id => document.getElementById(id);
+const COLOURS = ["#1a9aa3", "#c77d2b", "#8c7ae0", "#8a8a8a"]; // readable on white and on black
+const FINAL_STATES = ["done", "failed", "cancelled"];
+const show = (id, shown = true) => { byId(id).hidden = !shown; };
+let job = null, result = null, heatmaps = new Map(), hiddenTracks = new Set(), stream = null, upload = null, pendingFile = null;
 
-async function asked(path, options) {
-  const answer = await fetch(path, options);
-  if (answer.ok) return answer;
-  throw new Error(await inWords(answer));
+async function request(path, options) {
+  const response = await fetch(path, options);
+  if (response.ok) return response;
+  throw new Error(await errorMessage(response));
 }
 
-async function inWords(answer) {
-  try { return (await answer.json()).detail; } catch { return `the server answered ${answer.status}`; }
+async function errorMessage(response) {
+  try { return (await response.json()).detail; } catch { return `the server answered with status ${response.status}`; }
 }
 
-function warn(words) {
-  at("warning").textContent = words ?? "";
-  show("warning", Boolean(words));
+function showWarning(text) {
+  byId("warning").textContent = text ?? "";
+  show("warning", Boolean(text));
 }
 
-function complain(words) {
+function showError(text) {
   show("working", false);
-  at("error").textContent = words;
+  byId("error").textContent = text;
   show("error");
 }
 
-// ---- sending
+// ---- Upload and progress
 
 function send(file) {
-  giveUp();
+  cancel();
   for (const id of ["error", "result", "viewer", "downloads"]) show(id, false);
-  at("working-name").textContent = file.name;
-  tellProgress("sending it", 0, 1);
+  byId("working-name").textContent = file.name;
+  showProgress("uploading", 0, 1);
   show("working");
   upload = new XMLHttpRequest();
   upload.open("POST", `/api/jobs?name=${encodeURIComponent(file.name.slice(0, 400))}`);
-  upload.upload.onprogress = event => tellProgress("sending it", event.loaded, event.total);
-  upload.onerror = () => complain("the connection was lost; send the file again");
+  upload.upload.onprogress = event => showProgress("uploading", event.loaded, event.total);
+  upload.onerror = () => showError("the connection was lost; send the file again");
   upload.onload = () => {
     const answer = JSON.parse(upload.responseText || "{}"), status = upload.status;
     upload = null;
-    if (status === 401) { unsent = file; show("working", false); show("token-form"); at("token").focus(); }
-    else if (status !== 202) complain(answer.detail ?? `the server answered ${status}`);
+    if (status === 401) { pendingFile = file; show("working", false); show("token-form"); byId("token").focus(); }
+    else if (status !== 202) showError(answer.detail ?? `the server answered with status ${status}`);
     else follow(answer);
   };
   upload.send(file);
 }
 
-function follow(begun) {
-  job = begun;
-  history.replaceState(null, "", `#${job.id}`); // loaded again, the page finds it
+function follow(submittedJob) {
+  job = submittedJob;
+  history.replaceState(null, "", `#${job.id}`); // a reload of the page finds the job
   const events = stream = new EventSource(job.links.events);
-  let steps = Promise.resolve();
+  let updates = Promise.resolve();
   events.onmessage = event => {
-    const now = JSON.parse(event.data);
-    if (OVER.includes(now.state)) events.close(); // before any step waits: when the server ends the stream, nothing is lost
-    steps = steps.then(() => stream === events && noted(now)).catch(error => complain(error.message));
+    const status = JSON.parse(event.data);
+    if (FINAL_STATES.includes(status.state)) events.close(); // at once, else the end of the stream looks like a lost connection
+    updates = updates.then(() => stream === events && update(status)).catch(error => showError(error.message));
   };
-  events.onerror = () => { events.close(); complain("the connection was lost; the job goes on, load the page again later"); };
+  events.onerror = () => { events.close(); showError("the connection was lost; the job continues: reload the page later"); };
 }
 
-async function noted(now) {
+async function update(status) {
   const hadVerdict = job.verdict;
-  job = now;
-  tellProgress(now.doing ?? (now.state === "queued" ? "waiting for its turn" : now.state), now.done, now.total);
-  if (now.verdict && !hadVerdict) tellVerdict(await (await asked(now.links.found)).json());
-  if (now.state === "failed") complain(now.error);
-  if (now.state === "cancelled") show("working", false);
-  if (now.state === "done") { show("working", false); await look(); }
+  job = status;
+  showProgress(status.doing ?? (status.state === "queued" ? "waiting in the queue" : status.state), status.done, status.total);
+  if (status.verdict && !hadVerdict) showVerdict(await (await request(status.links.found)).json());
+  if (status.state === "failed") showError(status.error);
+  if (status.state === "cancelled") show("working", false);
+  if (status.state === "done") { show("working", false); await showEvidence(); }
 }
 
-function tellProgress(doing, done, total) {
-  if (at("doing").textContent !== doing) at("doing").textContent = doing;
-  if (total) at("progress").value = done / total; else at("progress").removeAttribute("value");
+function showProgress(step, done, total) {
+  if (byId("doing").textContent !== step) byId("doing").textContent = step;
+  if (total) byId("progress").value = done / total; else byId("progress").removeAttribute("value");
 }
 
-function giveUp() {
+function cancel() {
   upload?.abort();
   stream?.close();
   if (job) fetch(job.links.self, { method: "DELETE", keepalive: true });
-  upload = job = found = stream = null;
+  upload = job = result = stream = null;
   history.replaceState(null, "", location.pathname);
-  at("video").removeAttribute("src");
+  byId("video").removeAttribute("src");
   show("working", false);
 }
 
-// ---- the verdict
+// ---- Verdict
 
-const label = finding => finding.verdict + (finding.uncertain ? ", but uncertain" : "");
+const verdictLabel = verdict => verdict.verdict + (verdict.uncertain ? ", but uncertain" : "");
 
-function tellVerdict(facts) {
-  found = facts;
-  const probability = facts.fake_probability, worst = facts.most_suspicious_segment;
-  warn(probability === null ? null : facts.warning);
-  at("verdict").className = `verdict ${facts.uncertain ? "uncertain" : facts.verdict}`;
-  at("verdict-name").textContent = facts.file;
-  at("verdict-word").textContent = label(facts);
-  at("verdict-numbers").textContent = probability === null ? facts.reason
-    : `fake probability ${probability.toFixed(3)}, fake above ${facts.judged_by.threshold.toFixed(3)}`
-      + (facts.uncertain ? `; ${facts.reason}` : "");
-  const notes = facts.people.length > 1
-    ? facts.people.map(one => `person ${one.track}: ${label(one)} (${one.fake_probability.toFixed(3)})`) : [];
-  if (worst) notes.push(`most suspicious segment: person ${worst.track} ${worst.when}, ${label(worst)} (${worst.fake_probability.toFixed(3)})`);
-  if (facts.people.length) notes.push(`${facts.video.frames_scored} of the ${facts.video.frames_looked_at} frames looked at were scored`);
-  at("verdict-note").textContent = notes.join("; ");
+function showVerdict(record) {
+  result = record;
+  const probability = record.fake_probability, segment = record.most_suspicious_segment;
+  showWarning(probability === null ? null : record.warning);
+  byId("verdict").className = `verdict ${record.uncertain ? "uncertain" : record.verdict}`;
+  byId("verdict-name").textContent = record.file;
+  byId("verdict-word").textContent = verdictLabel(record);
+  byId("verdict-numbers").textContent = probability === null ? record.reason
+    : `fake probability ${probability.toFixed(3)}, fake above ${record.judged_by.threshold.toFixed(3)}`
+      + (record.uncertain ? `; ${record.reason}` : "");
+  const notes = record.people.length > 1
+    ? record.people.map(person => `person ${person.track}: ${verdictLabel(person)} (${person.fake_probability.toFixed(3)})`) : [];
+  if (segment) notes.push(`most suspicious segment: person ${segment.track} ${segment.when}, ${verdictLabel(segment)} (${segment.fake_probability.toFixed(3)})`);
+  if (record.people.length) notes.push(`${record.video.frames_scored} of the ${record.video.frames_looked_at} sampled frames were scored`);
+  byId("verdict-note").textContent = notes.join("; ");
   show("result");
-  at("verdict").focus({ preventScroll: true });
+  byId("verdict").focus({ preventScroll: true });
 }
 
-// ---- what it looked at
+// ---- Evidence
 
-async function look() {
-  found = await (await asked(job.links["report.json"])).json();
-  at("report").href = job.links.report;
-  at("report").download = job.name.replace(/\.[^.]*$/, "") + ".html";
-  at("facts").href = job.links["report.json"];
-  at("facts").download = job.name.replace(/\.[^.]*$/, "") + ".json";
+async function showEvidence() {
+  result = await (await request(job.links["report.json"])).json();
+  byId("report").href = job.links.report;
+  byId("report").download = job.name.replace(/\.[^.]*$/, "") + ".html";
+  byId("facts").href = job.links["report.json"];
+  byId("facts").download = job.name.replace(/\.[^.]*$/, "") + ".json";
   show("downloads");
-  if (!found.people.length) return;
-  heats = new Map();
-  hidden = new Set();
-  const video = at("video");
+  if (!result.people.length) return;
+  heatmaps = new Map();
+  hiddenTracks = new Set();
+  const video = byId("video");
   video.src = job.links.video;
   show("viewer");
-  at("time").max = String(found.video.seconds || 1);
-  choosePeople();
+  byId("time").max = String(result.video.seconds || 1);
+  listPeople();
   drawTimeline();
-  listDeciding();
+  listTopFrames();
   video.addEventListener("loadeddata", () => goTo(topFrame().frame), { once: true });
-  for (const person of found.people) for (const frame of person.frames) {
+  for (const person of result.people) for (const frame of person.frames) {
     const picture = new Image();
-    picture.onload = draw;
+    picture.onload = drawOverlay;
     picture.src = `${job.links.self}/heat/${person.track}/${frame.frame}`;
-    heats.set(`${person.track} ${frame.frame}`, picture);
+    heatmaps.set(`${person.track} ${frame.frame}`, picture);
   }
 }
 
-const rate = () => found.video.frame_rate || 25;
+const frameRate = () => result.video.frame_rate || 25;
 
 function goTo(frame) {
-  at("video").pause();
-  at("video").currentTime = (frame + 0.5) / rate();
+  byId("video").pause();
+  byId("video").currentTime = (frame + 0.5) / frameRate();
 }
 
-// Of the person who looks most like a fake, the frame that its verdict rests on most.
+// The top-scoring frame for the verdict on the person with the highest fake probability.
 function topFrame() {
-  const person = found.people.reduce((one, other) => other.fake_probability > one.fake_probability ? other : one);
-  const sign = person.verdict === "fake" ? 1 : -1, frames = person.frames.filter(one => one.decided);
-  return frames.reduce((one, other) => sign * other.fake_probability > sign * one.fake_probability ? other : one);
+  const person = result.people.reduce((a, b) => b.fake_probability > a.fake_probability ? b : a);
+  const sign = person.verdict === "fake" ? 1 : -1, frames = person.frames.filter(frame => frame.decided);
+  return frames.reduce((a, b) => sign * b.fake_probability > sign * a.fake_probability ? b : a);
 }
 
-function choosePeople() {
-  const box = at("people");
-  box.querySelectorAll("label").forEach(one => one.remove());
-  for (const { track } of found.people) {
+function listPeople() {
+  const fieldset = byId("people");
+  fieldset.querySelectorAll("label").forEach(label => label.remove());
+  for (const { track } of result.people) {
     const label = document.createElement("label"), input = document.createElement("input");
     input.type = "checkbox";
     input.checked = true;
-    input.onchange = () => { input.checked ? hidden.delete(track) : hidden.add(track); drawTimeline(); draw(); };
+    input.onchange = () => { input.checked ? hiddenTracks.delete(track) : hiddenTracks.add(track); drawTimeline(); drawOverlay(); };
     label.append(input, ` person ${track}`);
     input.style.accentColor = COLOURS[track % COLOURS.length];
-    box.append(label);
+    fieldset.append(label);
   }
 }
 
-// The nearest frame that was looked at, and where the face is at this moment: between two such frames boxes move evenly.
-function seenAt(person, frame) {
-  const frames = person.frames, after = frames.findIndex(one => one.frame >= frame);
-  if (after < 0) return frame - frames.at(-1).frame < 1 ? [frames.at(-1), frames.at(-1).window] : null;
-  if (after === 0) return frames[0].frame - frame < 1 ? [frames[0], frames[0].window] : null;
-  const [one, other] = [frames[after - 1], frames[after]], share = (frame - one.frame) / (other.frame - one.frame);
-  const between = one.window.map((side, number) => (1 - share) * side + share * other.window[number]);
-  return [share < 0.5 ? one : other, between];
+// The nearest sampled frame, and the face's window at this moment, interpolated between sampled frames.
+function faceAt(person, frame) {
+  const frames = person.frames, following = frames.findIndex(sampled => sampled.frame >= frame);
+  if (following < 0) return frame - frames.at(-1).frame < 1 ? [frames.at(-1), frames.at(-1).window] : null;
+  if (following === 0) return frames[0].frame - frame < 1 ? [frames[0], frames[0].window] : null;
+  const [before, after] = [frames[following - 1], frames[following]], share = (frame - before.frame) / (after.frame - before.frame);
+  const window = before.window.map((side, index) => (1 - share) * side + share * after.window[index]);
+  return [share < 0.5 ? before : after, window];
 }
 
-function draw() {
-  const video = at("video"), canvas = at("overlay"), pen = canvas.getContext("2d");
-  if (!found || !video.videoWidth) return;
+function drawOverlay() {
+  const video = byId("video"), canvas = byId("overlay"), context = canvas.getContext("2d");
+  if (!result || !video.videoWidth) return;
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;
-  const scale = video.videoWidth / found.video.width, frame = video.currentTime * rate() - 0.5;
-  for (const person of found.people) {
-    const seen = hidden.has(person.track) ? null : seenAt(person, frame);
-    if (!seen) continue;
-    const [nearest, window] = seen, [left, top, right, bottom] = window.map(side => side * scale);
-    const heat = heats.get(`${person.track} ${nearest.frame}`);
-    pen.globalAlpha = Number(at("opacity").value);
-    if (heat?.complete && heat.naturalWidth) pen.drawImage(heat, left, top, right - left, bottom - top);
-    pen.globalAlpha = 1;
-    pen.lineWidth = Math.max(2, video.videoWidth / 320);
-    pen.strokeStyle = COLOURS[person.track % COLOURS.length];
-    pen.strokeRect(left, top, right - left, bottom - top);
-    pen.font = `600 ${Math.max(12, video.videoWidth / 32)}px system-ui, sans-serif`;
-    pen.lineWidth = 3;
-    pen.strokeStyle = "#000a";
-    pen.fillStyle = "#fff";
-    const words = nearest.fake_probability.toFixed(2), y = Math.max(top - 6, 20);
-    pen.strokeText(words, left + 2, y);
-    pen.fillText(words, left + 2, y);
+  const scale = video.videoWidth / result.video.width, frame = video.currentTime * frameRate() - 0.5;
+  for (const person of result.people) {
+    const face = hiddenTracks.has(person.track) ? null : faceAt(person, frame);
+    if (!face) continue;
+    const [nearest, window] = face, [left, top, right, bottom] = window.map(side => side * scale);
+    const heatmap = heatmaps.get(`${person.track} ${nearest.frame}`);
+    context.globalAlpha = Number(byId("opacity").value);
+    if (heatmap?.complete && heatmap.naturalWidth) context.drawImage(heatmap, left, top, right - left, bottom - top);
+    context.globalAlpha = 1;
+    context.lineWidth = Math.max(2, video.videoWidth / 320);
+    context.strokeStyle = COLOURS[person.track % COLOURS.length];
+    context.strokeRect(left, top, right - left, bottom - top);
+    context.font = `600 ${Math.max(12, video.videoWidth / 32)}px system-ui, sans-serif`;
+    context.lineWidth = 3;
+    context.strokeStyle = "#000a";
+    context.fillStyle = "#fff";
+    const text = nearest.fake_probability.toFixed(2), y = Math.max(top - 6, 20);
+    context.strokeText(text, left + 2, y);
+    context.fillText(text, left + 2, y);
   }
-  at("time").value = String(video.currentTime);
-  const cursor = at("timeline").querySelector("#cursor");
-  if (cursor) for (const end of ["x1", "x2"]) cursor.setAttribute(end, across(frame));
+  byId("time").value = String(video.currentTime);
+  const cursor = byId("timeline").querySelector("#cursor");
+  if (cursor) for (const end of ["x1", "x2"]) cursor.setAttribute(end, timelineX(frame));
 }
 
-const breadth = () => at("timeline").clientWidth < 600 ? 500 : 1000; // of the drawing, in its own units
-const across = frame => 40 + (breadth() - 60) * Math.min(1, Math.max(0, frame) / Math.max(1, found.video.frames_present - 1));
-const up = probability => 180 - 160 * probability;
+const timelineWidth = () => byId("timeline").clientWidth < 600 ? 500 : 1000; // in units of the SVG's viewBox
+const timelineX = frame => 40 + (timelineWidth() - 60) * Math.min(1, Math.max(0, frame) / Math.max(1, result.video.frames_present - 1));
+const timelineY = probability => 180 - 160 * probability;
 
-function part(name, attributes, words = "") {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.textContent = words;
-  return made;
+function svgElement(name, attributes, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.textContent = text;
+  return element;
 }
 
 function drawTimeline() {
-  const svg = at("timeline"), ends = { x1: 40, x2: breadth() - 20 };
-  svg.setAttribute("viewBox", `0 0 ${breadth()} 200`);
+  const svg = byId("timeline"), ends = { x1: 40, x2: timelineWidth() - 20 };
+  svg.setAttribute("viewBox", `0 0 ${timelineWidth()} 200`);
   svg.replaceChildren();
   for (const level of [0, 1]) {
-    svg.append(part("line", { ...ends, y1: up(level), y2: up(level), stroke: "currentColor", "stroke-opacity": 0.25 }));
-    svg.append(part("text", { x: 4, y: up(level) + 6 }, String(level)));
+    const y = timelineY(level);
+    svg.append(svgElement("line", { ...ends, y1: y, y2: y, stroke: "currentColor", "stroke-opacity": 0.25 }));
+    svg.append(svgElement("text", { x: 4, y: y + 6 }, String(level)));
   }
-  const limit = up(found.judged_by.threshold_raw);
-  svg.append(part("line", { ...ends, y1: limit, y2: limit, stroke: "currentColor", "stroke-dasharray": "8 6" }));
-  svg.append(part("text", { x: breadth() - 22, y: limit - 6, "text-anchor": "end" }, "called fake above"));
-  for (const person of found.people) {
-    if (hidden.has(person.track)) continue;
+  const threshold = timelineY(result.judged_by.threshold_raw);
+  svg.append(svgElement("line", { ...ends, y1: threshold, y2: threshold, stroke: "currentColor", "stroke-dasharray": "8 6" }));
+  svg.append(svgElement("text", { x: timelineWidth() - 22, y: threshold - 6, "text-anchor": "end" }, "fake above"));
+  for (const person of result.people) {
+    if (hiddenTracks.has(person.track)) continue;
     const colour = COLOURS[person.track % COLOURS.length];
-    const points = person.frames.map(one => `${across(one.frame)},${up(one.fake_probability)}`).join(" ");
-    svg.append(part("polyline", { points, fill: "none", stroke: colour, "stroke-width": 3 }));
-    for (const one of person.frames) {
-      const circle = { cx: across(one.frame), cy: up(one.fake_probability), r: one.decided ? 8 : 4 };
-      svg.append(part("circle", { ...circle, fill: one.decided ? "none" : colour, stroke: colour, "stroke-width": 3 }));
+    const points = person.frames.map(frame => `${timelineX(frame.frame)},${timelineY(frame.fake_probability)}`).join(" ");
+    svg.append(svgElement("polyline", { points, fill: "none", stroke: colour, "stroke-width": 3 }));
+    for (const frame of person.frames) {
+      const circle = { cx: timelineX(frame.frame), cy: timelineY(frame.fake_probability), r: frame.decided ? 8 : 4 };
+      svg.append(svgElement("circle", { ...circle, fill: frame.decided ? "none" : colour, stroke: colour, "stroke-width": 3 }));
     }
   }
-  svg.append(part("line", { id: "cursor", x1: 40, x2: 40, y1: 10, y2: 190, stroke: "currentColor", "stroke-width": 2 }));
+  svg.append(svgElement("line", { id: "cursor", x1: 40, x2: 40, y1: 10, y2: 190, stroke: "currentColor", "stroke-width": 2 }));
 }
 
-function listDeciding() {
-  const list = at("deciding");
+function listTopFrames() {
+  const list = byId("deciding");
   list.replaceChildren();
-  for (const person of found.people) for (const one of person.frames) {
-    if (!one.decided) continue;
+  for (const person of result.people) for (const frame of person.frames) {
+    if (!frame.decided) continue;
     const item = document.createElement("li"), button = document.createElement("button");
     button.type = "button";
-    button.textContent = `person ${person.track}, ${(one.frame / rate()).toFixed(2)} s: ${one.fake_probability.toFixed(3)}`;
-    button.onclick = () => goTo(one.frame);
+    button.textContent = `person ${person.track}, ${(frame.frame / frameRate()).toFixed(2)} s: ${frame.fake_probability.toFixed(3)}`;
+    button.onclick = () => goTo(frame.frame);
     item.append(button);
     list.append(item);
   }
 }
 
-// ---- the page
+// ---- Event handlers
 
-at("file").onchange = event => { if (event.target.files[0]) send(event.target.files[0]); };
-at("file").onclick = event => { event.target.value = ""; }; // else the same file, chosen again, would be no change
-at("cancel").onclick = giveUp;
-at("opacity").oninput = draw;
-at("time").oninput = event => { at("video").pause(); at("video").currentTime = Number(event.target.value); };
-at("timeline").onclick = event => {
-  const box = at("timeline").getBoundingClientRect(), x = breadth() * (event.clientX - box.left) / box.width;
-  goTo(Math.round((found.video.frames_present - 1) * Math.min(1, Math.max(0, (x - 40) / (breadth() - 60)))));
+byId("file").onchange = event => { if (event.target.files[0]) send(event.target.files[0]); };
+byId("file").onclick = event => { event.target.value = ""; }; // so that choosing the same file again counts as a change
+byId("cancel").onclick = cancel;
+byId("opacity").oninput = drawOverlay;
+byId("time").oninput = event => { byId("video").pause(); byId("video").currentTime = Number(event.target.value); };
+byId("timeline").onclick = event => {
+  const box = byId("timeline").getBoundingClientRect(), x = timelineWidth() * (event.clientX - box.left) / box.width;
+  goTo(Math.round((result.video.frames_present - 1) * Math.min(1, Math.max(0, (x - 40) / (timelineWidth() - 60)))));
 };
-for (const happened of ["loadeddata", "seeked", "timeupdate"]) at("video").addEventListener(happened, draw);
-(function keepDrawing() { if (!at("video").paused) draw(); requestAnimationFrame(keepDrawing); })();
-for (const happened of ["dragenter", "dragover", "dragleave", "drop"]) {
-  document.addEventListener(happened, event => {
+for (const type of ["loadeddata", "seeked", "timeupdate"]) byId("video").addEventListener(type, drawOverlay);
+(function drawWhilePlaying() { if (!byId("video").paused) drawOverlay(); requestAnimationFrame(drawWhilePlaying); })();
+for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
+  document.addEventListener(type, event => {
     event.preventDefault();
-    at("drop").classList.toggle("over", happened === "dragenter" || happened === "dragover");
-    if (happened === "drop" && event.dataTransfer.files[0]) send(event.dataTransfer.files[0]);
+    byId("drop").classList.toggle("over", type === "dragenter" || type === "dragover");
+    if (type === "drop" && event.dataTransfer.files[0]) send(event.dataTransfer.files[0]);
   });
 }
-at("token-form").onsubmit = async event => {
+byId("token-form").onsubmit = async event => {
   event.preventDefault();
   try {
-    await asked("/session", { method: "POST", headers: { Authorization: `Bearer ${at("token").value}` } });
+    await request("/session", { method: "POST", headers: { Authorization: `Bearer ${byId("token").value}` } });
     show("token-form", false);
     show("error", false);
-    if (unsent) send(unsent);
-    unsent = null;
-  } catch { complain("that is none of its tokens"); }
+    if (pendingFile) send(pendingFile);
+    pendingFile = null;
+  } catch { showError("this token is not valid"); }
 };
-if (location.hash) asked(`/api/jobs/${location.hash.slice(1)}`).then(async answer => {
-  const known = await answer.json();
-  at("working-name").textContent = known.name;
+if (location.hash) request(`/api/jobs/${location.hash.slice(1)}`).then(async response => {
+  const knownJob = await response.json();
+  byId("working-name").textContent = knownJob.name;
   show("working");
-  follow({ ...known, verdict: null });
-}, error => complain(error.message));
-asked("/version").then(answer => answer.json()).then(about => {
-  warn(about.refusal ? `No verdicts here: ${about.refusal}. Start the server with --demo to see how it works.` : about.warning);
+  follow({ ...knownJob, verdict: null });
+}, error => showError(error.message));
+request("/version").then(response => response.json()).then(version => {
+  showWarning(version.refusal ? `No verdicts here: ${version.refusal}. Start the server with --demo to see how it works.` : version.warning);
 });

@@ -1,6 +1,6 @@
-"""What training crops go through before the network sees them, so that it learns faces and not files.
+"""Augmentations of training crops, so that the network learns faces rather than properties of files.
 
-A network's YAML names them in its section `augmentation`, one a line, each with its probability `p`. Every one draws from a
-generator of its own, which depends on the seed, the epoch and the place of the crops alone: so a training is the same for any
-number of workers, and one line more or less changes nothing of what the others do.
+The section `augmentation` of a network's YAML lists them by name, each with its probability `p`. Each draws from its own random
+generator, which depends only on the seed, the epoch, the crops' position and the augmentation's name. So a training run is the
+same for any number of workers, and adding or removing an augmentation does not change what the others draw.
 """

@@ -1,57 +1,63 @@
-"""The section `augmentation` of a network's YAML -> what happens to a group of crops, and to a batch."""
+"""Build the augmentation that the section `augmentation` of a network's YAML describes, and apply it to groups and batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any
+from typing import TypeVar
 
 from torch import Tensor
 
-from model_test_train.training.augmentations.chance import Key
-from model_test_train.training.augmentations.forgery import Forged, Forgery
+from model_test_train.networks.registry import YamlSection
+from model_test_train.training.augmentations.chance import DrawKey, RandomEffect
+from model_test_train.training.augmentations.forgery import ForgedPair, Forgery
 from model_test_train.training.augmentations.geometric import GEOMETRIC, Geometric, Picture
 from model_test_train.training.augmentations.mixing import MIXING, Batch, Mixing
 from model_test_train.training.augmentations.photometric import PHOTOMETRIC, Photometric
 from model_test_train.training.augmentations.rerendering import Rerender
 from model_test_train.training.augmentations.self_blending import SelfBlend
 from pipeline.errors import UserError
-from pipeline.params import build
+from pipeline.params import build_settings
 
 FORGERIES: dict[str, type[Forgery]] = {"self_blend": SelfBlend, "rerender": Rerender}
-KINDS: dict[str, type[Any]] = {**GEOMETRIC, **PHOTOMETRIC, **MIXING, **FORGERIES}
+KINDS: dict[str, type[RandomEffect]] = {**GEOMETRIC, **PHOTOMETRIC, **MIXING, **FORGERIES}
+Effect = TypeVar("Effect", bound=RandomEffect)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """By name, in the order of the YAML."""
+    """Augmentations of each kind by name, in the order of the YAML."""
 
-    moves: dict[str, Geometric]
-    looks: dict[str, Photometric]
-    mixes: dict[str, Mixing]
+    geometric: dict[str, Geometric]
+    photometric: dict[str, Photometric]
+    mixing: dict[str, Mixing]
     forgeries: dict[str, Forgery]
 
-    def move(self, key: Key) -> Callable[[Picture], Picture]:
-        """How the crops of a group, and their masks, are moved this once."""
-        drawn = [move.draw(rng) for name, move in self.moves.items() if (rng := move.happens(name, key))]
-        return lambda picture: reduce(lambda moved, move: move(moved), drawn, picture)
+    def draw_geometric(self, key: DrawKey) -> Callable[[Picture], Picture]:
+        """Draw a transform for the crops of a group and their masks."""
+        transforms = [
+            augmentation.draw(rng)
+            for name, augmentation in self.geometric.items()
+            if (rng := augmentation.generator_if_applied(name, key))
+        ]
+        return lambda picture: reduce(lambda transformed, transform: transform(transformed), transforms, picture)
 
-    def look(self, pictures: Tensor, key: Key) -> Tensor:
-        """Pictures (g, 3, h, w) uint8 of a group."""
-        for name, look in self.looks.items():
-            if rng := look.happens(name, key):
-                pictures = look.apply(pictures, rng)
+    def apply_photometric(self, pictures: Tensor, key: DrawKey) -> Tensor:
+        """Transform the pictures (g, 3, h, w) uint8 of a group alike."""
+        for name, augmentation in self.photometric.items():
+            if rng := augmentation.generator_if_applied(name, key):
+                pictures = augmentation.apply(pictures, rng)
         return pictures
 
-    def mix(self, batch: Batch, key: Key) -> Batch:
-        for name, mix in self.mixes.items():
-            if rng := mix.happens(name, key):
-                batch = mix.apply(batch, rng)
+    def apply_mixing(self, batch: Batch, key: DrawKey) -> Batch:
+        for name, augmentation in self.mixing.items():
+            if rng := augmentation.generator_if_applied(name, key):
+                batch = augmentation.apply(batch, rng)
         return batch
 
-    def forgery(self, key: Key) -> Callable[[Picture], Forged] | None:
-        """How a real face is made a fake, if this once one is: by the first kind that happens."""
+    def draw_forgery(self, key: DrawKey) -> Callable[[Picture], ForgedPair] | None:
+        """The function that forges a real face, by the first forgery that is applied; None if none is."""
         for name, forgery in self.forgeries.items():
-            if rng := forgery.happens(name, key):
+            if rng := forgery.generator_if_applied(name, key):
                 return partial(forgery.forge, rng=rng)
         return None
 
@@ -59,15 +65,24 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation({}, {}, {}, {})
 
 
-def build_augmentation(lines: dict[str, Any]) -> Augmentation:
-    if unknown := set(lines) - set(KINDS):
-        raise UserError(f"augmentation.{min(unknown)} is not known; there are: {', '.join(KINDS)}")
-    made = {name: _built(KINDS[name], settings or {}, f"augmentation.{name}") for name, settings in lines.items()}
-    kinds = (GEOMETRIC, PHOTOMETRIC, MIXING, FORGERIES)
-    moves, looks, mixes, forgeries = ({name: one for name, one in made.items() if name in kind} for kind in kinds)
-    return Augmentation(moves, looks, mixes, forgeries)
+def build_augmentation(section: YamlSection) -> Augmentation:
+    if unknown := set(section) - set(KINDS):
+        raise UserError(f"augmentation.{min(unknown)} is not known; choose from: {', '.join(KINDS)}")
+    return Augmentation(
+        _build_kind(GEOMETRIC, section),
+        _build_kind(PHOTOMETRIC, section),
+        _build_kind(MIXING, section),
+        _build_kind(FORGERIES, section),
+    )
 
 
-def _built(kind: type[Any], settings: dict[str, Any], where: str) -> Any:
-    defaults = kind.DEFAULTS if issubclass(kind, Forgery) else {}
-    return build(kind, {**defaults, **settings}, where)
+def _build_kind(types: Mapping[str, type[Effect]], section: YamlSection) -> dict[str, Effect]:
+    """The section's augmentations of one kind."""
+    return {
+        name: _build(types[name], options or {}, f"augmentation.{name}") for name, options in section.items() if name in types
+    }
+
+
+def _build(effect: type[Effect], options: YamlSection, location: str) -> Effect:
+    defaults = effect.DEFAULTS if issubclass(effect, Forgery) else {}
+    return build_settings(effect, {**defaults, **options}, location)

@@ -1,4 +1,4 @@
-"""Whether an augmentation happens this once, and what it draws from if it does."""
+"""Random generators of augmentations."""
 
 import zlib
 from dataclasses import dataclass
@@ -8,14 +8,19 @@ from numpy.random import Generator
 
 from pipeline.params import setting
 
-Key = tuple[int, ...]  # what decides all that is drawn: seed, epoch, place
+DrawKey = tuple[int, ...]  # all that random draws depend on: seed, epoch, position
 
 
 @dataclass(frozen=True)
-class Chance:
+class RandomEffect:
+    """What is applied with probability `p`."""
+
     p: float = setting("probability", low=0, high=1)
 
-    def happens(self, name: str, key: Key) -> Generator | None:
-        """By its name in the YAML, so that a line more or less there changes nothing of what the others draw."""
+    def generator_if_applied(self, name: str, key: DrawKey) -> Generator | None:
+        """The generator to draw from, or None if the effect is not applied for this key.
+
+        It depends on the effect's name in the YAML, so that other effects do not influence it.
+        """
         rng = np.random.default_rng([*key, zlib.crc32(name.encode())])
         return rng if rng.random() < self.p else None

@@ -1,4 +1,4 @@
-"""Moves: where in the picture things are. A crop's mask moves with it, and a pair of crops alike."""
+"""Geometric augmentations: they move picture content. A crop's mask is transformed with it, and a pair of crops alike."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,61 +8,61 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from model_test_train.training.augmentations.chance import Chance
+from model_test_train.training.augmentations.chance import RandomEffect
 from pipeline.params import setting
 
 Picture = np.ndarray  # (height, width) or (height, width, 3)
 
 
 @dataclass(frozen=True)
-class Geometric(Chance, ABC):
+class Geometric(RandomEffect, ABC):
     @abstractmethod
     def draw(self, rng: Generator) -> Callable[[Picture], Picture]:
-        """How pictures are to be moved this once."""
+        """Draw a transform, to apply to one or more pictures."""
 
 
 @dataclass(frozen=True)
 class Flip(Geometric):
-    """Left and right change places."""
+    """Flip left and right."""
 
     def draw(self, rng: Generator) -> Callable[[Picture], Picture]:
         return lambda picture: cv2.flip(picture, 1)
 
 
 @dataclass(frozen=True)
-class Part(Geometric):
-    """Only a part of the crop is seen: the face is shifted, and larger."""
+class RandomCrop(Geometric):
+    """Keep a part of the crop, so that the face is shifted and larger."""
 
-    most: float = setting("of the crop's sides that is left out", low=0, high=0.9)
+    most: float = setting("largest share of the crop's sides that is cut off", low=0, high=0.9)
 
     def draw(self, rng: Generator) -> Callable[[Picture], Picture]:
         share, left, top = 1 - self.most * rng.random(), rng.random(), rng.random()
-        return lambda picture: cut(picture, share, left, top)
+        return lambda picture: crop_window(picture, share, left, top)
 
 
 @dataclass(frozen=True)
 class Rotate(Geometric):
-    """Around the middle; the edge's pixels are repeated where nothing is."""
+    """Rotate around the centre; pixels of the edge are repeated where the picture ends."""
 
-    degrees: float = setting("at most, to either side", low=0, high=180)
+    degrees: float = setting("largest angle, in either direction", low=0, high=180)
 
     def draw(self, rng: Generator) -> Callable[[Picture], Picture]:
         angle = self.degrees * rng.uniform(-1, 1)
 
-        def rotated(picture: Picture) -> Picture:
+        def rotate(picture: Picture) -> Picture:
             height, width = picture.shape[:2]
-            turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
-            return cv2.warpAffine(picture, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+            return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-        return rotated
-
-
-def cut(crop: Picture, share: float, left: float, top: float) -> Picture:
-    """A part of the crop, `share` of its sides long; `left` and `top` in [0, 1] say where it lies."""
-    height, width = crop.shape[:2]
-    part_height, part_width = max(1, round(height * share)), max(1, round(width * share))
-    y, x = round(top * (height - part_height)), round(left * (width - part_width))
-    return crop[y : y + part_height, x : x + part_width]
+        return rotate
 
 
-GEOMETRIC: dict[str, type[Geometric]] = {"flip": Flip, "part": Part, "rotate": Rotate}
+def crop_window(picture: Picture, share: float, left: float, top: float) -> Picture:
+    """Cut out a window whose sides are `share` of the picture's; `left` and `top` in [0, 1] give its position."""
+    height, width = picture.shape[:2]
+    window_height, window_width = max(1, round(height * share)), max(1, round(width * share))
+    y, x = round(top * (height - window_height)), round(left * (width - window_width))
+    return picture[y : y + window_height, x : x + window_width]
+
+
+GEOMETRIC: dict[str, type[Geometric]] = {"flip": Flip, "part": RandomCrop, "rotate": Rotate}

@@ -1,6 +1,6 @@
-"""Folder layouts of the corpora that people have: a tree of videos -> what is in it, who is in them, what does not fit.
+"""Folder layouts of published corpora and of own data: a folder of videos -> its videos, identities and problems.
 
-Each layout is a module that tells its tree from others and reads it. docs/layouts.md has their rules in words.
+Each layout is a module that recognises its folder tree and reads it. docs/layouts.md describes the rules.
 """
 
 import json
@@ -16,133 +16,135 @@ from preprocessing.corpus.layouts import celebdf, deeperforensics, dfdc, facefor
 from preprocessing.corpus.layouts.class_names import class_label
 from preprocessing.corpus.layouts.tree import (
     ARCHIVE_SUFFIXES,
+    GENERATED_FOLDERS,
     IMAGE_SUFFIXES,
-    OURS,
     VIDEO_SUFFIXES,
     Tree,
-    entries_of,
-    files_below,
+    format_names,
     is_media,
-    listed,
-    split_of_word,
+    list_entries,
+    parse_split,
+    walk_files,
 )
 
 AUTO = "AUTO"
-LAYOUTS = {  # in the order in which a tree is asked whether it is one
-    "DEEPERFORENSICS": deeperforensics.LAYOUT,  # which may hold FaceForensics++'s originals too
+LAYOUTS = {  # in the order in which they are tried
+    "DEEPERFORENSICS": deeperforensics.LAYOUT,  # before FACEFORENSICS, whose originals may be in it
     "FACEFORENSICS": faceforensics.LAYOUT,
     "CELEBDF": celebdf.LAYOUT,
     "DFDC": dfdc.LAYOUT,
     "FOLDER": folder.LAYOUT,
 }
-OTHER_NAMES = {"FACEFORENSIC": "FACEFORENSICS", "DEMO": "FACEFORENSICS"}  # the first is the published extraction's spelling
+ALIASES = {"FACEFORENSIC": "FACEFORENSICS", "DEMO": "FACEFORENSICS"}  # the first is the spelling of the published extraction
 NAMES = (AUTO, "DEMO", *LAYOUTS)
-OUR_WORK = "it looks like crops or boxes, made from videos: train_model.py and test_model.py take crops, as --crops"
-DEEPER, UP = 2, 5  # folders that a tree is looked for below and above the one that is named
-LOOKED_AT = 100  # folders on each level
+RESULTS_HINT = "it looks like crops or boxes, made from videos: train_model.py and test_model.py read crops, as --crops"
+MAX_DEPTH, MAX_HEIGHT = 2, 5  # levels below and above the named folder where the root of a tree is searched
+MAX_FOLDERS = 100  # folders that are searched on each level
 
 
 def read_tree(data_path: Path, dataset: str, compression: str) -> Tree:
-    wanted = OTHER_NAMES.get(dataset.upper(), dataset.upper())
-    if wanted not in (AUTO, *LAYOUTS):
-        raise UserError(f"dataset '{dataset}' is not a layout that is known; there are: {', '.join(NAMES)}")
+    layout = ALIASES.get(dataset.upper(), dataset.upper())
+    if layout not in (AUTO, *LAYOUTS):
+        raise UserError(f"dataset '{dataset}' is not a known layout; available: {', '.join(NAMES)}")
     if not data_path.is_dir():
         raise UserError(f"data_path {data_path} is not a folder" + ("; unpack it" if data_path.is_file() else ""))
-    names = list(LAYOUTS) if wanted == AUTO else [wanted]
-    # Both look like class folders of somebody's own: crops of ours, and the folders inside a corpus.
-    if _is_our_work(data_path) or (wanted == AUTO and _tree_above(data_path, ["DEEPERFORENSICS", "FACEFORENSICS", "CELEBDF"])):
-        _refuse(data_path, wanted)
-    name, root = _recognise(data_path, names) or _refuse(data_path, wanted)
-    if _layout_of(root, list(LAYOUTS)) != name:  # forced on a tree that is another's: nobody would know who is in it
-        _refuse(data_path, wanted)
+    names = list(LAYOUTS) if layout == AUTO else [layout]
+    # Our own crops, and folders inside a corpus, would be taken for class folders.
+    is_inside = layout == AUTO and _find_enclosing_tree(data_path, ["DEEPERFORENSICS", "FACEFORENSICS", "CELEBDF"])
+    if _is_result_folder(data_path) or is_inside:
+        _refuse(data_path, layout)
+    name, root = _recognise(data_path, names) or _refuse(data_path, layout)
+    if _layout_of(root, list(LAYOUTS)) != name:  # a layout forced on another corpus would lose the identities
+        _refuse(data_path, layout)
     return LAYOUTS[name].read(root, data_path, compression)
 
 
 def _recognise(data_path: Path, names: list[str]) -> tuple[str, Path] | None:
-    """The layout and its root: the folder itself, or the only one of a layout below it."""
+    """Return the layout and its root: the folder itself, or the only folder below it that has one of the layouts."""
     for level in _levels(data_path):
-        found = [(name, place) for place in level if (name := _layout_of(place, names))]
-        if len(found) > 1:
-            places = listed([f"{place.relative_to(data_path)} ({name})" for name, place in found])
-            raise UserError(f"{data_path} holds several corpora: {places}; set data_path to one of them")
-        if found:
-            return found[0]
+        roots = [(name, path) for path in level if (name := _layout_of(path, names))]
+        if len(roots) > 1:
+            corpora = format_names([f"{path.relative_to(data_path)} ({name})" for name, path in roots])
+            raise UserError(f"{data_path} holds several corpora: {corpora}; set data_path to one of them")
+        if roots:
+            return roots[0]
     return None
 
 
 def _levels(data_path: Path) -> Iterator[list[Path]]:
     level = [data_path]
-    for _ in range(DEEPER + 1):
+    for _ in range(MAX_DEPTH + 1):
         yield level
-        below = (path for place in level for path in entries_of(place)[0] if path.name not in OURS)
-        level = list(islice(below, LOOKED_AT))
+        below = (path for parent in level for path in list_entries(parent)[0] if path.name not in GENERATED_FOLDERS)
+        level = list(islice(below, MAX_FOLDERS))
 
 
-def _layout_of(place: Path, names: list[str]) -> str | None:
-    return next((name for name in names if LAYOUTS[name].is_root(place)), None)
+def _layout_of(path: Path, names: list[str]) -> str | None:
+    return next((name for name in names if LAYOUTS[name].is_root(path)), None)
 
 
-def _refuse(data_path: Path, wanted: str) -> NoReturn:
-    what = "no layout that is known" if wanted == AUTO else f"not laid out as {wanted}"
-    looked_for = [f"{name}: {LAYOUTS[name].looked_for}" for name in (LAYOUTS if wanted == AUTO else [wanted])]
-    folders, files = entries_of(data_path)
-    there = listed([f"{path.name}/" for path in folders] + [path.name for path in files]) or "nothing"
-    guess = _guess(data_path)
+def _refuse(data_path: Path, layout: str) -> NoReturn:
+    problem = "no known layout" if layout == AUTO else f"not the layout {layout}"
+    expected = [f"{name}: {LAYOUTS[name].expected}" for name in (LAYOUTS if layout == AUTO else [layout])]
+    folders, files = list_entries(data_path)
+    content = format_names([f"{path.name}/" for path in folders] + [path.name for path in files]) or "nothing"
+    hint = _hint(data_path)
     raise UserError(
-        f"{data_path} is {what}: looked in it and {DEEPER} folders deeper for {' | '.join(looked_for)}; "
-        f"there is: {there}" + (f"; {guess}" if guess else "")
+        f"{data_path} has {problem}: searched it and {MAX_DEPTH} levels below for {' | '.join(expected)}; "
+        f"it contains: {content}" + (f"; {hint}" if hint else "")
     )
 
 
-def _guess(data_path: Path) -> str:
-    """What the folder may be instead, and what to do then; empty if it looks like nothing."""
-    if _is_our_work(data_path):
-        return OUR_WORK
-    if above := _tree_above(data_path, list(LAYOUTS)):
-        return f"it looks like a part of the {above[0]} tree at {above[1]}: set data_path to that"
-    if other := _recognise(data_path, list(LAYOUTS)):
-        return f"it looks like {other[0]}: set dataset to that, or to {AUTO}"
-    folders, files = entries_of(data_path)
-    if any(path.name in OURS for path in folders):
-        return OUR_WORK
-    media = [path for path in files if is_media(path, VIDEO_SUFFIXES | IMAGE_SUFFIXES)]
+def _hint(data_path: Path) -> str:
+    """Return what the folder may be instead, and what to do then; empty if nothing is known about it."""
+    if _is_result_folder(data_path):
+        return RESULTS_HINT
+    if enclosing := _find_enclosing_tree(data_path, list(LAYOUTS)):
+        return f"it looks like a part of the {enclosing[0]} tree at {enclosing[1]}: set data_path to that"
+    if recognised := _recognise(data_path, list(LAYOUTS)):
+        return f"it looks like {recognised[0]}: set dataset to that, or to {AUTO}"
+    folders, files = list_entries(data_path)
+    if any(path.name in GENERATED_FOLDERS for path in folders):
+        return RESULTS_HINT
+    suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    media = [path for path in files if is_media(path, suffixes)]
     if media:
-        return f"nothing says which of its {len(media)} files are real: move them into real/ and fake/, or add a metadata.json"
+        return f"its {len(media)} files have no labels: move them into real/ and fake/, or add a metadata.json"
     if any(path.suffix.lower() in ARCHIVE_SUFFIXES for path in files):
         return "unpack the archives first"
-    unknown = (path for path in folders if any(is_media(file, VIDEO_SUFFIXES | IMAGE_SUFFIXES) for file in files_below(path)))
-    if first := next(unknown, None):
+    unlabelled = next((path for path in folders if any(is_media(file, suffixes) for file in walk_files(path))), None)
+    if unlabelled:
         return (
-            f"nothing says which of its folders are real: name them so (real/, fake/), or write a {folder.METADATA} into it, "
-            f'such as {{{json.dumps(first.name, ensure_ascii=False)}: {{"label": "real"}}}}'
+            f"its folders have no labels: name them real/ and fake/, or write a {folder.METADATA} into it, "
+            f'such as {{{json.dumps(unlabelled.name, ensure_ascii=False)}: {{"label": "real"}}}}'
         )
     return ""
 
 
-def _is_our_work(folder: Path) -> bool:
-    """Crops may have been extracted into the corpus itself, so a ledger alone says nothing."""
-    return folder.name in OURS and any((place / LEDGER).is_file() for place in (folder, folder.parent))
+def _is_result_folder(folder: Path) -> bool:
+    """Whether it is an output folder of a stage, by its name and ledger. A corpus may have a ledger too, if crops are in it."""
+    return folder.name in GENERATED_FOLDERS and any((path / LEDGER).is_file() for path in (folder, folder.parent))
 
 
-def _tree_above(data_path: Path, names: list[str]) -> tuple[str, Path] | None:
-    """The layout and the root of the tree that the folder is a part of."""
-    here = absolute(data_path)
+def _find_enclosing_tree(data_path: Path, names: list[str]) -> tuple[str, Path] | None:
+    """Return the layout and the root of the tree that the folder is a part of."""
+    path = absolute(data_path)
     for name in names:
-        for above in list(here.parents)[:UP]:
-            if _is_part_of(here.relative_to(above).parts[0], name) and LAYOUTS[name].is_root(above):
-                return name, above
+        for ancestor in list(path.parents)[:MAX_HEIGHT]:
+            if _is_part_of(path.relative_to(ancestor).parts[0], name) and LAYOUTS[name].is_root(ancestor):
+                return name, ancestor
     return None
 
 
-def _is_part_of(top: str, name: str) -> bool:
-    """Whether a folder of that name belongs right below the root of such a tree."""
-    if name == "DEEPERFORENSICS":
-        return top in (deeperforensics.FAKES, deeperforensics.SOURCES, faceforensics.ORIGINALS)
-    if name == "FACEFORENSICS":
-        return top in (faceforensics.ORIGINALS, faceforensics.MANIPULATED, *faceforensics.OFFICIAL_METHODS)
-    if name == "CELEBDF":
-        return top.lower() in celebdf.FOLDERS
-    return name == "FOLDER" and (class_label(top) is not None or bool(split_of_word(top)))
+def _is_part_of(folder_name: str, layout: str) -> bool:
+    """Whether the layout has a folder of that name directly below its root."""
+    if layout == "DEEPERFORENSICS":
+        return folder_name in (deeperforensics.FAKES, deeperforensics.SOURCES, faceforensics.ORIGINALS)
+    if layout == "FACEFORENSICS":
+        return folder_name in (faceforensics.ORIGINALS, faceforensics.MANIPULATED, *faceforensics.OFFICIAL_METHODS)
+    if layout == "CELEBDF":
+        return folder_name.lower() in celebdf.FOLDERS
+    return layout == "FOLDER" and (class_label(folder_name) is not None or bool(parse_split(folder_name)))
 
 
 __all__ = ["AUTO", "LAYOUTS", "NAMES", "read_tree"]

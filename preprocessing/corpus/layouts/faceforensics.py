@@ -1,13 +1,13 @@
-"""FACEFORENSICS: the tree of FaceForensics++, as its download leaves it, and of the demo corpus.
+"""FACEFORENSICS: FaceForensics++ as its download script stores it, and the generated corpora.
 
     original_sequences/youtube/<compression>/videos/<id>.mp4                        real
-    original_sequences/actors/<compression>/videos/<actor>__<scene>.mp4             real, those of DeepFakeDetection
-    manipulated_sequences/<Method>/<compression>/videos/<target>_<source>.mp4       fake: both people are in it
+    original_sequences/actors/<compression>/videos/<actor>__<scene>.mp4             real, of DeepFakeDetection
+    manipulated_sequences/<Method>/<compression>/videos/<target>_<source>.mp4       fake: shows both people
     manipulated_sequences/DeepFakeDetection/…/<target>_<source>__<scene>__<code>.mp4  fake, of two actors
-    manipulated_sequences/<Method>/masks/videos/<the fake's name>                   where it was changed, if known
+    manipulated_sequences/<Method>/masks/videos/<the fake's name>                   mask of the changed pixels, if known
     splits/{train,val,test}.json                                                    pairs of ids; also in dataset/splits
 
-Or flat, as it is passed on: original/<id>.mp4 and <Method>/<target>_<source>.mp4, all of one compression.
+Or flat, as copies of it often are: original/<id>.mp4 and <Method>/<target>_<source>.mp4, all of one compression.
 """
 
 import json
@@ -17,45 +17,45 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.index import DRAWN_BY_US, FAKE, MADE_OF_PORTRAITS, ORIGINAL, REAL
+from pipeline.index import DEMO_LEDGER, FAKE, ORIGINAL, PORTRAIT_LEDGER, REAL
 from preprocessing.corpus.layouts.class_names import class_label
 from preprocessing.corpus.layouts.tree import (
-    OURS,
+    GENERATED_FOLDERS,
     Item,
     Layout,
     Tree,
-    Unfit,
-    entries_of,
-    identity_of,
+    TreeProblem,
+    collect_media,
+    format_names,
+    identity_from_name,
     is_media,
-    listed,
-    media_in,
-    own_person,
-    report_strays,
+    list_entries,
+    report_unexpected,
+    unknown_person_note,
     video_name,
 )
 
 ORIGINALS, MANIPULATED = "original_sequences", "manipulated_sequences"
-OFFICIAL_METHODS = ("Deepfakes", "Face2Face", "FaceShifter", "FaceSwap", "NeuralTextures")  # each of every pair
+OFFICIAL_METHODS = ("Deepfakes", "Face2Face", "FaceShifter", "FaceSwap", "NeuralTextures")  # each made fakes of every pair
 OTHER_METHODS = ("DeepFakeDetection",)
 COMPRESSIONS = ("raw", "c0", "c23", "c40")
-SAME_COMPRESSION = {"raw": ("raw", "c0"), "c0": ("c0", "raw")}  # older downloads call the uncompressed ones c0
+SAME_COMPRESSION = {"raw": ("raw", "c0"), "c0": ("c0", "raw")}  # older downloads name the uncompressed videos c0
 OFFICIAL_FILES = {"train.json": "training_set", "val.json": "validation_set", "test.json": "test_set"}
-OF_TWO_IDS = re.compile(r"\d{3}_\d{3}")
+TWO_IDS = re.compile(r"\d{3}_\d{3}")
 TARGET_AND_SOURCE = re.compile(r"([^_]+)_([^_]+)")
-OF_ACTOR = re.compile(r"(\d+)__.+")
-OF_TWO_ACTORS = re.compile(r"(\d+)_(\d+)__(.+)__[^_]+")
+ACTOR = re.compile(r"(\d+)__.+")
+TWO_ACTORS = re.compile(r"(\d+)_(\d+)__(.+)__[^_]+")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder of videos of one method, or of one kind of originals."""
+class VideoFolder:
+    """A folder with the videos of one method, or with originals of one kind."""
 
     videos: Path
     masks: Path
     method: str
     label: int
-    of_actors: bool = False
+    of_actors: bool = False  # originals of DeepFakeDetection
 
 
 def is_root(folder: Path) -> bool:
@@ -64,107 +64,107 @@ def is_root(folder: Path) -> bool:
 
 def _is_flat(folder: Path) -> bool:
     methods = (folder / method for method in (*OFFICIAL_METHODS, *OTHER_METHODS) if (folder / method).is_dir())
-    videos = (path for method in methods for path in entries_of(method)[1] if is_media(path))
-    return any(OF_TWO_IDS.fullmatch(path.stem) or OF_TWO_ACTORS.fullmatch(path.stem) for path in videos)
+    videos = (path for method in methods for path in list_entries(method)[1] if is_media(path))
+    return any(TWO_IDS.fullmatch(path.stem) or TWO_ACTORS.fullmatch(path.stem) for path in videos)
 
 
 def read(root: Path, data_path: Path, compression: str) -> Tree:
-    # A corpus of ours is known by its ledger, not by the name it is read under: nobody may take drawings for faces, or
-    # animated portraits for FaceForensics++.
-    ours = (name for ledger, name in ((DRAWN_BY_US, "DEMO"), (MADE_OF_PORTRAITS, "PORTRAITS")) if (root / ledger).is_file())
-    tree = Tree(next(ours, "FACEFORENSICS"), root)
-    places = list(_flat_places(root, tree) if _is_flat(root) else _places(root, compression, tree))
-    for place in places:
-        masks = {path.name: path for path in media_in(place.masks, tree.unfit)}
-        for path in media_in(place.videos, tree.unfit):
-            tree.items.append(_item(path, place, masks.get(path.name), tree))
+    # A generated corpus is recognised by its ledger, whatever `dataset` is, so that drawings or animated portraits are never
+    # taken for FaceForensics++.
+    generated = (name for ledger, name in ((DEMO_LEDGER, "DEMO"), (PORTRAIT_LEDGER, "PORTRAITS")) if (root / ledger).is_file())
+    tree = Tree(next(generated, "FACEFORENSICS"), root)
+    folders = list(_find_flat_folders(root, tree) if _is_flat(root) else _find_video_folders(root, compression, tree))
+    for folder in folders:
+        masks = {path.name: path for path in collect_media(folder.masks, tree.problems)}
+        for path in collect_media(folder.videos, tree.problems):
+            tree.items.append(_make_item(path, folder, masks.get(path.name), tree))
     if not tree.items:
         others = {name for path in root.glob("*_sequences/*/*") if path.is_dir() for name in COMPRESSIONS if path.name == name}
-        raise UserError(f"no videos of compression '{compression}' below {root}; there are: {listed(others) or 'none at all'}")
-    pairs = _official_pairs([root, *(folder for folder in root.parents if folder.is_relative_to(data_path))])
+        raise UserError(f"no videos of compression '{compression}' below {root}; available: {format_names(others) or 'none'}")
+    pairs = _read_official_pairs([root, *(parent for parent in root.parents if parent.is_relative_to(data_path))])
     if not pairs:
         tree.notes.append(
-            "there are no official lists, so the splits are drawn; put train.json, val.json and test.json into splits/"
+            "there are no official lists, so the splits are assigned by hash; add train.json, val.json and test.json to splits/"
         )
     tree.official = {identity: split for pair, split in pairs.items() for identity in pair}
-    if tree.dataset != "DEMO":  # which has people whom nobody made a fake of
-        tree.missing = list(_missing(tree, places, pairs))
+    if tree.dataset != "DEMO":  # the demo corpus has people without fakes
+        tree.missing = list(_missing_items(tree, folders, pairs))
     return tree
 
 
-def _places(root: Path, compression: str, tree: Tree) -> Iterator[Place]:
-    report_strays(root, {ORIGINALS, MANIPULATED, "splits", "dataset", *OURS}, tree.unfit)
+def _find_video_folders(root: Path, compression: str, tree: Tree) -> Iterator[VideoFolder]:
+    report_unexpected(root, {ORIGINALS, MANIPULATED, "splits", "dataset", *GENERATED_FOLDERS}, tree.problems)
     for kind in ("youtube", "actors"):
-        if videos := videos_of(root / ORIGINALS / kind, compression, tree):
-            yield Place(videos, root / ORIGINALS / kind / "masks/videos", ORIGINAL, REAL, kind == "actors")
+        if videos := find_videos_folder(root / ORIGINALS / kind, compression, tree):
+            yield VideoFolder(videos, root / ORIGINALS / kind / "masks/videos", ORIGINAL, REAL, kind == "actors")
     if (root / ORIGINALS).is_dir():
-        report_strays(root / ORIGINALS, {"youtube", "actors"}, tree.unfit)
+        report_unexpected(root / ORIGINALS, {"youtube", "actors"}, tree.problems)
     if (root / MANIPULATED).is_dir():
-        methods = entries_of(root / MANIPULATED)[0]
-        report_strays(root / MANIPULATED, {method.name for method in methods}, tree.unfit)
+        methods = list_entries(root / MANIPULATED)[0]
+        report_unexpected(root / MANIPULATED, {method.name for method in methods}, tree.problems)
         for method in methods:
-            if videos := videos_of(method, compression, tree):
-                yield Place(videos, method / "masks/videos", method.name, FAKE)
+            if videos := find_videos_folder(method, compression, tree):
+                yield VideoFolder(videos, method / "masks/videos", method.name, FAKE)
 
 
-def videos_of(folder: Path, compression: str, tree: Tree) -> Path | None:
-    """The folder of the videos of that compression, with or without a folder `videos` in it."""
+def find_videos_folder(folder: Path, compression: str, tree: Tree) -> Path | None:
+    """Return the folder with the videos of that compression: its subfolder `videos`, or itself."""
     if not folder.is_dir():
         return None
-    report_strays(folder, {*COMPRESSIONS, "masks", "models"}, tree.unfit)
+    report_unexpected(folder, {*COMPRESSIONS, "masks", "models"}, tree.problems)
     for name in SAME_COMPRESSION.get(compression, (compression,)):
         if (folder / name / "videos").is_dir():
             return folder / name / "videos"
-        if (folder / name).is_dir() and any(map(is_media, entries_of(folder / name)[1])):
+        if (folder / name).is_dir() and any(map(is_media, list_entries(folder / name)[1])):
             return folder / name
     others = [name for name in COMPRESSIONS if (folder / name).is_dir()]
     if others:
         reason = f"it has no compression {compression}, only {', '.join(others)}, so it is left out"
-        tree.unfit.append(Unfit(folder, reason, "fetch it in that compression too, or set compression to another"))
+        tree.problems.append(TreeProblem(folder, reason, "download that compression, or set `compression` to an existing one"))
     return None
 
 
-def _flat_places(root: Path, tree: Tree) -> Iterator[Place]:
+def _find_flat_folders(root: Path, tree: Tree) -> Iterator[VideoFolder]:
     known = set()
-    for folder in entries_of(root)[0]:
+    for folder in list_entries(root)[0]:
         if class_label(folder.name) == REAL:
-            yield Place(folder, folder / "masks", ORIGINAL, REAL)
+            yield VideoFolder(folder, folder / "masks", ORIGINAL, REAL)
         elif folder.name in (*OFFICIAL_METHODS, *OTHER_METHODS):
-            yield Place(folder, folder / "masks", folder.name, FAKE)
+            yield VideoFolder(folder, folder / "masks", folder.name, FAKE)
         else:
             continue
         known.add(folder.name)
-    report_strays(root, {*known, "splits", "dataset", "csv", *OURS}, tree.unfit)
+    report_unexpected(root, {*known, "splits", "dataset", "csv", *GENERATED_FOLDERS}, tree.problems)
 
 
-def _item(path: Path, place: Place, mask: Path | None, tree: Tree) -> Item:
+def _make_item(path: Path, folder: VideoFolder, mask: Path | None, tree: Tree) -> Item:
     stem = path.stem
-    if place.label == REAL:
-        actor = OF_ACTOR.fullmatch(stem)
-        if place.of_actors and not actor:
-            tree.unfit.append(own_person(path, "<actor>__<scene>"))
-        return Item(path, ORIGINAL, REAL, (f"actor-{actor[1]}" if actor else identity_of(stem),), stem)
-    people, made_from = _people_of_fake(stem) or ((identity_of(stem),), ())
+    if folder.label == REAL:
+        actor = ACTOR.fullmatch(stem)
+        if folder.of_actors and not actor:
+            tree.problems.append(unknown_person_note(path, "<actor>__<scene>"))
+        return Item(path, ORIGINAL, REAL, (f"actor-{actor[1]}" if actor else identity_from_name(stem),), stem)
+    identities, made_from = _parse_fake_name(stem) or ((identity_from_name(stem),), ())
     if not made_from:
-        tree.unfit.append(own_person(path, "<target>_<source>"))
-    return Item(path, place.method, FAKE, people, stem, made_from, mask=mask)
+        tree.problems.append(unknown_person_note(path, "<target>_<source>"))
+    return Item(path, folder.method, FAKE, identities, stem, made_from, mask=mask)
 
 
-def _people_of_fake(stem: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """Who is in it, and which originals it was made of."""
-    if actors := OF_TWO_ACTORS.fullmatch(stem):
+def _parse_fake_name(stem: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Return the identities in a fake and the originals it was made from; None if its name does not follow a rule."""
+    if actors := TWO_ACTORS.fullmatch(stem):
         target, source, scene = actors.groups()
         return (f"actor-{target}", f"actor-{source}"), (video_name(ORIGINAL, f"{target}__{scene}"),)
-    if both := TARGET_AND_SOURCE.fullmatch(stem):
-        return tuple(map(identity_of, both.groups())), tuple(video_name(ORIGINAL, one) for one in both.groups())
+    if pair := TARGET_AND_SOURCE.fullmatch(stem):
+        return tuple(map(identity_from_name, pair.groups())), tuple(video_name(ORIGINAL, name) for name in pair.groups())
     return None
 
 
-def _official_pairs(folders: Sequence[Path]) -> dict[tuple[str, ...], str]:
-    """The split of each pair of people. The lists lie in the tree or beside it, perhaps as in the published repository."""
+def _read_official_pairs(folders: Sequence[Path]) -> dict[tuple[str, ...], str]:
+    """Return the split of each pair. The lists are in `splits` or, as in the published repository, dataset/splits."""
     for folder in folders:
-        for place in (folder / "splits", folder / "dataset" / "splits"):
-            if pairs := _read_pairs(place):
+        for lists in (folder / "splits", folder / "dataset" / "splits"):
+            if pairs := _read_pairs(lists):
                 return pairs
     return {}
 
@@ -178,7 +178,7 @@ def _read_pairs(folder: Path) -> dict[tuple[str, ...], str]:
             pairs[pair] = split
             for identity in pair:
                 if splits.setdefault(identity, split) != split:
-                    raise UserError(f"{path}: '{identity}' stands in {splits[identity]} too; a person belongs in one split")
+                    raise UserError(f"{path}: '{identity}' is in {splits[identity]} too; a person must be in one split only")
     return pairs
 
 
@@ -189,20 +189,20 @@ def _pairs_in(path: Path) -> list[tuple[str, ...]]:
         raise UserError(f"{path} is not a JSON list of pairs of identities") from error
 
 
-def _missing(tree: Tree, places: list[Place], pairs: dict[tuple[str, ...], str]) -> Iterator[Item]:
-    """What the official lists name and the tree has not: each person, and each pair both ways, of the methods in the tree."""
-    there = {item.video for item in tree.items}
-    for place in places:
-        if place.label == REAL and not place.of_actors:
-            wanted: list[tuple[str, ...]] = [(identity,) for pair in pairs for identity in pair]
-        elif place.method in OFFICIAL_METHODS:
-            wanted = [way for pair in pairs for way in (pair, pair[::-1])]
+def _missing_items(tree: Tree, folders: list[VideoFolder], pairs: dict[tuple[str, ...], str]) -> Iterator[Item]:
+    """Yield missing videos of the official lists: of each person, and of each pair in both directions for each method."""
+    present = {item.video for item in tree.items}
+    for folder in folders:
+        if folder.label == REAL and not folder.of_actors:
+            names: list[tuple[str, ...]] = [(identity,) for pair in pairs for identity in pair]
+        elif folder.method in OFFICIAL_METHODS:
+            names = [ordered for pair in pairs for ordered in (pair, pair[::-1])]
         else:
             continue
-        for people in wanted:
-            stem = "_".join(people)
-            if f"{place.method}/{stem}" not in there:
-                yield Item(place.videos / f"{stem}.mp4", place.method, place.label, people, stem)
+        for identities in names:
+            stem = "_".join(identities)
+            if f"{folder.method}/{stem}" not in present:
+                yield Item(folder.videos / f"{stem}.mp4", folder.method, folder.label, identities, stem)
 
 
 LAYOUT = Layout(f"{ORIGINALS}/ and {MANIPULATED}/, or folders of its methods", is_root, read)

@@ -1,14 +1,14 @@
-"""FOLDER: class folders of videos or pictures, as most people lay out their own data.
+"""FOLDER: class folders of videos or pictures, the usual layout of own data.
 
-    real/a.mp4, fake/b.mp4                  or Real_youtube/, FaceSwap/, ...: names that say real or fake, or a known method
-    train/real/, val/fake/, real/test/      a folder named after a split, above or below, gives it
-    real/anna/1.mp4                         files of one folder below belong together, like those of one person
-    metadata.json                           optional, beside the class folders: what is known of each file or folder
+    real/a.mp4, fake/b.mp4                  or Real_youtube/, FaceSwap/, ...: names that contain real or fake, or a known method
+    train/real/, val/fake/, real/test/      folders named after a split, above or below a class folder
+    real/anna/1.mp4                         the files of a subfolder count as videos of the same person
+    metadata.json                           optional, beside the class folders: metadata of files and folders
 
-In metadata.json, a file or folder goes by its path from there, a file by its name too if that is unique. What may be said
-of it: `label` (0, 1, real, fake), `split` (train, val, test), `identity` (one or a list), `original` (the file a fake was
-made of), `method` (of a fake). What is said of a folder holds for all files in it. Files in no class folder, and folders
-whose names say neither real nor fake, need a label: none is guessed.
+In metadata.json, the key of a file or folder is its relative path; for a file, its name is enough if it is unique. Possible
+fields: `label` (0, 1, real, fake), `split` (train, val, test), `identity` (one or a list), `original` (the source file of a
+fake), `method` (of a fake). The fields of a folder apply to all files in it. Files outside class folders, and folders whose
+names imply neither real nor fake, need a label: none is guessed.
 """
 
 import json
@@ -17,64 +17,74 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TypedDict
 
 from pipeline.errors import UserError
 from pipeline.index import FAKE, ORIGINAL, REAL
 from preprocessing.corpus.layouts.class_names import label_by_words, label_of_folder
 from preprocessing.corpus.layouts.tree import (
+    GENERATED_FOLDERS,
     IMAGE_SUFFIXES,
-    OURS,
     VIDEO_SUFFIXES,
     Item,
     Layout,
     Tree,
-    Unfit,
-    contradictions,
-    entries_of,
-    files_below,
-    identity_of,
+    TreeProblem,
+    contradiction_error,
+    format_names,
+    identity_from_name,
     is_media,
-    label_of_word,
-    listed,
-    not_a_video,
-    report_strays,
-    split_of_word,
+    list_entries,
+    non_video_problem,
+    parse_label,
+    parse_split,
+    report_unexpected,
     video_name,
+    walk_files,
 )
 
 METADATA = "metadata.json"
 MEDIA = VIDEO_SUFFIXES | IMAGE_SUFFIXES
-PLAIN_FAKE = "fake"  # the method of a fake that lies in no class folder
+PLAIN_FAKE = "fake"  # method of a fake outside class folders
+
+
+class JsonEntry(TypedDict, total=False):
+    """The value of a key in metadata.json, as the user wrote it."""
+
+    label: int | str
+    split: str
+    identity: str | list[str]
+    original: str
+    method: str
 
 
 @dataclass(frozen=True)
-class File:
-    """A file, and what its folders say of it."""
+class MediaFile:
+    """A file with the metadata that its folders imply."""
 
     path: Path
     stem: str
     label: int | None = None
-    method: str = ""  # if it is a fake
+    method: str = ""  # its method if it is a fake
     split: str = ""
     person: str = ""
     class_folder: Path | None = None
-    opposed_by: Path | None = None  # a folder in the class folder whose name says the opposite
+    opposed_by: Path | None = None  # folder inside the class folder whose name implies the opposite label
 
 
 @dataclass(frozen=True)
-class Listed:
-    """What a metadata.json says of a file, or of all in a folder."""
+class Metadata:
+    """The entry of a file or folder in a metadata.json, parsed."""
 
     label: int | None = None
     split: str = ""
     identities: tuple[str, ...] = ()
     method: str = ""
     original: str = ""
-    original_file: File | None = None  # where it is in the tree
+    original_file: MediaFile | None = None  # if it is in the tree
 
 
-NOTHING = Listed()
+NO_METADATA = Metadata()
 
 
 def is_root(folder: Path) -> bool:
@@ -83,296 +93,301 @@ def is_root(folder: Path) -> bool:
 
 
 def _split_folders(folder: Path) -> list[Path]:
-    return [path for path in entries_of(folder)[0] if split_of_word(path.name) and path.name not in OURS]
+    return [path for path in list_entries(folder)[0] if parse_split(path.name) and path.name not in GENERATED_FOLDERS]
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    """The folders in it that may each be of one class, if by its name one of them at least is."""
-    folders = _folders_in(folder)
+    """Return the folders that may be class folders, if the name of at least one implies a label."""
+    folders = _subfolders(folder)
     return folders if any(label_of_folder(path) is not None for path in folders) else []
 
 
-def _folders_in(folder: Path) -> list[Path]:
-    return [path for path in entries_of(folder)[0] if path.name not in OURS and not split_of_word(path.name)]
+def _subfolders(folder: Path) -> list[Path]:
+    return [path for path in list_entries(folder)[0] if path.name not in GENERATED_FOLDERS and not parse_split(path.name)]
 
 
 def _is_labelled(folder: Path) -> bool:
-    return bool(_labelled_in(folder))
+    return bool(_labelled_paths(folder))
 
 
-def _labelled_in(folder: Path) -> list[Path]:
-    """The files and folders that a metadata.json in it gives a label."""
+def _labelled_paths(folder: Path) -> list[Path]:
+    """Return the files and folders with a label in the metadata.json of a folder."""
     if not (folder / METADATA).is_file():
         return []
-    labelled = (folder / _as_path(name) for name, entry in _entries_in(folder / METADATA).items() if "label" in entry)
+    labelled = (folder / _as_path(name) for name, entry in _read_json(folder / METADATA).items() if "label" in entry)
     return [path for path in labelled if path.is_dir() or is_media(path, MEDIA)]
 
 
 def read(root: Path, data_path: Path, compression: str) -> Tree:
     tree = Tree("FOLDER", root)
-    bases = _bases(root)
+    bases = _find_bases(root)
     scopes = [*bases, *(folder for folders in bases.values() for folder in folders)]
-    labels = {path: facts.label for path, facts in _listed_folders(scopes).items() if facts.label is not None}
-    files = [file for base in bases for file in _files_of(base, base if base != root else None, bases[base], labels, tree)]
+    labels = {path: metadata.label for path, metadata in _folder_metadata(scopes).items() if metadata.label is not None}
+    files = [file for base in bases for file in _base_files(base, base if base != root else None, bases[base], labels, tree)]
     with_files = {file.class_folder.name for file in files if file.class_folder}
     known = {*with_files, *(base.name for base in bases), *(file.path.name for file in files if file.path.parent == root)}
-    report_strays(root, {*known, *OURS}, tree.unfit)
-    tree.items = list(_items(files, _listed_in(scopes, files, tree), tree))
+    report_unexpected(root, {*known, *GENERATED_FOLDERS}, tree.problems)
+    tree.items = list(_make_items(files, _file_metadata(scopes, files, tree), tree))
     if not tree.items:
-        raise UserError(f"no videos or pictures with a label below {root}; there is: {_entries_text(root)}")
+        raise UserError(f"no videos or pictures with a label below {root}; it contains: {_format_entries(root)}")
     return tree
 
 
-def _bases(root: Path) -> dict[Path, list[Path]]:
-    """The root and the split folders in it that hold class folders, and these."""
-    inside = {above for path in _labelled_in(root) for above in path.parents}
-    splits = (path for path in _split_folders(root) if _class_folders(path) or _is_labelled(path) or path in inside)
-    bases = {root: _folders_in(root) if _class_folders(root) or _is_labelled(root) else []}
-    return {**bases, **{path: _folders_in(path) for path in splits}}
+def _find_bases(root: Path) -> dict[Path, list[Path]]:
+    """Return the root and the split folders in it, each with its class folders."""
+    ancestors = {parent for path in _labelled_paths(root) for parent in path.parents}
+    splits = (path for path in _split_folders(root) if _class_folders(path) or _is_labelled(path) or path in ancestors)
+    bases = {root: _subfolders(root) if _class_folders(root) or _is_labelled(root) else []}
+    return {**bases, **{path: _subfolders(path) for path in splits}}
 
 
-def _entries_text(folder: Path) -> str:
-    return listed([path.name for entries in entries_of(folder) for path in entries]) or "nothing"
+def _format_entries(folder: Path) -> str:
+    return format_names([path.name for entries in list_entries(folder) for path in entries]) or "nothing"
 
 
-def _files_of(
+def _base_files(
     base: Path, split_folder: Path | None, class_folders: Sequence[Path], labels: Mapping[Path, int], tree: Tree
-) -> Iterator[File]:
-    split = split_of_word(split_folder.name) if split_folder else ""
-    above = (split_folder.name,) if split_folder else ()
+) -> Iterator[MediaFile]:
+    split = parse_split(split_folder.name) if split_folder else ""
+    split_prefix = (split_folder.name,) if split_folder else ()
     classes = {folder: label_of_folder(folder) for folder in class_folders}
     classes = {folder: labels.get(folder) if label is None else label for folder, label in classes.items()}
     several_real = list(classes.values()).count(REAL) > 1
     for folder, label in classes.items():
-        prefix = (*above, folder.name) if label == REAL and several_real else above
-        yield from _files_in(folder, label, split, prefix, tree)
-    for path in entries_of(base)[1]:
+        prefix = (*split_prefix, folder.name) if label == REAL and several_real else split_prefix
+        yield from _class_files(folder, label, split, prefix, tree)
+    for path in list_entries(base)[1]:
         if is_media(path, MEDIA):
-            yield File(path, "_".join((*above, path.stem)), split=split)
+            yield MediaFile(path, "_".join((*split_prefix, path.stem)), split=split)
 
 
-def _files_in(folder: Path, label: int | None, split: str, prefix: tuple[str, ...], tree: Tree) -> Iterator[File]:
+def _class_files(folder: Path, label: int | None, split: str, prefix: tuple[str, ...], tree: Tree) -> Iterator[MediaFile]:
     paths = []
-    for path in files_below(folder):
+    for path in walk_files(folder):
         if is_media(path, MEDIA):
             paths.append(path)
         elif path.name != METADATA and label is not None:
-            tree.unfit.append(not_a_video(path))
-    # A folder that all of them lie in, such as `videos`, says nothing of any.
+            tree.problems.append(non_video_problem(path))
+    # A subfolder that holds all of them, such as `videos`, does not identify a person.
     shared = len(os.path.commonprefix([path.parent.relative_to(folder).parts for path in paths])) if paths else 0
     for path in paths:
         parts = path.parent.relative_to(folder).parts
-        splits = [word for part in parts if (word := split_of_word(part))]
-        people = [part for part in parts[shared:] if not split_of_word(part)]
-        yield File(
+        splits = [word for part in parts if (word := parse_split(part))]
+        people = [part for part in parts[shared:] if not parse_split(part)]
+        yield MediaFile(
             path,
             "_".join((*prefix, *parts[shared:], path.stem)),
             label,
             folder.name,
             splits[0] if splits else split,
-            identity_of("-".join(people)),
+            identity_from_name("-".join(people)),
             folder,
-            _opposed_by(folder, parts, label),
+            _find_opposing_folder(folder, parts, label),
         )
 
 
-def _opposed_by(folder: Path, parts: tuple[str, ...], label: int | None) -> Path | None:
+def _find_opposing_folder(folder: Path, parts: tuple[str, ...], label: int | None) -> Path | None:
     opposed = (number for number, part in enumerate(parts, 1) if label is not None and label_by_words(part) == 1 - label)
     number = next(opposed, None)
     return folder.joinpath(*parts[:number]) if number else None
 
 
-def _entries_in(path: Path) -> dict[str, dict[str, Any]]:
+def _read_json(path: Path) -> dict[str, JsonEntry]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise UserError(f"{path} cannot be read as JSON ({error})") from error
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
-        raise UserError(f'{path} is not like {{"a.mp4": {{"label": "fake"}}}}')
+        raise UserError(f'{path} does not have the form {{"a.mp4": {{"label": "fake"}}}}')
     return content
 
 
-def _listed_in(scopes: Iterable[Path], files: Sequence[File], tree: Tree) -> dict[Path, Listed]:
-    """What is said of each file, in the folders' metadata.json; what is said of itself comes before what is of its folders."""
-    folders, found = _listed_folders(scopes), dict[Path, Listed]()
-    for metadata, entries in _entries(scopes):
-        names = _names_in(metadata.parent, files)
+def _file_metadata(scopes: Iterable[Path], files: Sequence[MediaFile], tree: Tree) -> dict[Path, Metadata]:
+    """Return the metadata of files by path. The entry of a file takes precedence over those of its folders."""
+    of_folders, of_files = _folder_metadata(scopes), dict[Path, Metadata]()
+    for json_path, entries in _read_entries(scopes):
+        folder = json_path.parent
+        by_name = _files_by_name(folder, files)
         for name, entry in entries.items():
-            if metadata.parent / name in folders:
+            if folder / name in of_folders:
                 continue
-            facts, here = _listed(entry, names, metadata, name), _find(name, names, metadata)
-            if here:
-                found[here.path] = facts
+            metadata, file = _parse_entry(entry, by_name, json_path, name), _find_file(name, by_name, json_path)
+            if file:
+                of_files[file.path] = metadata
             else:
-                _add_missing(metadata.parent / name, facts, tree)
-    for file in files if folders else ():
-        for above in (path for path in file.path.parents if path in folders):
-            found[file.path] = _completed(found.get(file.path, NOTHING), folders[above])
-    return found
+                _add_missing(folder / name, metadata, tree)
+    for file in files if of_folders else ():
+        for parent in (path for path in file.path.parents if path in of_folders):
+            of_files[file.path] = _completed(of_files.get(file.path, NO_METADATA), of_folders[parent])
+    return of_files
 
 
-def _entries(scopes: Iterable[Path]) -> Iterator[tuple[Path, dict[str, dict[str, Any]]]]:
-    for metadata in (scope / METADATA for scope in scopes):
-        if metadata.is_file():
-            yield metadata, {_as_path(name): entry for name, entry in _entries_in(metadata).items()}
+def _read_entries(scopes: Iterable[Path]) -> Iterator[tuple[Path, dict[str, JsonEntry]]]:
+    for json_path in (scope / METADATA for scope in scopes):
+        if json_path.is_file():
+            yield json_path, {_as_path(name): entry for name, entry in _read_json(json_path).items()}
 
 
 def _as_path(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).as_posix()
 
 
-def _listed_folders(scopes: Iterable[Path]) -> dict[Path, Listed]:
-    """What is said of whole folders."""
+def _folder_metadata(scopes: Iterable[Path]) -> dict[Path, Metadata]:
+    """Return the metadata of folders by path."""
     return {
-        metadata.parent / name: _listed(entry, {}, metadata, name)
-        for metadata, entries in _entries(scopes)
+        json_path.parent / name: _parse_entry(entry, {}, json_path, name)
+        for json_path, entries in _read_entries(scopes)
         for name, entry in entries.items()
-        if Path(name).suffix.lower() not in MEDIA and (metadata.parent / name).is_dir()
+        if Path(name).suffix.lower() not in MEDIA and (json_path.parent / name).is_dir()
     }
 
 
-def _completed(facts: Listed, of_folder: Listed) -> Listed:
+def _completed(metadata: Metadata, of_folder: Metadata) -> Metadata:
+    """Return the metadata of a file with missing fields taken from its folder."""
     return replace(
-        facts,
-        label=of_folder.label if facts.label is None else facts.label,
-        split=facts.split or of_folder.split,
-        identities=facts.identities or of_folder.identities,
-        method=facts.method or of_folder.method,
+        metadata,
+        label=of_folder.label if metadata.label is None else metadata.label,
+        split=metadata.split or of_folder.split,
+        identities=metadata.identities or of_folder.identities,
+        method=metadata.method or of_folder.method,
     )
 
 
-def _names_in(folder: Path, files: Sequence[File]) -> dict[str, list[File]]:
-    """The files that each name may mean: a path from the folder, or a mere name."""
-    names: dict[str, list[File]] = defaultdict(list)
+def _files_by_name(folder: Path, files: Sequence[MediaFile]) -> dict[str, list[MediaFile]]:
+    """Return the files below a folder by relative path and by file name. Several files may have the same file name."""
+    by_name: dict[str, list[MediaFile]] = defaultdict(list)
     for file in files:
         if folder in file.path.parents:
             for name in {file.path.relative_to(folder).as_posix(), file.path.name}:
-                names[name].append(file)
-    return names
+                by_name[name].append(file)
+    return by_name
 
 
-def _find(name: str, names: Mapping[str, list[File]], metadata: Path) -> File | None:
-    files = names.get(_as_path(name), [])
+def _find_file(name: str, by_name: Mapping[str, list[MediaFile]], json_path: Path) -> MediaFile | None:
+    files = by_name.get(_as_path(name), [])
     if len(files) > 1:
-        places = listed([file.path.relative_to(metadata.parent).as_posix() for file in files])
-        raise UserError(f"{metadata}: '{name}' may be each of {places}; write it with its folder")
+        candidates = format_names([file.path.relative_to(json_path.parent).as_posix() for file in files])
+        raise UserError(f"{json_path}: '{name}' is ambiguous: {candidates}; write it with its folder")
     return files[0] if files else None
 
 
-def _listed(entry: dict[str, Any], names: Mapping[str, list[File]], metadata: Path, name: str) -> Listed:
-    label, split = (entry.get(key) for key in ("label", "split"))
-    if label is not None and label_of_word(label) is None:
-        raise UserError(f"{metadata}: the label of '{name}' is '{label}'; it can be 0, 1, real or fake")
-    if split is not None and not split_of_word(str(split)):
-        raise UserError(f"{metadata}: the split of '{name}' is '{split}'; it can be train, val or test")
-    identity, original = entry.get("identity"), str(entry.get("original") or "")
-    people = identity if isinstance(identity, list) else [] if identity is None else [identity]
-    method = str(entry.get("method") or "")
+def _parse_entry(entry: JsonEntry, by_name: Mapping[str, list[MediaFile]], json_path: Path, name: str) -> Metadata:
+    label, split, identity = entry.get("label"), entry.get("split"), entry.get("identity")
+    if label is not None and parse_label(label) is None:
+        raise UserError(f"{json_path}: the label of '{name}' is '{label}'; it must be 0, 1, real or fake")
+    if split is not None and not parse_split(str(split)):
+        raise UserError(f"{json_path}: the split of '{name}' is '{split}'; it must be train, val or test")
+    original, method = str(entry.get("original") or ""), str(entry.get("method") or "")
+    identities = identity if isinstance(identity, list) else [] if identity is None else [identity]
     if method in (ORIGINAL, ".", "..") or "/" in method or "\\" in method:
-        raise UserError(f"{metadata}: the method of '{name}' is '{method}', which cannot be the name of a fake's folder")
-    return Listed(
-        label_of_word(label),
-        split_of_word(str(split)),
-        tuple(identity_of(str(person)) for person in people),
+        raise UserError(f"{json_path}: the method of '{name}' is '{method}', which cannot be the name of a folder of fakes")
+    return Metadata(
+        parse_label(label),
+        parse_split(str(split)),
+        tuple(identity_from_name(str(identity)) for identity in identities),
         method,
         original,
-        _find(original, names, metadata) if original else None,
+        _find_file(original, by_name, json_path) if original else None,
     )
 
 
-def _add_missing(path: Path, facts: Listed, tree: Tree) -> None:
-    label = facts.label if facts.label is not None else label_of_folder(path.parent) if path.parent.is_dir() else None
-    people = facts.identities or (identity_of(path.stem),)
+def _add_missing(path: Path, metadata: Metadata, tree: Tree) -> None:
+    label = metadata.label
+    if label is None and path.parent.is_dir():
+        label = label_of_folder(path.parent)
+    identities = metadata.identities or (identity_from_name(path.stem),)
     if label is None:
-        tree.unfit.append(Unfit(path, f"{METADATA} names it, but it is not there", "put it back, or take out its entry"))
+        reason = f"{METADATA} names it, but it does not exist"
+        tree.problems.append(TreeProblem(path, reason, "restore it, or remove its entry"))
     elif label == REAL:
-        tree.missing.append(Item(path, ORIGINAL, REAL, people, path.stem, split=facts.split))
+        tree.missing.append(Item(path, ORIGINAL, REAL, identities, path.stem, split=metadata.split))
     else:
-        tree.missing.append(Item(path, facts.method or PLAIN_FAKE, FAKE, people, path.stem, split=facts.split))
+        tree.missing.append(Item(path, metadata.method or PLAIN_FAKE, FAKE, identities, path.stem, split=metadata.split))
 
 
-def _items(files: Sequence[File], said: Mapping[Path, Listed], tree: Tree) -> Iterator[Item]:
-    _check_agreement(files, said, tree.root)
-    labels = {file.path: label for file in files if (label := _label_of(file, said)) is not None}
+def _make_items(files: Sequence[MediaFile], of_files: Mapping[Path, Metadata], tree: Tree) -> Iterator[Item]:
+    _check_agreement(files, of_files, tree.root)
+    labels = {file.path: label for file in files if (label := _label_of(file, of_files)) is not None}
     _report_unlabelled([file for file in files if file.path not in labels], tree)
     labelled = [file for file in files if file.path in labels]
-    unknown, fakes_of_unknown = 0, 0
+    without_identity, without_original = 0, 0
     for file in labelled:
-        label, facts = labels[file.path], said.get(file.path, NOTHING)
-        people = _named_people(file, facts)
+        label, metadata = labels[file.path], of_files.get(file.path, NO_METADATA)
+        identities = _explicit_identities(file, metadata)
         made_from: tuple[str, ...] = ()
-        if facts.original_file:
-            original = facts.original_file
-            people += _people_of(original, said.get(original.path, NOTHING))
+        if metadata.original_file:
+            original = metadata.original_file
+            of_original = of_files.get(original.path, NO_METADATA)
+            identities += _identities_of(original, of_original)
             if original.path in labels:
-                method = _method_of(original, labels[original.path], said.get(original.path, NOTHING))
+                method = _method_of(original, labels[original.path], of_original)
                 made_from = (video_name(method, original.stem),)
-        elif facts.original:
-            people += (identity_of(Path(facts.original).stem),)
-        unknown += not people
-        fakes_of_unknown += label == FAKE and not facts.original
-        people = tuple(dict.fromkeys(people)) or _people_of(file, facts)
-        method = _method_of(file, label, facts)
-        yield Item(file.path, method, label, people, file.stem, made_from, file.split or facts.split)
-    if unknown:
+        elif metadata.original:
+            identities += (identity_from_name(Path(metadata.original).stem),)
+        without_identity += not identities
+        without_original += label == FAKE and not metadata.original
+        identities = tuple(dict.fromkeys(identities)) or _identities_of(file, metadata)
+        method = _method_of(file, label, metadata)
+        yield Item(file.path, method, label, identities, file.stem, made_from, file.split or metadata.split)
+    if without_identity:
         tree.notes.append(
-            f"nothing says who is in {unknown} of the {len(labelled)} files: each counts as a person of its own, so the same "
-            f"person may be in two splits; give them an identity in {tree.root / METADATA}"
+            f"the person in {without_identity} of the {len(labelled)} files is unknown: each file counts as a separate person, "
+            f"so the same person may be in two splits; add `identity` to {tree.root / METADATA}"
         )
-    if fakes_of_unknown:
+    if without_original:
         tree.notes.append(
-            f"nothing says what {fakes_of_unknown} fakes were made of, so they are not compared with their originals; "
-            f"name the original of each in {tree.root / METADATA} if it is here"
+            f"the originals of {without_original} fakes are unknown, so the fakes are not compared with them; "
+            f"add `original` to {tree.root / METADATA} if the originals are in the corpus"
         )
 
 
-def _label_of(file: File, said: Mapping[Path, Listed]) -> int | None:
-    return said.get(file.path, NOTHING).label if file.label is None else file.label
+def _label_of(file: MediaFile, of_files: Mapping[Path, Metadata]) -> int | None:
+    return of_files.get(file.path, NO_METADATA).label if file.label is None else file.label
 
 
-def _method_of(file: File, label: int, facts: Listed) -> str:
-    return ORIGINAL if label == REAL else facts.method or file.method or PLAIN_FAKE
+def _method_of(file: MediaFile, label: int, metadata: Metadata) -> str:
+    return ORIGINAL if label == REAL else metadata.method or file.method or PLAIN_FAKE
 
 
-def _report_unlabelled(files: Sequence[File], tree: Tree) -> None:
-    metadata, by_folder = tree.root / METADATA, defaultdict[Path, int](int)
+def _report_unlabelled(files: Sequence[MediaFile], tree: Tree) -> None:
+    json_path, by_folder = tree.root / METADATA, defaultdict[Path, int](int)
     for file in files:
         if file.class_folder:
             by_folder[file.class_folder] += 1
         else:
-            reason = f"it lies in no class folder, and no {METADATA} gives it a label"
-            tree.unfit.append(Unfit(file.path, reason, "move it into real/ or fake/, or give it a label"))
+            reason = f"it is in no class folder and has no label in a {METADATA}"
+            tree.problems.append(TreeProblem(file.path, reason, "move it into real/ or fake/, or add a label"))
     for folder, count in by_folder.items():
         name = json.dumps(folder.relative_to(tree.root).as_posix(), ensure_ascii=False)
-        remedy = f'write {{{name}: {{"label": "real"}}}} into {metadata}, or "fake" if they are'
-        tree.unfit.append(Unfit(folder, "its name says neither real nor fake", remedy, skipped=count))
+        remedy = f'write {{{name}: {{"label": "real"}}}} into {json_path}, or "fake" if they are'
+        tree.problems.append(TreeProblem(folder, "its name implies neither real nor fake", remedy, skipped=count))
 
 
-def _named_people(file: File, facts: Listed) -> tuple[str, ...]:
-    return facts.identities or ((file.person,) if file.person else ())
+def _explicit_identities(file: MediaFile, metadata: Metadata) -> tuple[str, ...]:
+    return metadata.identities or ((file.person,) if file.person else ())
 
 
-def _people_of(file: File, facts: Listed) -> tuple[str, ...]:
-    """Files of one name are taken to belong together, such as a fake and its original, as long as no split parts them."""
-    split = file.split or facts.split
-    return _named_people(file, facts) or (identity_of(f"{split}-{file.stem}" if split else file.stem),)
+def _identities_of(file: MediaFile, metadata: Metadata) -> tuple[str, ...]:
+    """Return explicit identities, else one made of split and file name: a fake and its original often have the same name."""
+    split = file.split or metadata.split
+    return _explicit_identities(file, metadata) or (identity_from_name(f"{split}-{file.stem}" if split else file.stem),)
 
 
-def _check_agreement(files: Sequence[File], said: Mapping[Path, Listed], root: Path) -> None:
-    wrong = []
+def _check_agreement(files: Sequence[MediaFile], of_files: Mapping[Path, Metadata], root: Path) -> None:
+    contradicting = []
     for file in files:
-        facts = said.get(file.path, NOTHING)
-        if {file.label, facts.label} == {REAL, FAKE} or len({file.split, facts.split} - {""}) > 1:
-            wrong.append(file.path.relative_to(root).as_posix())
-        if file.opposed_by and facts.label is None:
+        metadata = of_files.get(file.path, NO_METADATA)
+        if {file.label, metadata.label} == {REAL, FAKE} or len({file.split, metadata.split} - {""}) > 1:
+            contradicting.append(file.path.relative_to(root).as_posix())
+        if file.opposed_by and metadata.label is None:
             inside, outside = (path.relative_to(root).as_posix() for path in (file.opposed_by, file.class_folder or root))
             label = "real" if file.label == REAL else "fake"
             raise UserError(
-                f"{file.opposed_by} lies in {outside}/, but its name says the opposite; move it, or, if {label} is right, "
+                f"{file.opposed_by} is in {outside}/, but its name implies the opposite; move it, or, if {label} is right, "
                 f'write {{{json.dumps(inside, ensure_ascii=False)}: {{"label": "{label}"}}}} into {root / METADATA}'
             )
-    if wrong:
-        raise contradictions(root / METADATA, wrong, "mend the label or split there, or move them")
+    if contradicting:
+        raise contradiction_error(root / METADATA, contradicting, "correct the label or split there, or move them")
 
 
-LAYOUT = Layout("real/ and fake/ or other folders that say so, or a metadata.json with labels", is_root, read)
+LAYOUT = Layout("real/ and fake/ or similar folder names, or a metadata.json with labels", is_root, read)

@@ -1,4 +1,4 @@
-"""What a layout finds in a folder: the videos as their places describe them, what is missing, and what does not fit."""
+"""What a layout reads from a folder: its videos, missing videos, and files that do not fit; and helpers for all layouts."""
 
 import os
 from collections.abc import Callable, Collection, Iterator
@@ -8,41 +8,41 @@ from pathlib import Path
 from pipeline.buckets import is_in_bucket
 from pipeline.errors import UserError
 from pipeline.index import FAKE, REAL, SPLITS
-from pipeline.outputs import shortened
+from pipeline.outputs import shorten_name
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".gif"))
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))
 ARCHIVE_SUFFIXES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"))
 UNFINISHED_SUFFIXES = frozenset((".part", ".partial", ".crdownload", ".download", ".tmp", ".aria2", ".filepart"))
-NO_PAPER = VIDEO_SUFFIXES | ARCHIVE_SUFFIXES | UNFINISHED_SUFFIXES
-NOT_OF_THE_CORPUS = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))  # what systems leave behind
-OURS = frozenset(("boxes", "crops", "index", "masks", *SPLITS))  # what the commands write below a --data_path
+UNEXPECTED_SUFFIXES = VIDEO_SUFFIXES | ARCHIVE_SUFFIXES | UNFINISHED_SUFFIXES  # reported outside the folders of a layout
+SYSTEM_FILES = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))  # created by operating systems
+GENERATED_FOLDERS = frozenset(("boxes", "crops", "index", "masks", *SPLITS))  # written by the commands below --data_path
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", SPLITS[0]), SPLITS[0]),
     **dict.fromkeys(("val", "valid", "validation", "dev", SPLITS[1]), SPLITS[1]),
     **dict.fromkeys(("test", "testing", SPLITS[2]), SPLITS[2]),
 }
 LABEL_WORDS = {"0": REAL, "0.0": REAL, "real": REAL, "false": REAL, "1": FAKE, "1.0": FAKE, "fake": FAKE, "true": FAKE}
-SHOWN = 8  # of a list in one line of text
-LONGEST_STEM = 200  # bytes; a file's name has 255 at most
+MAX_NAMES = 8  # names that are listed in one line of text
+MAX_STEM_BYTES = 200  # a file name can have 255 bytes
 
 
 def video_name(method: str, stem: str) -> str:
-    """Its name in the index. Files are named after it, so there must be room for what is added to it."""
-    return f"{method}/{shortened(stem, LONGEST_STEM)}"
+    """Return the name of a video in the index. It is short enough to name output files after it, with suffixes added."""
+    return f"{method}/{shorten_name(stem, MAX_STEM_BYTES)}"
 
 
 @dataclass(frozen=True)
 class Item:
-    """A video (or picture) that is in the tree, or that the corpus's own lists say should be."""
+    """A video or picture that is in the tree, or that is missing although a list of the corpus names it."""
 
     path: Path
     method: str
     label: int
     identities: tuple[str, ...]
     stem: str
-    made_from: tuple[str, ...] = ()  # the videos that a fake was made of, by their names in the index
-    split: str = ""  # that the corpus gives this very video
+    made_from: tuple[str, ...] = ()  # source videos of a fake, by their names in the index
+    split: str = ""  # official split of this video; empty if the corpus does not assign one
     mask: Path | None = None
 
     @property
@@ -51,48 +51,50 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Unfit:
-    """What does not fit the layout, why, and how to mend it."""
+class TreeProblem:
+    """A file or folder that does not fit the layout, the reason, and how to fix it."""
 
     path: Path
     reason: str
     remedy: str
-    skipped: int = 0  # videos in it, where it is a folder that is left out because nothing says what it holds
-    note: bool = False  # nothing that has to be mended
+    skipped: int = 0  # number of videos in a folder that is left out because their labels are unknown
+    note: bool = False  # for information only, nothing has to be fixed
 
 
 @dataclass
 class Tree:
+    """The content of a corpus folder, as its layout reads it."""
+
     dataset: str
     root: Path
     items: list[Item] = field(default_factory=list)
     missing: list[Item] = field(default_factory=list)
-    unfit: list[Unfit] = field(default_factory=list)
+    problems: list[TreeProblem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    official: dict[str, str] = field(default_factory=dict)  # the split that the corpus gives a person
-    open_splits: tuple[str, ...] = SPLITS  # where videos may go that the corpus gives no split
+    official: dict[str, str] = field(default_factory=dict)  # official split of each identity
+    open_splits: tuple[str, ...] = SPLITS  # splits for videos without an official one
 
 
 @dataclass(frozen=True)
 class Layout:
-    looked_for: str  # in words
+    expected: str  # files and folders that identify the layout, for messages
     is_root: Callable[[Path], bool]
-    read: Callable[[Path, Path, str], Tree]  # the root, the folder it was found in or below, and the wanted compression
+    read: Callable[[Path, Path, str], Tree]  # arguments: root, data_path (the root or a folder above it), compression
 
 
-def entries_of(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The folders in it and the other entries, sorted; hidden ones, and what systems leave behind, are passed over."""
+def list_entries(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders and the other entries of a folder, sorted, without hidden and system files."""
     if is_in_bucket(folder):
-        entries = sorted((path.name, path.is_dir()) for path in folder.iterdir() if _is_of_the_corpus(path.name))
+        entries = sorted((path.name, path.is_dir()) for path in folder.iterdir() if not _is_ignored(path.name))
     else:
-        with os.scandir(folder) as found:
-            # A link to itself is nothing; `entry.is_dir` would end on it.
-            entries = sorted((entry.name, os.path.isdir(entry.path)) for entry in found if _is_of_the_corpus(entry.name))
+        with os.scandir(folder) as scanned:
+            # Not `entry.is_dir`, which raises on a link to itself.
+            entries = sorted((entry.name, os.path.isdir(entry.path)) for entry in scanned if not _is_ignored(entry.name))
     return [folder / name for name, is_dir in entries if is_dir], [folder / name for name, is_dir in entries if not is_dir]
 
 
-def _is_of_the_corpus(name: str) -> bool:
-    return not name.startswith(".") and name.lower() not in NOT_OF_THE_CORPUS
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
 def is_media(path: Path, suffixes: Collection[str] = VIDEO_SUFFIXES) -> bool:
@@ -100,102 +102,103 @@ def is_media(path: Path, suffixes: Collection[str] = VIDEO_SUFFIXES) -> bool:
 
 
 def _is_text(name: str) -> bool:
-    """Names may be any bytes on some systems; the index is a text."""
+    """Whether a file name can be written to the index, which is a text file. On some systems, names can be any bytes."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def media_in(folder: Path, unfit: list[Unfit], known: Collection[str] = ()) -> list[Path]:
-    """The videos in a folder that should hold nothing else; what else it holds, but for the names known, does not fit."""
+def collect_media(folder: Path, problems: list[TreeProblem], known: Collection[str] = ()) -> list[Path]:
+    """Return the videos of a folder that should hold nothing else; report other entries, except those with known names."""
     if not folder.is_dir():
         return []
     media: list[Path] = []
-    folders, files = entries_of(folder)
+    folders, files = list_entries(folder)
     for path in folders:
         if path.name not in known:
-            unfit.append(
-                unknown_folder(path, "a folder among the videos, not looked into", "move its videos up, or take it out")
-            )
+            reason = "a folder among the videos, which was not read"
+            problems.append(unknown_folder_problem(path, reason, "move its videos up, or remove it"))
     for path in files:
         if is_media(path):
             media.append(path)
         elif path.name not in known:
-            unfit.append(not_a_video(path))
+            problems.append(non_video_problem(path))
     return media
 
 
-def report_strays(folder: Path, known: Collection[str], unfit: list[Unfit]) -> None:
-    """What lies where the layout has no place for it. Papers (lists, scripts, licences) may lie anywhere."""
-    folders, files = entries_of(folder)
+def report_unexpected(folder: Path, known: Collection[str], problems: list[TreeProblem]) -> None:
+    """Report entries that the layout does not expect in this folder, except documents such as lists, scripts and licences."""
+    folders, files = list_entries(folder)
     for path in folders:
         if path.name not in known:
-            reason = "a folder that the layout does not know, not looked into"
-            unfit.append(unknown_folder(path, reason, "take it out, or name it as in docs/layouts.md"))
+            reason = "a folder that is not part of the layout and was not read"
+            problems.append(unknown_folder_problem(path, reason, "remove it, or name it as in docs/layouts.md"))
     for path in files:
-        if path.name in known or path.suffix.lower() not in NO_PAPER:
+        if path.name in known or path.suffix.lower() not in UNEXPECTED_SUFFIXES:
             continue
         if is_media(path):
-            unfit.append(Unfit(path, "a video in no known place", "move it to where docs/layouts.md has its like"))
+            problems.append(
+                TreeProblem(path, "a video in an unexpected folder", "move it to a folder listed in docs/layouts.md")
+            )
         else:
-            unfit.append(not_a_video(path))
+            problems.append(non_video_problem(path))
 
 
-def unknown_folder(path: Path, reason: str, remedy: str) -> Unfit:
-    return Unfit(path, reason, remedy, skipped=sum(map(is_media, files_below(path))))
+def unknown_folder_problem(path: Path, reason: str, remedy: str) -> TreeProblem:
+    return TreeProblem(path, reason, remedy, skipped=sum(map(is_media, walk_files(path))))
 
 
-def not_a_video(path: Path) -> Unfit:
+def non_video_problem(path: Path) -> TreeProblem:
     suffix = path.suffix.lower()
     if not _is_text(path.name):
-        return Unfit(path, "its name holds bytes that are no text", "rename it")
+        return TreeProblem(path, "its name contains bytes that are not valid text", "rename it")
     if not path.exists():
-        return Unfit(path, "a link to a file that is not there", "put the file back, or delete the link")
+        return TreeProblem(path, "a link to a file that does not exist", "restore the file, or delete the link")
     if not path.is_file():
-        return Unfit(path, "no file but a pipe, a socket or a device", "take it out")
+        return TreeProblem(path, "a pipe, socket or device instead of a file", "remove it")
     if suffix in ARCHIVE_SUFFIXES:
-        return Unfit(path, "an archive", "unpack it if its videos are not here yet, then delete it")
+        return TreeProblem(path, "an archive", "unpack it if its videos are not here yet, then delete it")
     if suffix in UNFINISHED_SUFFIXES:
-        return Unfit(path, "a download that was not finished", "fetch it again")
+        return TreeProblem(path, "an unfinished download", "download it again")
     if suffix in IMAGE_SUFFIXES:
-        return Unfit(path, "a picture where the layout has videos", "take it out; dataset FOLDER takes pictures")
-    return Unfit(path, f"its suffix '{path.suffix}' is no video's", "give it its right suffix if it is one, else take it out")
+        return TreeProblem(path, "a picture where the layout has videos", "remove it; only dataset FOLDER reads pictures")
+    return TreeProblem(path, f"'{path.suffix}' is not a suffix of videos", "correct it if the file is a video, else remove it")
 
 
-def identity_of(name: str) -> str:
-    return "-".join(name.split())  # the index parts identities by spaces
+def identity_from_name(name: str) -> str:
+    return "-".join(name.split())  # the index separates identities by spaces
 
 
-def own_person(path: Path, rule: str) -> Unfit:
-    reason = f"the name does not say who is in it, as {rule} does; it counts as a person of its own"
-    return Unfit(path, reason, "rename it if somebody of other videos is in it", note=True)
+def unknown_person_note(path: Path, rule: str) -> TreeProblem:
+    reason = f"the name does not identify the person, as {rule} would; it counts as a separate person"
+    return TreeProblem(path, reason, "rename it if the person is also in other videos", note=True)
 
 
-def split_of_word(word: str) -> str:
-    """The split that train, val, test and the like mean; empty if it is none."""
+def parse_split(word: str) -> str:
+    """Return the split that a word such as train, val or test means; empty if it means none."""
     return SPLIT_WORDS.get(word.strip().lower(), "")
 
 
-def label_of_word(word: object) -> int | None:
-    """0 for what says real, 1 for what says fake, else None."""
+def parse_label(word: object) -> int | None:
+    """Return 0 for a word that means real, 1 for one that means fake, else None."""
     return LABEL_WORDS.get(str(word).strip().lower())
 
 
-def listed(names: Collection[str]) -> str:
-    """The first of them, as one line of text."""
+def format_names(names: Collection[str]) -> str:
+    """Return the first names, sorted, and the number of further ones."""
     shown = sorted(names)
-    more = f", and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return ", ".join(shown[:SHOWN]) + more
+    more = f", and {len(shown) - MAX_NAMES} more" if len(shown) > MAX_NAMES else ""
+    return ", ".join(shown[:MAX_NAMES]) + more
 
 
-def contradictions(path: Path, names: Collection[str], hint: str) -> UserError:
-    return UserError(f"{path} contradicts the folders that its videos lie in: {listed(names)}; {hint}")
+def contradiction_error(path: Path, names: Collection[str], hint: str) -> UserError:
+    return UserError(f"{path} contradicts the folders of its videos: {format_names(names)}; {hint}")
 
 
-def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """All files below it. Linked folders are followed, but not round in circles."""
-    here = folder.resolve()
-    if here in above:
+def walk_files(folder: Path, ancestors: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield all files below a folder. Links to folders are followed, except those that form a cycle."""
+    resolved = folder.resolve()
+    if resolved in ancestors:
         return
-    folders, files = entries_of(folder)
+    folders, files = list_entries(folder)
     yield from files
     for path in folders:
-        yield from files_below(path, (*above, here))
+        yield from walk_files(path, (*ancestors, resolved))
