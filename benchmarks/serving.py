@@ -214,7 +214,7 @@ def load(video: Path, clients: int, seconds: float, workers: int, kill: int) -> 
 
 def kill_workers(process: psutil.Process, count: int) -> None:
     """Kill workers that hold a network, which are the children of the fork server."""
-    workers = [grandchild for child in process.children() for grandchild in child.children()]
+    workers = [worker for server in process.children() for worker in server.children()]
     for worker in workers[:count]:
         print(f"killing worker {worker.pid}")
         os.kill(worker.pid, 9)

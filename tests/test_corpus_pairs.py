@@ -194,5 +194,5 @@ def test_names_with_spaces_and_bars_come_back_from_the_index(tmp_path: Path) -> 
 
 def test_an_index_of_an_older_version_is_refused_in_one_line(tmp_path: Path) -> None:
     path = put_text(tmp_path / "videos.csv", "video,method,label,split,identities,path,mask,content,dataset\n")
-    with pytest.raises(UserError, match=r"older version and lacks made_from; run preprocessing/index_videos\.py again"):
+    with pytest.raises(UserError, match=r"old format without made_from; run preprocessing/index_videos\.py again"):
         Index(path)

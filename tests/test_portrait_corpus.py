@@ -142,7 +142,7 @@ def test_the_index_has_the_labels_people_splits_and_masks(
     assert {video.dataset for video in found.videos} == {"PORTRAITS"}
     assert not found.leaks
     assert not found.missing
-    assert not found.tree.unfit
+    assert not found.tree.problems
     assert Counter(video.method for video in found.videos)[ORIGINAL] == 7
     assert {video.method for video in found.videos} == {ORIGINAL, *METHODS}
     split_of = {row["id"]: row["split"] for row in rows_of(corpus / "portraits.csv")}

@@ -147,7 +147,7 @@ def test_a_broken_one_gives_way_to_the_one_before_and_no_request_fails(
         address = f"http://127.0.0.1:{server.port}"
         with asked_all_along(server, fake) as outcomes:
             bad = registry.add(broken, None)
-            with pytest.raises(UserError, match="are not finite numbers"):
+            with pytest.raises(UserError, match="not finite"):
                 deployment.install(broken, bad.sha256, "broken.safetensors", address)
             assert server.get("/version").json()["sha256"] == good.sha256
 
