@@ -32,11 +32,11 @@ from pipeline.errors import UserError, run
 from pipeline.params import DEVICES, PathFlag, Section, SwitchFlag, read_command_line, setting
 from pipeline.provenance import all_code
 from preprocessing.video.video import ReadingParams
+from serving.api import uploads
+from serving.api.jobs import ANNOTATED, DONE, HEAT, PLAYABLE, Job, JobStore
+from serving.api.problems import RESPONSES, Problem, add_problem_handlers, problem_response
+from serving.api.workers import WorkerConfig, WorkerPool
 from serving.examination.records import FileRecord
-from serving.http import uploads
-from serving.http.jobs import ANNOTATED, DONE, HEAT, PLAYABLE, Job, JobStore
-from serving.http.problems import RESPONSES, Problem, add_problem_handlers, problem_response
-from serving.http.workers import WorkerConfig, WorkerPool
 from serving.models.backends import BACKENDS
 from serving.models.default_model import default_model
 from serving.models.identity import ServerVersion

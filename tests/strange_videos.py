@@ -23,7 +23,7 @@ from PIL import Image
 FRAMES = 8
 BOXES, FAILURE, EITHER = "boxes", "failure", "either"
 NO_VIDEO = "cannot be opened|no video stream|no frame of it can be decoded"
-ANY_REASON = f"{NO_VIDEO}|no face found|megapixels|memory|codec"
+ANY_REASON = f"{NO_VIDEO}|no face was found|megapixels|memory|codec"
 
 Pictures = Iterable[np.ndarray]
 
@@ -181,7 +181,7 @@ def add_without_face(corpus: Corpus) -> None:
     }
     for name, shown in pictures.items():
         encode(corpus.path(f"no_face_{name}.mp4"), "libx264", shown)
-        corpus.note(f"no_face_{name}.mp4", f"no face: {name}", FAILURE, "no face found")
+        corpus.note(f"no_face_{name}.mp4", f"no face: {name}", FAILURE, "no face was found")
 
 
 def add_pictures(corpus: Corpus) -> None:

@@ -55,7 +55,7 @@ def test_a_state_that_diverged_is_not_resumed_from(project: Path) -> None:
     for weight in network.parameters():
         weight.data.fill_(torch.nan)
     save_checkpoint(project / "diverged.safetensors", network, card)
-    with pytest.raises(UserError, match=r"diverged\.safetensors holds weights .* not finite"):
+    with pytest.raises(UserError, match=r"diverged\.safetensors has weights .* not finite"):
         load_checkpoint(project / "diverged.safetensors", torch.device("cpu"))
     tested = [sys.executable, str(CODE / "model_test_train/test_model.py"), "--model_path", "diverged.safetensors"]
     done = subprocess.run(tested, cwd=project, capture_output=True, text=True)

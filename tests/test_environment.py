@@ -17,7 +17,7 @@ def locked() -> dict[str, Requirement]:
 
 def declared() -> list[Requirement]:
     text = (ROOT / "pyproject.toml").read_text()
-    block = text[text.index("dependencies = [") : text.index("[tool.setuptools]")]
+    block = text[text.index("dependencies = [") : text.index("[tool.setuptools.packages.find]")]
     return [Requirement(found) for found in re.findall(r'"([A-Za-z][^"]*)"', block)]
 
 

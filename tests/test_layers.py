@@ -18,7 +18,7 @@ LAYERS = {
     "preprocessing": ["video", "corpus", "demo_corpus", "faces", "crops", "portrait_corpus", COMMANDS],
     "model_test_train": ["networks", "metrics", "training", "evaluation", "ensembles", COMMANDS],
     "explain_model": ["inputs", "maps", "faithfulness", "figures", COMMANDS],
-    "serving": ["models", "examination", "http", COMMANDS],
+    "serving": ["models", "examination", "api", COMMANDS],
     "BWCluster": ["slurm", COMMANDS],
 }
 PACKAGES = list(LAYERS)

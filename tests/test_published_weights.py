@@ -82,7 +82,7 @@ def test_a_checkpoint_of_several_gpus_and_other_things_is_read(tmp_path: Path) -
 def test_weights_that_lack_something_or_are_none_are_refused_in_words(tmp_path: Path) -> None:
     weights = PublishedNetwork().state_dict()
     del weights["cls_token"]
-    with pytest.raises(UserError, match=r"do not fit the network that --config describes: .*detector\.cls_token"):
+    with pytest.raises(UserError, match=r"do not fit the network that --config describes: .*head\.cls_token"):
         load_published(build_network(described()), weights)
     torch.save({"epoch": 3}, tmp_path / "weights")
     with pytest.raises(UserError, match="holds no state dict"):

@@ -159,8 +159,12 @@ def test_the_heat_lies_on_the_place_that_decides(x: int, y: int) -> None:
 class CountsBrightPatches(nn.Module):
     """A head without attention, to which only what is bright is fake."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.tensor(0.5))
+
     def forward(self, features: Tensor) -> Tensor:
-        return (features - 0.5).relu().sum((1, 2, 3))
+        return (features - self.threshold).relu().sum((1, 2, 3))
 
 
 @pytest.mark.parametrize("method", ["best", "hires_cam", "grad_cam", "layer_cam", "input_gradient"])

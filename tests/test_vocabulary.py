@@ -44,7 +44,10 @@ WITHIN_IDENTIFIERS = """
 """
 WHOLE_IDENTIFIERS = "one place places say put whole alone child gaze figures wanted taken"
 # Published keys (a column of the index, a field of the evidence), names of weights, and exceptions of Python.
-ALLOWED = {"made_from", "judged_by", "mixes", "looks", "FileNotFoundError", "ModuleNotFoundError", "PackageNotFoundError", "grain_share"}
+ALLOWED = {
+    "made_from", "judged_by", "mixes", "looks",
+    "FileNotFoundError", "ModuleNotFoundError", "PackageNotFoundError", "grain_share",
+}  # fmt: skip
 
 
 def identifiers_of(tree: ast.Module) -> Iterator[str]:

@@ -69,14 +69,14 @@ class EnsembleSection(TypedDict):
 
 def write_page(folder: Path, rows: Sequence[NetworkRow], samples: Sequence[ExplainedSample]) -> None:
     explanations = {row["network"]: NetworkExplanations.read(row["network"]) for row in rows}
-    figures = [figure for sample in select_samples(samples) if (figure := draw_comparison(folder, sample, explanations))]
+    figure_paths = [path for sample in select_samples(samples) if (path := draw_comparison(folder, sample, explanations))]
     protocols = [read_json(path) for path in sorted(from_root("results/networks").glob("*/tests/protocol.json"))]
     page = load_template("networks.html.j2", Path(__file__).parent).render(
         rows=rows,
         warnings=sorted({protocol["warning"] for protocol in protocols if protocol["warning"]}),
         plot=embed_image(folder / "networks.png"),
         ensembles=[ensemble_section(path) for path in sorted(from_root("results/ensembles").glob("*")) if path.is_dir()],
-        faces=[{"name": path.stem, "picture": embed_image(path)} for path in figures],
+        faces=[{"name": path.stem, "picture": embed_image(path)} for path in figure_paths],
     )
     write_text(folder / "index.html", page)
 

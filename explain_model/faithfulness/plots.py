@@ -12,6 +12,7 @@ from model_test_train.metrics.intervals import Estimate
 
 MAIN_COLOUR, OTHER_COLOUR, BASELINE_COLOUR = "#0b6e75", "#7fb3b8", "#b8b2a7"
 CURVE_TITLES = {"deletion": "cells removed, hottest first", "insertion": "cells restored, hottest first"}
+FILL_LABELS = {"blurred": "blur", "grained": "blur and noise"}
 RANDOMISATION_LABELS = {"peak": "peak in the manipulated region", "likeness": "correlation with the original map"}
 
 
@@ -66,7 +67,7 @@ def draw_removal(path: Path, mean_curves: dict[str, Curves]) -> None:
             style = {"color": "0.55", "linestyle": (0, (2, 1 + number % 3))} if name in BASELINES else {}
             axis.plot(100 * SHARES, curves[kind], marker=".", markersize=4, linewidth=1.4, label=to_label(name), **style)
         action, fill = kind.split("_")
-        axis.set_title(f"{CURVE_TITLES[action]}\n({fill})", fontsize=9)
+        axis.set_title(f"{CURVE_TITLES[action]}\n({FILL_LABELS[fill]})", fontsize=9)
         axis.set(xlabel="share of the cells, %", ylim=(0, 1.02))
         axis.spines[["top", "right"]].set_visible(False)
     if kinds:

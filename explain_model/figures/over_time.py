@@ -107,7 +107,7 @@ def draw_timeline(path: Path, people: People, rate: float | None, threshold: flo
         color="0.4",
     )
     axes.set(ylim=(-0.03, 1.03), xlabel="seconds" if rate else "frame", ylabel="fake probability")
-    caption = f"{title}; circles: top frames for each person's verdict" + (f"\n{warning}" if warning else "")
+    caption = f"{title}; circles: top-scoring frames for each person's verdict" + (f"\n{warning}" if warning else "")
     axes.set_title(caption, fontsize=9, loc="left")
     axes.legend(fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)

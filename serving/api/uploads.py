@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
 from preprocessing.video.video import ReadingParams, UnreadableVideo, probe_video
-from serving.http.problems import Problem
+from serving.api.problems import Problem
 
 MAX_NAME_LENGTH = 120  # characters
 

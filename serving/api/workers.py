@@ -20,7 +20,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
-from serving.http.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
+from serving.api.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
 from serving.models.backends import TORCH
 from serving.models.identity import ModelIdentity
 
@@ -35,7 +35,7 @@ SECONDS_TO_STOP = 5.0  # a worker that does not leave a cancelled job by then is
 SECONDS_UNTIL_RETRY = 5.0  # after the model could not be loaded
 # The fork server has imported everything, but started nothing: a crashed worker is replaced without a delay.
 FORK_SERVER = multiprocessing.get_context("forkserver")
-FORK_SERVER.set_forkserver_preload(["serving.http.results"])
+FORK_SERVER.set_forkserver_preload(["serving.api.results"])
 
 FileIdentity = tuple[int, int, int]  # inode, size, time of change
 
@@ -58,7 +58,7 @@ class WorkerConfig:
     frames: int | None = None  # of a video; None: as the checkpoint card says
     backend: str = TORCH
     demo: bool = False  # whether a network that was never trained on real faces may give verdicts
-    examine: str = "serving.http.results.examine_job"  # an ExamineJob by its name, so that the server imports nothing large
+    examine: str = "serving.api.results.examine_job"  # an ExamineJob by its name, so that the server imports nothing large
 
 
 @dataclass(frozen=True)

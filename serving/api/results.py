@@ -12,9 +12,9 @@ from model_test_train.networks.input_contract import Image
 from pipeline.outputs import write_bytes, write_json
 from preprocessing.video.reencoding import DEFAULT_FRAME_RATE, PREVIEW_ENCODING, write_video
 from preprocessing.video.video import open_video
+from serving.api.jobs import ANNOTATED, HEAT, PLAYABLE, REPORT, RESULT
 from serving.examination.evidence import HEATMAP_OPACITY, file_record, write_evidence
 from serving.examination.examiner import Examiner, ProgressCallback
-from serving.http.jobs import ANNOTATED, HEAT, PLAYABLE, REPORT, RESULT
 
 PLAYABLE_SIDE = 960  # px of the longer side
 
