@@ -174,7 +174,7 @@ def test_without_attention_the_heat_lies_on_the_patch_that_decides(method: str, 
     (heat,) = compute_heatmaps(network, [bright_at(x, y)], [True], method)
     assert patch_of_peak(heat.evidence_for) == (x, y)
     maps, _ = METHODS[method].compute(network, CONTRACT.prepare([bright_at(x, y)]))
-    assert mass_at(maps, x, y) > 0.9
+    assert mass_at(maps, x, y) > 0.5  # a CAM is interpolated over the neighbours; a random map has 0.016
 
 
 class BrightnessAndRed(nn.Module):
