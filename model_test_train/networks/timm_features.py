@@ -62,9 +62,9 @@ class TimmFeatures(nn.Module):
 
 
 def fold_batch_norms(net: nn.Module) -> None:
-    """Each batch norm becomes part of the convolution before it, with the statistics that it has.
+    """Merge each batch norm into the convolution before it, with the statistics that it has.
 
-    Training pretrained weights so takes half the time on a CPU, and a picture's gradient no longer depends on the others'.
+    A training step of pretrained weights is then faster, and a picture's gradient no longer depends on the others'.
     """
     parts = list(net.named_modules())
     for (before, convolution), (name, norm) in zip(parts, parts[1:], strict=False):

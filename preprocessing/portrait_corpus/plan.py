@@ -224,9 +224,8 @@ def swap_groups(people: Sequence[Person]) -> list[list[Person]]:
     """
     left, groups = sorted(people, key=lambda person: person.id), []
     while left:
-        nearest = sorted(
-            left, key=lambda other: (distance(left[0], other, of_size=2.0), other.id)
-        )  # the first of them is left[0]
+        first = left[0]
+        nearest = sorted(left, key=lambda other: (distance(first, other, of_size=2.0), other.id))  # begins with `first`
         groups.append(nearest[: SWAP_GROUP if len(left) >= 2 * SWAP_GROUP else len(left)])
         left = [person for person in left if person not in groups[-1]]
     return groups
