@@ -237,7 +237,7 @@ def test_a_part_that_never_ends_is_ended_and_named_and_no_merge_runs(slurm: None
     command = "sh -c 'test $0 = 1 && touch done || sleep 900' $SLURM_ARRAY_TASK_ID"
     shard = SlurmJob("shard", "shard", command, None, 2, tmp_path)
     merge = SlurmJob("merge", "merge", "touch merged", after="shard", folder=tmp_path)
-    numbers, logs = submitted(tmp_path, shard, merge, shard={"hours": 0.01, "seconds_to_end": 60})
+    numbers, logs = submitted(tmp_path, shard, merge, shard={"hours": 0.03, "seconds_to_end": 60})
     until(lambda: not asked("squeue", "-h", "-j", ",".join(numbers.values())), "it does not end", 200)
     (line,) = (logs / "failures.txt").read_text().splitlines()
     assert line.startswith("shard-2-of-2, job ")

@@ -64,7 +64,7 @@ class TimmFeatures(nn.Module):
 def fold_batch_norms(net: nn.Module) -> None:
     """Fold each batch norm, with its current statistics, into the convolution before it.
 
-    Fine-tuning then takes half the time on a CPU, and a picture's gradient no longer depends on the rest of its batch.
+    Fine-tuning is then faster, and a picture's gradient no longer depends on the rest of its batch.
     """
     modules = list(net.named_modules())
     for (convolution_name, convolution), (name, norm) in zip(modules, modules[1:], strict=False):
