@@ -1,10 +1,11 @@
-# make repro   sets up, and runs the whole DAG on the demo corpus
-# make test    sets up, and runs the checks and the tests
-# make check   the linters and the fast tests, in less than two minutes
-# make serve   sets up, and shows the page that takes your own videos; MODEL=checkpoint: by that in place of the shipped one;
-#              DEMO=1 has the network of `make repro` answer, which was trained on drawn faces only
-# make detector PORTRAITS=folder   trains the shipped detector anew, of photographs of faces (detector/README.md)
-# Needs Python 3.10 to 3.12 and nothing else. PYTHON=python3.12 make repro chooses one.
+# make repro      set up, and run the whole DAG on the demo corpus
+# make test       set up, and run all checks and tests
+# make check      run the linters and the fast tests, in less than two minutes
+# make coverage   run the tests, and report branch coverage
+# make serve      set up, and start the server for your own videos. MODEL=checkpoint selects another detector than the shipped one;
+#                 DEMO=1 uses the network of `make repro`, which was trained on drawn faces only
+# make detector PORTRAITS=folder   train the shipped detector again from photographs of faces (detector/README.md)
+# Needs Python 3.10 to 3.12. PYTHON=python3.12 selects one.
 
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -15,7 +16,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 INSTALL := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: repro test check serve detector lint lock
+.PHONY: repro test check coverage serve detector lint lock
 
 repro: $(READY)
 	@python -m pipeline.mended_dvc repro
@@ -25,6 +26,11 @@ test: $(READY) lint
 
 check: $(READY) lint
 	@pytest -m "not slow"
+
+coverage: $(READY)
+	@coverage erase
+	@coverage run -m pytest
+	@coverage combine --quiet && coverage report
 
 serve: $(READY)
 	@python serving/app.py $(if $(MODEL),--model_path $(MODEL)) $(if $(DEMO),--demo)
@@ -49,6 +55,6 @@ $(READY): $(PACKAGES) pyproject.toml
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Anew from pyproject.toml: one version of each package for all Pythons, so that they give the same numbers.
+# One version of each package for all Pythons, so that they give the same numbers.
 lock:
 	@bash .ci/lock

@@ -24,9 +24,11 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+import torch
 from facenet_pytorch import MTCNN
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
+from torchvision.ops import box_iou
 
 from pipeline.params import load_params
 from pipeline.workers import map_unordered
@@ -34,7 +36,7 @@ from preprocessing.crops import extraction
 from preprocessing.crops.stores import picture_writer
 from preprocessing.faces import detection
 from preprocessing.faces.boxes import read_boxes, write_boxes
-from preprocessing.faces.face import Box, iou
+from preprocessing.faces.face import Box
 from preprocessing.video.video import ReadingParams, open_video
 
 PUBLISHED_BATCH, PUBLISHED_SCALE = 32, 2
@@ -110,8 +112,7 @@ def compare_boxes(published: Boxes, ours: Boxes) -> BoxComparison:
     counts = BoxComparison()
     for index, published_boxes in published.items():
         our_boxes = ours.get(index, [])
-        overlaps = np.array([[iou(theirs, mine) for mine in our_boxes] for theirs in published_boxes])
-        overlaps = overlaps.reshape(len(published_boxes), len(our_boxes))
+        overlaps = box_iou(torch.tensor(published_boxes).reshape(-1, 4), torch.tensor(our_boxes).reshape(-1, 4)).numpy()
         best = overlaps[linear_sum_assignment(-overlaps)]
         matched = int((best >= 0.5).sum())
         counts.published += len(published_boxes)

@@ -8,6 +8,7 @@ import argparse
 import ast
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -62,13 +63,18 @@ def _files_imported(tree: ast.Module) -> Iterator[str]:
 
 
 def code_listed(stage: CommentedMap) -> set[str]:
-    """Return the dependencies of the stage that are code."""
-    return {dep for dep in stage["deps"] if dep.endswith(".py") or any((CODE / dep).glob("*.py"))}
+    """Return the dependencies of the stage that are code, or were before they were moved."""
+    return {dep for dep in stage["deps"] if dep.split("/")[0] in PACKAGES and _is_code(CODE / dep)}
+
+
+def _is_code(path: Path) -> bool:
+    return path.suffix == ".py" or not path.exists() or any(path.glob("*.py"))
 
 
 def code_needed(stage: CommentedMap) -> set[str]:
     """Return the code that the stage should depend on."""
-    return {_as_listed(file) for file in code_of_script(stage["cmd"].split()[1]) if not file.endswith("__init__.py")}
+    listed = {_as_listed(file) for file in code_of_script(stage["cmd"].split()[1]) if not file.endswith("__init__.py")}
+    return {path for path in listed if not any(path.startswith(f"{folder}/") for folder in listed)}
 
 
 def _as_listed(file: str) -> str:

@@ -83,7 +83,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 LONGEST = ("test_killed.py", "test_cluster.py")
-SLOW_FILES: frozenset[str] = frozenset()  # left out by `make check`, beside the tests that need a corpus after every stage
+# Left out by `make check`, like the tests that need a corpus after every stage: each of these takes more than 10 seconds.
+SLOW_FILES = {
+    f"test_{name}.py"
+    for name in """
+        buckets cluster cold_start comparison crop_stores demo_corpus detect_and_extract distributed divergence ensemble hostile
+        incremental jobs killed killed_anywhere layouts mended_dvc metrics networks onnx other_corpora page portrait_corpus
+        published_weights ray relevancy serving strange_videos timm_backbones training_data training_killed video_reading
+    """.split()
+}
 
 
 @cache

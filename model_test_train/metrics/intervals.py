@@ -4,10 +4,12 @@ Videos of one person are not independent, so each draw of the bootstrap includes
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import DisjointSet
 
 from model_test_train.metrics.point_metrics import Scores, compute_metrics
 from pipeline.index import Video
@@ -66,18 +68,12 @@ def identity_groups(videos: Sequence[Video]) -> dict[str, int]:
 
 def connected_groups(people: Sequence[Sequence[str]]) -> list[int]:
     """The group number of each video, from the people in each video."""
-    parent: dict[str, str] = {}
-
-    def find_root(person: str) -> str:
-        while parent.setdefault(person, person) != person:
-            person = parent[person]
-        return person
-
+    groups = DisjointSet(chain.from_iterable(people))
     for identities in people:
         for person in identities:
-            parent[find_root(person)] = find_root(identities[0])
-    numbers = {root: number for number, root in enumerate(sorted({find_root(identities[0]) for identities in people}))}
-    return [numbers[find_root(identities[0])] for identities in people]
+            groups.merge(identities[0], person)
+    numbers = {person: number for number, group in enumerate(sorted(groups.subsets(), key=min)) for person in group}
+    return [numbers[identities[0]] for identities in people]
 
 
 def json_number(number: float) -> float | None:
