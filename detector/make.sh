@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A folder of portraits -> the detector of this folder, and its test. `make detector PORTRAITS=folder` calls it.
-# A few hours on two cores. After an interruption, the same command goes on where it was.
+# A folder of portraits -> the detector in this folder, and its test results. `make detector PORTRAITS=folder` calls it.
+# After an interruption, the same command resumes.
 set -euo pipefail
 portraits=$(realpath "$1") work=data/detector
 cd "$(dirname "$0")/.."
 
-# London is in no other split than the test set, PoissonSwap and EyeSwap neither. Training sees no crf above 31.
+# London, PoissonSwap and EyeSwap are in the test set only. Training uses no crf above 31.
 python preprocessing/make_portrait_videos.py --portraits "$portraits" --output_path $work/videos \
     --frames 8 --holdout_sources london --train_crf 18,31 --val_crf 18,40 --test_crf 18,40
 python preprocessing/index_videos.py --data_path $work/videos

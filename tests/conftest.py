@@ -4,10 +4,9 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -17,10 +16,10 @@ from pipeline.index import read_index
 from pipeline.project import CODE
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else processes side by side wait for one another at full speed
-Run = Callable[..., subprocess.CompletedProcess[str]]
+ParamChanges = Mapping[str, Mapping[str, object]]  # section of params.yaml -> key -> value
 
 ONE = {"threads": 1}  # other tests have work for the other cores
-SMALL: dict[str, dict[str, Any]] = {
+SMALL: ParamChanges = {
     "make_demo_videos": {"train_identities": 16, "val_identities": 4, "test_identities": 20, "frames": 10},
     "detect_faces": {"frames": 4},
     "train": {"num_epochs": 2, "workers": 0, **ONE},
@@ -34,7 +33,7 @@ SMALL: dict[str, dict[str, Any]] = {
 class Project:
     """A folder with its own params.yaml, in which the project's commands run as a user would run them."""
 
-    def __init__(self, folder: Path, changes: dict[str, dict[str, Any]] | None = None) -> None:
+    def __init__(self, folder: Path, changes: ParamChanges | None = None) -> None:
         """Without changes, a folder that is one already."""
         self.folder = folder
         if changes is None:
@@ -55,9 +54,9 @@ class Project:
 
     def stage(self, script: str, *flags: object) -> str:
         """Runs it, and expects it to end well; returns what it printed."""
-        done = self.run(script, *flags)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        result = self.run(script, *flags)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
 
 
 STAGES = (
@@ -77,21 +76,18 @@ STAGES = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark slow tests, and start with the longest files, then with those that make what others need."""
     for item in items:
-        if item.path.name in SLOW_FILES or "finished" in getattr(item, "fixturenames", ()):
+        if item.path.stem.removeprefix("test_") in SLOW.split() or "finished" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: (item.path.name not in LONGEST, "finished: Project" not in text_of(item.path)))
 
 
 LONGEST = ("test_killed.py", "test_cluster.py")
-# Left out by `make check`, like the tests that need a corpus after every stage: each of these takes more than 10 seconds.
-SLOW_FILES = {
-    f"test_{name}.py"
-    for name in """
-        buckets cluster cold_start comparison crop_stores demo_corpus detect_and_extract distributed divergence ensemble hostile
-        incremental jobs killed killed_anywhere layouts mended_dvc metrics networks onnx other_corpora page portrait_corpus
-        published_weights ray relevancy serving strange_videos timm_backbones training_data training_killed video_reading
-    """.split()
-}
+# Left out by `make check`, like the tests that need a corpus after every stage: each of these files takes more than 10 seconds.
+SLOW = """
+    buckets cluster cold_start comparison crop_stores demo_corpus detect_and_extract distributed divergence ensemble hostile
+    incremental jobs killed killed_anywhere layouts mended_dvc metrics networks onnx other_corpora page portrait_corpus
+    published_weights ray relevancy serving strange_videos timm_backbones training_data training_killed video_reading
+"""
 
 
 @cache
@@ -118,5 +114,5 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="session")
 def fake(finished: Project) -> Path:
     """A fake's video of that corpus."""
-    index = {one.video: one for one in read_index(finished.folder / "data/index/videos.csv")}
+    index = {video.video: video for video in read_index(finished.folder / "data/index/videos.csv")}
     return finished.folder / index["FaceSwap/022_023"].path
