@@ -61,7 +61,7 @@ COLUMNS = (
 CONCEPT_COLUMNS = ("video", "crop", "part", "weight")
 FAILURE_COLUMNS = ("video", "crop", "reason")
 
-MAPS, MAPS_AGAINST, UNSCALED_MAPS = "maps", "maps_against", "maps_as_made"  # folders
+MAPS, MAPS_AGAINST, UNSCALED_MAPS = "maps", "maps_against", "raw_maps"  # folders
 
 
 class ExplanationRow(TypedDict):

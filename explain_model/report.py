@@ -78,7 +78,7 @@ def read_stages(dvc_yaml: Path) -> list[dict[str, str]]:
 
 
 def load_template(name: str, folder: Path = Path(__file__).parent) -> jinja2.Template:
-    """A template of that folder. It can include page.css from here and use the filter `interval` for estimates."""
+    """A template of that folder. It can include report.css from here and use the filter `interval` for estimates."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, Path(__file__).parent]),
         autoescape=True,

@@ -1,11 +1,11 @@
 """Fit and test an ensemble of several networks: weights, attention or stacking, fitted on validation videos.
 
     python model_test_train/ensemble.py --members meso4,xception            # of data/networks, or checkpoints by their paths
-    python model_test_train/ensemble.py --members A,B --way attention
+    python model_test_train/ensemble.py --members A,B --fusion attention
     python model_test_train/ensemble.py --members A,B --optimize-weights    # only fit, on existing predictions
 
 Each member scores the validation and test videos once. The ensemble is fitted on validation only, and then tested. Writes
-results/networks/<member>, data/ensembles/<way> and results/ensembles/<way>.
+results/networks/<member>, data/ensembles/<fusion> and results/ensembles/<fusion>.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +40,8 @@ VOTE_COLUMNS = ("video", "method", "label", "verdict", "outcome", "fake_probabil
 @dataclass(frozen=True)
 class EnsembleParams:
     members: str = setting("names of networks in data/networks, or paths of checkpoints, separated by commas")
-    way: str = setting("how the members' scores are fused", choices=tuple(FUSION_METHODS))
-    ways: tuple[str, ...] = setting("fusion methods that `dvc repro` fits and tests")
+    fusion: str = setting("how the members' scores are fused", choices=tuple(FUSION_METHODS), flags=("--way",))
+    fusions: tuple[str, ...] = setting("fusion methods that `dvc repro` fits and tests")
     trials: int = setting("trials of the search for weights", low=1)
     folds: int = setting("folds of the validation videos for metrics on held-out videos; no two folds share a person", low=2)
     agreement: float = setting("share of the members' votes below which a verdict is uncertain", low=0, high=1)
@@ -87,8 +87,8 @@ def fit_ensemble(names: Sequence[str], validation: Predictions, params: Ensemble
     }
     for method, probabilities in by_method.items():
         metrics[f"ensemble, {method}"] = compute_validation_metrics(faces.labels, probabilities)
-    fusion = fit_fusion(params.way, faces, params.trials, params.seed, journal)
-    held_out = by_method[params.way]  # the threshold is also chosen on videos that the weights were not fitted on
+    fusion = fit_fusion(params.fusion, faces, params.trials, params.seed, journal)
+    held_out = by_method[params.fusion]  # the threshold is also chosen on videos that the weights were not fitted on
     calibration = Calibration.fit(faces.labels, held_out)
     return FittedEnsemble(fusion, best_threshold(faces.labels, held_out), calibration, metrics, bool(folds))
 
@@ -211,7 +211,7 @@ def main() -> None:
         for split in SPLIT_FOLDERS:
             member.score_split(split, ("--index", index, "--crops", paths.crops))
     validation = read_predictions(members, "validation_set", read_index(index))
-    folder = from_root(f"data/ensembles/{params.way}")
+    folder = from_root(f"data/ensembles/{params.fusion}")
     claim(folder, index, paths.replace)
     key = key_of(names, asdict(params), validation.probabilities.tolist())[:8]
     fitted = fit_ensemble(names, validation, params, folder / f"search_{key}.log")
@@ -219,7 +219,7 @@ def main() -> None:
     write_json(folder / FILE, make_record(members, fitted, card, params.agreement))
     print(format_summary(fitted, names))
     if not paths.optimize_weights:
-        output = from_root(f"results/ensembles/{params.way}")
+        output = from_root(f"results/ensembles/{params.fusion}")
         claim(output, index, paths.replace)
         test_ensemble(members, fitted, card, folder / FILE, index, load_params("test", TestParams), params, output)
 

@@ -35,7 +35,7 @@ BEGUN = "begun"  # key in the ledger of a video whose outputs are being written
 
 SCOPE_FLAGS: dict[str, SwitchFlag | TextFlag] = {
     "shard": TextFlag("i/N: process only the i-th of N shards; run once more without it to merge the finished shards"),
-    "retry_failed": SwitchFlag("process videos again that failed before, even if nothing has changed"),
+    "retry_failed": SwitchFlag("retry videos that failed before, even if nothing has changed"),
     "ray": SwitchFlag("use Ray for the worker processes (needs the extra `ray`); `workers` is their number"),
     "address": TextFlag("address of a Ray cluster, host:6379 or auto; `workers` is the number in the whole cluster"),
     "replace": SwitchFlag("delete the results of another corpus that are in the output folder"),

@@ -44,7 +44,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _name_with_space(name: str) -> str:
-    """Shorten a name that is too long for what `atomic_write` adds. Keep its suffix, which tells writers the format."""
+    """Shorten a name that is too long for what `atomic_write` adds. Keep its suffix, which determines the format."""
     suffix = Path(name).suffix
     if len(os.fsencode(suffix)) > MAX_SUFFIX_BYTES:
         suffix = ""

@@ -104,7 +104,7 @@ def read_command_line(
     flags = {name: flag for name, flag in extra.items() if not isinstance(flag, Section)}
     section_names = ", ".join([section, *(shared.name for shared in sections.values())])
     parser = argparse.ArgumentParser(
-        description=(description or "").split("\n\n")[0], epilog=f"Defaults: params.yaml, section {section_names}."
+        description=(description or "").split("\n\n")[0], epilog=f"Defaults: params.yaml ({section_names})."
     )
     for name, flag in flags.items():
         help_text = flag.help + (f" (default: {flag.default})" if flag.default else "")

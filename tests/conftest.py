@@ -1,4 +1,4 @@
-"""What the tests of whole stages share: a project folder of its own, and a small corpus that went through the stages once."""
+"""Fixtures for tests of whole stages: a separate project folder, and a small corpus that every stage has processed."""
 
 import fcntl
 import os
@@ -15,10 +15,10 @@ from warm_commands import run_warm
 from pipeline.index import read_index
 from pipeline.project import CODE
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else processes side by side wait for one another at full speed
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else parallel processes busy-wait for one another
 ParamChanges = Mapping[str, Mapping[str, object]]  # section of params.yaml -> key -> value
 
-ONE = {"threads": 1}  # other tests have work for the other cores
+ONE = {"threads": 1}  # other tests use the other cores
 SMALL: ParamChanges = {
     "make_demo_videos": {"train_identities": 16, "val_identities": 4, "test_identities": 20, "frames": 10},
     "detect_faces": {"frames": 4},
@@ -31,10 +31,10 @@ SMALL: ParamChanges = {
 
 
 class Project:
-    """A folder with its own params.yaml, in which the project's commands run as a user would run them."""
+    """A folder with its own params.yaml, in which the project's commands run as a user runs them."""
 
     def __init__(self, folder: Path, changes: ParamChanges | None = None) -> None:
-        """Without changes, a folder that is one already."""
+        """Create the folder with these changes to params.yaml; without changes, use an existing project folder."""
         self.folder = folder
         if changes is None:
             return
@@ -53,7 +53,7 @@ class Project:
         return run_warm(CODE / script, [*map(str, flags)], cwd or self.folder)
 
     def stage(self, script: str, *flags: object) -> str:
-        """Runs it, and expects it to end well; returns what it printed."""
+        """Run a script, assert that it succeeds, and return its standard output."""
         result = self.run(script, *flags)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
@@ -74,7 +74,7 @@ STAGES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests, and start with the longest files, then with those that make what others need."""
+    """Mark slow tests. Run the longest files first, then those that need the finished corpus."""
     for item in items:
         if item.path.stem.removeprefix("test_") in SLOW.split() or "finished" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
@@ -97,7 +97,7 @@ def text_of(file: Path) -> str:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A small demo corpus after every stage; tests read it and leave it as it is. The first process to ask makes it for all."""
+    """A small demo corpus after every stage, which tests must not change. The first test process creates it for all."""
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     with (shared / "finished.lock").open("w") as lock:
@@ -113,6 +113,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def fake(finished: Project) -> Path:
-    """A fake's video of that corpus."""
+    """A fake video of the finished corpus."""
     index = {video.video: video for video in read_index(finished.folder / "data/index/videos.csv")}
     return finished.folder / index["FaceSwap/022_023"].path

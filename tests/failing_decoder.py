@@ -1,11 +1,11 @@
-"""In the place of the real decoder: it gives two frames of a video that promises five, then fails as the path says."""
+"""A replacement for the decoder: it yields two frames of a video that promises five, then fails as the path's name says."""
 
 import os
 import signal
 import time
+from collections.abc import Callable
 from mmap import mmap
 from multiprocessing.connection import Connection
-from typing import Any
 
 from preprocessing.video.fork_server import receive, receive_fd, send
 
@@ -19,7 +19,7 @@ def main(connection: Connection) -> None:
     mmap(receive_fd(connection), 0)
     for index in range(2):
         send(connection, {"frame": index, "slot": index})
-    fail: dict[str, Any] = {"sleeps": sleep, "crashes": crash, "is_killed": be_killed}
+    fail: dict[str, Callable[[], None]] = {"sleeps": sleep, "crashes": crash, "is_killed": be_killed}
     fail[path.rpartition("/")[2]]()
 
 

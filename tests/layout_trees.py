@@ -1,4 +1,4 @@
-"""Trees of each layout that the tests build from tiny videos, with the quirks of the real ones."""
+"""Builders of a directory tree for each corpus layout, from tiny videos, with the quirks of the published corpora."""
 
 import csv
 import json
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,44 +28,44 @@ CELEB_FILES = {
 
 
 @cache
-def little_video() -> bytes:
+def tiny_video() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return write_video(Path(folder) / "a.mp4", map(numbered, range(5))).read_bytes()
 
 
-def put_video(path: Path, mark: str | None = None) -> Path:
-    """A video of 0.2 seconds. No two marks (the paths, if none is given) give the same bytes: a box of its own holds them."""
+def add_video(path: Path, mark: str | None = None) -> Path:
+    """Write a video of 0.2 seconds. Its bytes depend on the mark (default: the path), which is stored in an extra MP4 box."""
     payload = (mark or str(path)).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(little_video() + struct.pack(">I4s", 8 + len(payload), b"free") + payload)
+    path.write_bytes(tiny_video() + struct.pack(">I4s", 8 + len(payload), b"free") + payload)
     return path
 
 
-def put_picture(path: Path, shade: int) -> Path:
+def add_picture(path: Path, shade: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), np.full((8, 8, 3), shade, np.uint8))
     return path
 
 
-def put_text(path: Path, text: str = "some words\n") -> Path:
+def add_text(path: Path, text: str = "some words\n") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
 
 
-def put_json(path: Path, content: Any) -> Path:
-    return put_text(path, json.dumps(content))
+def add_json(path: Path, content: object) -> Path:
+    return add_text(path, json.dumps(content))
 
 
-def put_csv(path: Path, rows: Iterable[Iterable[object]]) -> Path:
+def add_csv(path: Path, rows: Iterable[Iterable[object]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     return path
 
 
-def stumble_over(path: Path) -> tuple[Path, FileFacts]:
-    """Looks at files as the commands do, but for two that the library cannot bear."""
+def inspect_or_crash(path: Path) -> tuple[Path, FileFacts]:
+    """Inspect a file as the commands do, but simulate a crash or a hang of the library for two names."""
     if path.stem == "crash":
         signal.raise_signal(signal.SIGSEGV)
     if path.stem == "hang":
@@ -76,43 +75,43 @@ def stumble_over(path: Path) -> tuple[Path, FileFacts]:
 
 
 def faceforensics(data: Path) -> Path:
-    """Two originals, and a fake of each method, in each split; one fake's mask."""
+    """Two originals and a fake of each method per split, and the mask of one fake."""
     for pairs in FF_PAIRS.values():
         for target, source in pairs:
             for path in (original(data, target), original(data, source)):
-                put_video(path)
+                add_video(path)
             for method in FF_METHODS:
-                put_video(fake(data, method, f"{target}_{source}"))
-    put_video(data / "manipulated_sequences/FaceSwap/masks/videos/000_003.mp4")
+                add_video(fake(data, method, f"{target}_{source}"))
+    add_video(data / "manipulated_sequences/FaceSwap/masks/videos/000_003.mp4")
     for name, pairs in FF_PAIRS.items():
-        put_json(data / f"splits/{name}.json", pairs)
+        add_json(data / f"splits/{name}.json", pairs)
     return data
 
 
 def deepfakedetection(data: Path) -> Path:
-    """What DeepFakeDetection adds to it."""
-    put_video(data / "original_sequences/actors/c23/videos/01__exit_phone_room.mp4")
-    put_video(data / "original_sequences/actors/c23/videos/02__exit_phone_room.mp4")
-    put_video(fake(data, "DeepFakeDetection", "01_02__exit_phone_room__YVGY8LOK"))
+    """Add the videos of DeepFakeDetection."""
+    add_video(data / "original_sequences/actors/c23/videos/01__exit_phone_room.mp4")
+    add_video(data / "original_sequences/actors/c23/videos/02__exit_phone_room.mp4")
+    add_video(fake(data, "DeepFakeDetection", "01_02__exit_phone_room__YVGY8LOK"))
     return data
 
 
 def dfdc_part(folder: Path, videos: Mapping[str, str | None]) -> Path:
-    """Each video's name, and for a fake that of its original."""
+    """Write one part; `videos` maps each name to the name of its original, or to None for a real video."""
     content = {
         name: {"label": "FAKE", "split": "train", "original": of}
         if of
         else {"label": "REAL", "split": "train", "original": None}
         for name, of in videos.items()
     }
-    put_json(folder / "metadata.json", content)
+    add_json(folder / "metadata.json", content)
     for name in videos:
-        put_video(folder / name)
+        add_video(folder / name)
     return folder
 
 
 def dfdc(data: Path) -> Path:
-    """Two parts, the second as its archive unpacks: in a folder named almost as itself."""
+    """Two parts, the second in a nested folder, as its archive unpacks."""
     dfdc_part(data / "dfdc_train_part_0", {"aa.mp4": None, "ab.mp4": "aa.mp4", "ac.mp4": "aa.mp4"})
     dfdc_part(data / "dfdc_train_part_01/dfdc_train_part_1", {"ba.mp4": None, "bb.mp4": "ba.mp4"})
     return data
@@ -121,15 +120,15 @@ def dfdc(data: Path) -> Path:
 def celebdf(data: Path, test_list: Iterable[str] = ("1 YouTube-real/00170.mp4", "1 Celeb-real/id2_0000.mp4")) -> Path:
     for folder, stems in CELEB_FILES.items():
         for stem in stems:
-            put_video(data / folder / f"{stem}.mp4")
-    put_text(data / "List_of_testing_videos.txt", "\n".join(test_list) + "\n")
+            add_video(data / folder / f"{stem}.mp4")
+    add_text(data / "List_of_testing_videos.txt", "\n".join(test_list) + "\n")
     return data
 
 
 def folder(data: Path, real: str = "real", fakes: str = "fake", count: int = 3) -> Path:
     for number in range(count):
-        put_video(data / real / f"r{number}.mp4")
-        put_video(data / fakes / f"f{number}.mp4")
+        add_video(data / real / f"r{number}.mp4")
+        add_video(data / fakes / f"f{number}.mp4")
     return data
 
 
@@ -139,46 +138,47 @@ Pair = tuple[Path, Path]  # a video of a face, and a fake of it
 
 
 def face_pairs(folder: Path, count: int, frames: int = 6) -> list[Pair]:
-    """Videos of little drawn faces; not even a network could tell these fakes, but every stage runs on them."""
+    """Videos of small drawn faces. The fakes cannot be recognised, but every stage runs on them."""
     paths = ((folder / f"original_{number}.mp4", folder / f"fake_{number}.mp4") for number in range(count))
     return [
-        (face_video(one, number, frames), face_video(other, 1000 + number, frames)) for number, (one, other) in enumerate(paths)
+        (face_video(original_path, number, frames), face_video(fake_path, 1000 + number, frames))
+        for number, (original_path, fake_path) in enumerate(paths)
     ]
 
 
 def demo_pairs(demo: Path, method: str = "FaceSwap") -> list[Pair]:
-    """Of a demo corpus that make_demo_videos drew."""
+    """Return the pairs of a demo corpus that make_demo_videos created."""
     fakes = sorted((demo / "manipulated_sequences" / method / "c23/videos").glob("*.mp4"))
     return [(original(demo, path.stem.split("_")[0]), path) for path in fakes]
 
 
 class Copies:
-    """Copies the videos, in turn, to the places of a corpus; no two copies have the same bytes."""
+    """Copies the videos, in turn, to the paths of a corpus; no two copies have the same bytes."""
 
     def __init__(self, root: Path, videos: Iterable[Pair]) -> None:
         self.root, self.videos, self.used = root, cycle(videos), dict[str, Pair]()
 
-    def real(self, place: str) -> None:
-        self.used[Path(place).stem] = next(self.videos)
-        self._copy(self.used[Path(place).stem][0], place)
+    def real(self, name: str) -> None:
+        self.used[Path(name).stem] = next(self.videos)
+        self._copy(self.used[Path(name).stem][0], name)
 
-    def fake(self, place: str, of: str) -> None:
-        """Of the real one that has this stem."""
-        self._copy(self.used[of][1], place)
+    def fake(self, name: str, of: str) -> None:
+        """Copy a fake of the real video that has the stem `of`."""
+        self._copy(self.used[of][1], name)
 
-    def _copy(self, video: Path, place: str) -> None:
-        mark = place.encode()
-        path = self.root / place
+    def _copy(self, video: Path, name: str) -> None:
+        mark = name.encode()
+        path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(video.read_bytes() + struct.pack(">I4s", 8 + len(mark), b"free") + mark)
 
 
 TESTED = (20, 21, 22, 23)  # all of their videos are on the test list
-CELEBRITIES = (0, 1, 2, 3, 4, 5, 10, 11, 14, 15, *TESTED)  # two and two swap faces; 10 to 15 are drawn for validation
+CELEBRITIES = (0, 1, 2, 3, 4, 5, 10, 11, 14, 15, *TESTED)  # neighbours swap faces; 10 to 15 end up in the validation set
 
 
 def make_celebdf_tree(root: Path, videos: Iterable[Pair], methods: Iterable[str] = ("",)) -> Path:
-    """Celeb-DF v2: of each celebrity three real videos, of which two have fakes; and people of YouTube, who have none.
+    """Celeb-DF v2: three real videos per celebrity, of which two have fakes; and YouTube videos without fakes.
 
     `methods`: folders of the fakes, for Celeb-DF++.
     """
@@ -189,12 +189,12 @@ def make_celebdf_tree(root: Path, videos: Iterable[Pair], methods: Iterable[str]
             lines += [f"1 Celeb-real/id{person}_{number:04}.mp4"] if person in TESTED else []
         for method in methods:
             for number in range(2):
-                place = f"Celeb-synthesis/{method}/id{person}_id{person ^ 1}_{number:04}.mp4".replace("//", "/")
-                copies.fake(place, of=f"id{person}_{number:04}")
-                lines += [f"0 {place}"] if person in TESTED else []
+                path = f"Celeb-synthesis/{method}/id{person}_id{person ^ 1}_{number:04}.mp4".replace("//", "/")
+                copies.fake(path, of=f"id{person}_{number:04}")
+                lines += [f"0 {path}"] if person in TESTED else []
     for number in range(8):
         copies.real(f"YouTube-real/{number:05}.mp4")
-    put_text(root / "List_of_testing_videos.txt", "\n".join([*lines, "1 YouTube-real/00007.mp4"]) + "\n")
+    add_text(root / "List_of_testing_videos.txt", "\n".join([*lines, "1 YouTube-real/00007.mp4"]) + "\n")
     return root
 
 
@@ -203,11 +203,11 @@ def make_celebdfpp_tree(root: Path, videos: Iterable[Pair]) -> Path:
 
 
 def make_deeperforensics_tree(root: Path, videos: Iterable[Pair], with_targets: bool = True) -> Path:
-    """An actor's face on each target, in two variants; the targets are FaceForensics++'s and may not be there."""
+    """An actor's face on each target, in two variants. The targets belong to FaceForensics++ and may be missing."""
     copies = Copies(root, videos)
     splits = {"train": range(6), "val": range(6, 9), "test": range(9, 12)}
     for split, numbers in splits.items():
-        put_text(root / f"lists/splits/{split}.txt", "".join(f"{number:03}_M{101 + number}.mp4\n" for number in numbers))
+        add_text(root / f"lists/splits/{split}.txt", "".join(f"{number:03}_M{101 + number}.mp4\n" for number in numbers))
         for number in numbers:
             actor = f"M{101 + number}"
             copies.real(f"original_sequences/youtube/c23/videos/{number:03}.mp4")
@@ -222,20 +222,20 @@ def make_deeperforensics_tree(root: Path, videos: Iterable[Pair], with_targets: 
 
 
 def make_faceforensics_with_actors_tree(root: Path, videos: Iterable[Pair]) -> Path:
-    """Two methods of the YouTube videos; and actors, of whose two scenes one has a fake."""
+    """YouTube videos with fakes of two methods; and actors with two scenes each, one of which has a fake."""
     copies = Copies(root, videos)
     splits = {"train": range(8), "val": range(8, 12), "test": range(12, 16)}
     for split, numbers in splits.items():
-        put_json(root / f"splits/{split}.json", [[f"{number:03}", f"{number + 1:03}"] for number in numbers[::2]])
+        add_json(root / f"splits/{split}.json", [[f"{number:03}", f"{number + 1:03}"] for number in numbers[::2]])
         for number in numbers:
             copies.real(f"original_sequences/youtube/c23/videos/{number:03}.mp4")
             for method in FF_METHODS:
-                place = f"manipulated_sequences/{method}/c23/videos/{number:03}_{number ^ 1:03}.mp4"
-                copies.fake(place, of=f"{number:03}")
+                path = f"manipulated_sequences/{method}/c23/videos/{number:03}_{number ^ 1:03}.mp4"
+                copies.fake(path, of=f"{number:03}")
     for actor in range(1, 13):
-        other = actor + 1 if actor % 2 else actor - 1
+        partner = actor + 1 if actor % 2 else actor - 1
         for scene in ("exit_phone_room", "kitchen_pan"):
             copies.real(f"original_sequences/actors/c23/videos/{actor:02}__{scene}.mp4")
-        place = f"manipulated_sequences/DeepFakeDetection/c23/videos/{actor:02}_{other:02}__kitchen_pan__YVGY8LOK.mp4"
-        copies.fake(place, of=f"{actor:02}__kitchen_pan")
+        path = f"manipulated_sequences/DeepFakeDetection/c23/videos/{actor:02}_{partner:02}__kitchen_pan__YVGY8LOK.mp4"
+        copies.fake(path, of=f"{actor:02}__kitchen_pan")
     return root

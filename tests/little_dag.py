@@ -1,18 +1,18 @@
-"""The real DAG in a folder of its own, on a corpus so small that it can be run again and again."""
+"""The real DAG in a separate folder, on a corpus so small that it can be run repeatedly."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
-from conftest import ONE, Project
+from conftest import ONE, ParamChanges, Project
 
 from pipeline.project import CODE
 
 DVC = (sys.executable, "-m", "pipeline.mended_dvc")  # as `make repro` does
-TINY = {
+TINY: dict[str, Mapping[str, object]] = {
     "make_demo_videos": {"train_identities": 4, "val_identities": 2, "test_identities": 2, "frames": 6, "workers": 1},
     "detect_faces": {"frames": 2, "workers": 1},
     "extract_crops": {"workers": 1},
@@ -24,8 +24,8 @@ TINY = {
 }
 
 
-def dag(folder: Path, changes: dict[str, dict[str, Any]] = TINY, python: str = sys.executable) -> Project:
-    """A project whose DAG is the real one, with its commands and code where they are."""
+def dag(folder: Path, changes: ParamChanges = TINY, python: str = sys.executable) -> Project:
+    """Create a project with the real DAG, whose commands run the code of this checkout."""
     project = Project(folder, changes)
     stages = yaml.safe_load((CODE / "dvc.yaml").read_text())
     for stage in stages["stages"].values():
@@ -45,11 +45,11 @@ def repro(folder: Path) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=os.setpgrp,  # a group to be killed, yet in our session: the stages' processes join it
+        preexec_fn=os.setpgrp,  # a process group that tests can kill, in our session; the stages' processes join it
     )
 
 
 def outputs(folder: Path) -> dict[str, dict[str, str]]:
-    """What dvc.lock says of each stage's outputs."""
+    """Return the MD5 of each stage's outputs from dvc.lock."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in stages.items()}

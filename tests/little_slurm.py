@@ -1,4 +1,4 @@
-"""A SLURM of a few made-up nodes on this machine, with a munge of its own, in a folder and on ports of its own."""
+"""A SLURM cluster of a few simulated nodes on this machine, with its own munge, folder and ports."""
 
 import ctypes
 import getpass
@@ -15,7 +15,7 @@ from pathlib import Path
 from model_test_train.training.distributed import PR_SET_PDEATHSIG
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
-os.environ["PATH"] += ":/usr/sbin"  # where Debian has the daemons, and not every user looks
+os.environ["PATH"] += ":/usr/sbin"  # where Debian installs the daemons, which is not in every user's PATH
 is_installed = all(map(shutil.which, NEEDED))
 NODES = ("n1", "n2")
 SECONDS_TO_START = 60
@@ -53,19 +53,19 @@ PartitionName=gpus Nodes=with_gpu MaxTime=1:00:00 State=UP
 
 @contextmanager
 def little_slurm(folder: Path) -> Iterator[None]:
-    """While it lasts, sbatch and its siblings speak to it."""
+    """Run the cluster; within the context, sbatch and the other commands use it."""
     folder.chmod(0o755)
     (folder / "state").mkdir()
     host, user = socket.gethostname().split(".")[0], getpass.getuser()
     config = CONFIG.format(host=host, user=user, folder=folder, ports=free_ports(4))
     (folder / "slurm.conf").write_text(config)
-    # A GPU that SLURM believes in, and torch does not.
+    # A GPU for SLURM, which torch does not see.
     (folder / "gres.conf").write_text("NodeName=with_gpu Name=gpu File=/dev/null\n")
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o400)
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-    places = {
+    munge_files = {
         "key-file": key,
         "socket": folder / "munge.socket",
         "seed-file": folder / "seed",
@@ -74,13 +74,16 @@ def little_slurm(folder: Path) -> Iterator[None]:
     with ExitStack() as daemons:
         daemons.callback(os.environ.pop, "SLURM_CONF")
         for command in (
-            ["munged", "--foreground", "--force", *(f"--{name}={path}" for name, path in places.items())],
+            ["munged", "--foreground", "--force", *(f"--{name}={path}" for name, path in munge_files.items())],
             ["slurmctld", "-D"],
             *(["slurmd", "-D", "-N", node] for node in (*NODES, "with_gpu")),
         ):
             daemons.enter_context(daemon(command, folder))
-            until(lambda: (folder / "munge.socket").exists(), "munged has not started")
-        until(lambda: asked("sinfo", "-h", "-N", "-o", "%T").split() == ["idle"] * 3, f"SLURM has not started; see {folder}")
+            wait_until(lambda: (folder / "munge.socket").exists(), "munged has not started")
+        wait_until(
+            lambda: command_output("sinfo", "-h", "-N", "-o", "%T").split() == ["idle"] * 3,
+            f"SLURM has not started; see {folder}",
+        )
         daemons.callback(end_all_jobs)
         yield
 
@@ -103,34 +106,34 @@ def daemon(command: list[str], folder: Path) -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Were the tests killed, nothing would be left behind."""
+    """Have the kernel end the daemon if the tests are killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_all_jobs() -> None:
-    """Also the processes of jobs, which are no children of the daemons."""
-    asked("scancel", "--user", getpass.getuser())
-    asked("scancel", "--signal=KILL", "--full", "--user", getpass.getuser())
-    until(lambda: not asked("squeue", "-h"), "jobs do not end")
+    """Cancel all jobs and kill their processes, which are not children of the daemons."""
+    command_output("scancel", "--user", getpass.getuser())
+    command_output("scancel", "--signal=KILL", "--full", "--user", getpass.getuser())
+    wait_until(lambda: not command_output("squeue", "-h"), "jobs do not end")
 
 
-def asked(*command: str) -> str:
+def command_output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
-def until(is_so: Callable[[], object], else_say: str, seconds: float = SECONDS_TO_START) -> None:
+def wait_until(condition: Callable[[], object], message: str, seconds: float = SECONDS_TO_START) -> None:
     deadline = time.monotonic() + seconds
-    while not is_so():
+    while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(else_say)
+            raise TimeoutError(message)
         time.sleep(0.1)
 
 
 def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    for sock in sockets:
+        sock.bind(("127.0.0.1", 0))
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
     return ports

@@ -1,4 +1,4 @@
-"""A stage whose work takes no time, for tests of what keeps its outputs up to date; and a command: PLACE '{"names": ...}'."""
+"""A stage whose work takes no time, for tests of incremental updates; as a command: FOLDER '{"names": ...}'."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def make_task(video: Video, setting: str) -> VideoTask:
 def make(
     task: VideoTask, folder: Path, setting: str, log: Path, slowly: float = 0, fail: bool = True, kill: bool = False
 ) -> Outcome:
-    """A folder of two files, and a file beside; some videos fail."""
+    """Write a folder of two files, and a file beside it; some videos fail."""
     name = task.video.video
     with log.open("a") as file:
         file.write(name + "\n")
@@ -50,23 +50,25 @@ def make(
     return Outcome(task, task.outputs, {"crops": 2})
 
 
-def keep(place: Path, names=NAMES, setting="a", split="test_set", scope=ALL, allowed=0.5, workers=1, **how) -> list[str]:
-    """Runs the stage, and returns what was worked on."""
-    log = place.parent / f"{place.name}.log"
+def run_stage(
+    root: Path, names=NAMES, setting="a", split="test_set", scope=ALL, allowed=0.5, workers=1, **options
+) -> list[str]:
+    """Run the stage and return the names of the processed videos."""
+    log = root.parent / f"{root.name}.log"
     log.write_text("")
-    folder = place / "stage"
-    part = StageFolder(folder, partial(make_task, setting=setting))
-    work = partial(make, folder=folder, setting=setting, log=log, **how)
-    update_outputs([video(name, split) for name in names], part, work, "testing", workers, allowed, scope)
+    folder = root / "stage"
+    stage_folder = StageFolder(folder, partial(make_task, setting=setting))
+    work = partial(make, folder=folder, setting=setting, log=log, **options)
+    update_outputs([video(name, split) for name in names], stage_folder, work, "testing", workers, allowed, scope)
     return sorted(log.read_text().split())
 
 
 def main() -> None:
-    how = json.loads(sys.argv[2])
-    shard = how.pop("shard", None)
-    keep(Path(sys.argv[1]), scope=Scope(Shard(*shard) if shard else None, ray=how.pop("ray", None)), **how)
+    options = json.loads(sys.argv[2])
+    shard = options.pop("shard", None)
+    run_stage(Path(sys.argv[1]), scope=Scope(Shard(*shard) if shard else None, ray=options.pop("ray", None)), **options)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background, the tests begin without it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes inherit an ignored SIGINT
     run(main)

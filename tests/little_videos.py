@@ -1,4 +1,4 @@
-"""Tiny videos and trees of them that the tests draw for themselves."""
+"""Tiny drawn videos, and helpers for projects and commands."""
 
 import shutil
 import subprocess
@@ -36,12 +36,12 @@ def plain(shade: int) -> np.ndarray:
 
 
 def numbered(index: int) -> np.ndarray:
-    """A picture that tells its index: 8 grey levels a frame."""
+    """A picture whose shade encodes its index: 8 grey levels per frame."""
     return plain(16 + 8 * index)
 
 
 def draw_face(picture: np.ndarray, x: int, y: int, half: int = 26) -> np.ndarray:
-    """As little as MTCNN takes for a face, its middle at (x, y)."""
+    """Draw a minimal face that MTCNN detects, centred at (x, y)."""
 
     def oval(dx: float, dy: float, wide: float, high: float, colour: tuple[int, int, int]) -> None:
         centre, axes = (x + round(dx * half), y + round(dy * half)), (round(wide * half), round(high * half))
@@ -60,7 +60,7 @@ def draw_face(picture: np.ndarray, x: int, y: int, half: int = 26) -> np.ndarray
 
 
 def face_video(path: Path, seed: int, frames: int = 6) -> Path:
-    """One person, who moves a little; no two seeds give the same file."""
+    """Write a video of one person who moves a little; each seed gives another file."""
     rng = np.random.default_rng(seed)
     wall, x, y = int(rng.integers(90, 130)), int(rng.integers(60, 95)), int(rng.integers(52, 66))
     pictures = (draw_face(plain(wall), x + index, y) for index in range(frames))
@@ -69,7 +69,7 @@ def face_video(path: Path, seed: int, frames: int = 6) -> Path:
 
 
 def reading(**changes: object) -> ReadingParams:
-    """As `params.yaml` has it, but for the changes."""
+    """Return the reading parameters of params.yaml with these changes."""
     return load_params("read_video", ReadingParams, changes)
 
 
@@ -82,7 +82,7 @@ def fake(data: Path, method: str, name: str) -> Path:
 
 
 def project(folder: Path) -> Path:
-    """A project of its own, with the real settings, for the real commands to run in."""
+    """Create a project folder with the real params.yaml, for the real commands to run in."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(CODE / "params.yaml", folder)
     (folder / "dvc.yaml").touch()

@@ -1,20 +1,20 @@
-"""MesoNet as its authors published it, in plain numpy, and files like theirs: what ours is held against."""
+"""MesoNet as its authors published it, in plain numpy, and files like theirs: the reference for our implementation."""
 
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-BRANCHES = {1: (1, 4, 4, 2), 2: (2, 4, 4, 2)}  # of the two blocks of inception
+BRANCHES = {1: (1, 4, 4, 2), 2: (2, 4, 4, 2)}  # widths of the branches of the two inception blocks
 EPSILON, LEAK = 1e-3, 0.1
 
 
 class PublishedMesoNet:
-    """Pictures (b, 256, 256, 3), 0 to 1 -> how real each is. Weights are drawn at random."""
+    """Pictures (b, 256, 256, 3), 0 to 1 -> the probability that each is real. The weights are random."""
 
     def __init__(self, inception: bool, seed: int) -> None:
         self.inception, self.rng = inception, np.random.default_rng(seed)
-        self.layers: list[tuple[str, list[np.ndarray]]] = []  # as they were made
+        self.layers: list[tuple[str, list[np.ndarray]]] = []  # in the order of creation
         blocks = (
             [self._inception(3, 1), self._inception(11, 2)] if inception else [[self._conv(3, 3, 8)], [self._conv(5, 8, 8)]]
         )
@@ -42,17 +42,23 @@ class PublishedMesoNet:
         return self._kept("dense", [self._drawn(channels, width) * channels**-0.5, self._drawn(width)])
 
     def _inception(self, channels: int, block: int) -> list:
-        alone, *others = BRANCHES[block]
-        return [[self._conv(1, channels, alone)], *([self._conv(1, channels, w), self._conv(3, w, w)] for w in others)]
+        single_width, *branch_widths = BRANCHES[block]
+        return [
+            [self._conv(1, channels, single_width)],
+            *([self._conv(1, channels, w), self._conv(3, w, w)] for w in branch_widths),
+        ]
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         features = pictures
         for number, (block, (gamma, beta, mean, variance), pool) in enumerate(self.steps):
             if self.inception and number < 2:
-                first, *others = block
-                looks = [convolved(features, first[0], 1)]
-                looks += [convolved(convolved(features, one, 1), three, apart) for apart, (one, three) in enumerate(others, 1)]
-                features = np.concatenate(looks, -1)
+                first, *branch_widths = block
+                branches = [convolved(features, first[0], 1)]
+                branches += [
+                    convolved(convolved(features, pointwise, 1), spatial, apart)
+                    for apart, (pointwise, spatial) in enumerate(branch_widths, 1)
+                ]
+                features = np.concatenate(branches, -1)
             else:
                 features = convolved(features, block[0], 1)
             features = gamma * (features - mean) / np.sqrt(variance + EPSILON) + beta
@@ -63,7 +69,7 @@ class PublishedMesoNet:
         return 1 / (1 + np.exp(-(hidden @ self.dense[1][0] + self.dense[1][1])[:, 0]))
 
     def save(self, path: Path) -> None:
-        """As Keras does: a group a layer, named by its kind and number, in the order of the graph and not of the numbers."""
+        """Save as Keras does: a group per layer, named by its kind and number, listed in the order of the graph."""
         counts: dict[str, int] = {}
         with h5py.File(path, "w") as file:
             names = []
@@ -80,15 +86,15 @@ class PublishedMesoNet:
 
 
 def convolved(features: np.ndarray, weights: list[np.ndarray], apart: int) -> np.ndarray:
-    """A convolution that keeps the size, and what is positive of it."""
+    """Apply a same-size convolution and a ReLU."""
     kernel, bias = weights
     side = len(kernel)
     edge = apart * (side // 2)
     padded = np.pad(features, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
     height, width = features.shape[1:3]
-    found = bias + sum(
+    convolved_sum = bias + sum(
         padded[:, apart * y : apart * y + height, apart * x : apart * x + width] @ kernel[y, x]
         for y in range(side)
         for x in range(side)
     )
-    return np.maximum(found, 0)
+    return np.maximum(convolved_sum, 0)

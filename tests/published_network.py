@@ -1,8 +1,8 @@
-"""The published hybrid, written anew from its description, without any code of ours: what ours is measured and timed against.
+"""The published hybrid, reimplemented from its description without our code: the reference for correctness and speed.
 
-EfficientNet's features (b, c, 7, 7), taken place after place as one long row, are mixed by a convolution that sees one place at
-a time: 1024 tokens, each a map of 49 places. A class token, learned positions, six pre-norm blocks, a perceptron on the class
-token. The names of the weights are the published ones.
+EfficientNet's features (b, c, 7, 7) are flattened cell by cell into one row and mixed by a convolution that sees one cell at
+a time: 1024 tokens, each a map of 49 cells. A class token, learned positions, six pre-norm blocks, a perceptron on the class
+token. The weights have the published names.
 """
 
 import torch
@@ -21,7 +21,7 @@ class Attention(nn.Module):
         batch, count, _ = x.shape
         q, k, v = self.to_qkv(x).view(batch, count, 3, self.heads, self.dim_head).permute(2, 0, 3, 1, 4)
         weights = torch.einsum("bhid,bhjd->bhij", q, k).mul(self.dim_head**-0.5).softmax(dim=-1)
-        self.weights = weights  # for who explains
+        self.weights = weights  # read by published_relevancy
         mixed = torch.einsum("bhij,bhjd->bhid", weights, v)
         return self.to_out(mixed.permute(0, 2, 1, 3).reshape(batch, count, -1))
 
@@ -58,20 +58,20 @@ class Blocks(nn.Module):
 
 
 class PublishedNetwork(nn.Module):
-    """Pictures (b, 3, 224, 224), BGR from 0 to 255 -> logits (b, 1). As published, all but a few CNN blocks learn."""
+    """Pictures (b, 3, 224, 224), BGR from 0 to 255 -> logits (b, 1). As published, all but the first CNN blocks are trained."""
 
     def __init__(self, variant: str = "b0", dropout: float = 0.15, first_to_learn: int = 13) -> None:
         super().__init__()
         self.efficient_net = EfficientNet.from_name(f"efficientnet-{variant}")
         for number, block in enumerate(self.efficient_net._blocks):
             block.requires_grad_(number >= first_to_learn)
-        channels, places, tokens = self.efficient_net._conv_head.out_channels, 49, 1024
-        self.pos_embedding = nn.Parameter(torch.randn(1, tokens + 1, places))
+        channels, cells, tokens = self.efficient_net._conv_head.out_channels, 49, 1024
+        self.pos_embedding = nn.Parameter(torch.randn(1, tokens + 1, cells))
         self.patch_to_embedding = nn.Conv1d(1, tokens, kernel_size=channels, stride=channels)
-        self.cls_token = nn.Parameter(torch.randn(1, 1, places))
+        self.cls_token = nn.Parameter(torch.randn(1, 1, cells))
         self.dropout = nn.Dropout(dropout)
-        self.transformer = Blocks(6, places, 8, 64, 2048, dropout=dropout)
-        self.mlp_head = nn.Sequential(nn.Linear(places, 2048), nn.ReLU(), nn.Linear(2048, 1))
+        self.transformer = Blocks(6, cells, 8, 64, 2048, dropout=dropout)
+        self.mlp_head = nn.Sequential(nn.Linear(cells, 2048), nn.ReLU(), nn.Linear(2048, 1))
 
     def forward(self, pictures: Tensor) -> Tensor:
         features = self.efficient_net.extract_features(pictures)
@@ -83,7 +83,7 @@ class PublishedNetwork(nn.Module):
 def published_relevancy(network: nn.Module, attentions: list[nn.Module], picture: Tensor, sign: float) -> Tensor:
     """One picture (1, 3, side, side): R <- R + A R from the identity, A: attention x gradient, the positive part.
 
-    As published: gradients of everything that learns, all of R. What the attentions' weights were, they kept as `weights`.
+    As published: gradients of all trained weights, and the full R. Each attention keeps its weights as `weights`.
     """
     logit = network(picture).sum()
     for attention in attentions:
@@ -94,6 +94,6 @@ def published_relevancy(network: nn.Module, attentions: list[nn.Module], picture
     for attention in attentions:
         weights: Tensor = attention.weights  # type: ignore[assignment]
         assert weights.grad is not None
-        spoke = (weights.detach() * weights.grad)[0].clamp(min=0).mean(dim=0)
-        relevancy = relevancy + spoke @ relevancy
+        evidence = (weights.detach() * weights.grad)[0].clamp(min=0).mean(dim=0)
+        relevancy = relevancy + evidence @ relevancy
     return relevancy[0, 1:]

@@ -1,4 +1,4 @@
-"""Further judges, made of the small corpus's own in no time."""
+"""Variants of the small corpus's checkpoint, created in a moment."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from conftest import Project
 from model_test_train.networks.checkpoint import load_checkpoint, save_checkpoint
 
 
-def changed(finished: Project, folder: Path, noise: float) -> Path:
-    """The same network with so much noise in its weights, and its test: a folder with model.safetensors and tests."""
+def noisy_checkpoint(finished: Project, folder: Path, noise: float) -> Path:
+    """Add noise to the finished network's weights, and test it. Return `folder`, with model.safetensors and tests."""
     network, card = load_checkpoint(finished.folder / "data/models/best.safetensors", torch.device("cpu"))
     torch.manual_seed(0)
     with torch.no_grad():

@@ -1,6 +1,6 @@
-"""A corpus of broken and strange videos, each with what is right to become of it: `python tests/strange_videos.py FOLDER`.
+"""A corpus of broken and unusual videos with the expected outcome of each: `python tests/strange_videos.py FOLDER`.
 
-Writes FOLDER/real/* and the list of them, FOLDER/list.csv. The same files every time: nothing is left to chance.
+Writes FOLDER/real/* and a table of them, FOLDER/list.csv. The files are the same every time.
 """
 
 import csv
@@ -33,13 +33,13 @@ class Strange:
     name: str
     what: str
     outcome: str
-    reason: str = ""  # pattern of the failure's reason
-    frames: int | None = None  # that the file holds, where that is certain
-    size: str = ""  # of the upright picture, where that is what is strange
+    reason: str = ""  # regular expression for the failure's reason
+    frames: int | None = None  # number of frames, where it is certain
+    size: str = ""  # of the upright picture, where that is the point
 
 
 class Corpus:
-    """Files are added to it, and what is to become of them."""
+    """A folder of files, and the expected outcome of each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "real"
@@ -48,21 +48,30 @@ class Corpus:
         self.bases: dict[str, bytes] = {}
 
     def path(self, name: str) -> Path:
-        """Of h264.mp4 it is h264_mp4.mp4: without its suffix, each has a name of its own too."""
+        """Return the path for a name, h264_mp4.mp4 for h264.mp4, so that the stems are unique, too."""
         return self.folder / f"{name.replace('.', '_')}{Path(name).suffix}"
 
     def note(self, name: str, what: str, outcome: str, reason: str = "", frames: int | None = None, size: str = "") -> None:
         self.files.append(Strange(self.path(name).name, what, outcome, reason, frames, size))
 
-    def write(self, name: str, content: bytes, *noted: Any, **more: Any) -> None:
+    def write(
+        self,
+        name: str,
+        content: bytes,
+        what: str,
+        outcome: str,
+        reason: str = "",
+        frames: int | None = None,
+        size: str = "",
+    ) -> None:
         self.path(name).write_bytes(content)
-        self.note(name, *noted, **more)
+        self.note(name, what, outcome, reason, frames, size)
 
-    def healthy(self, name: str, what: str, codec: str, pictures: Pictures | None = None, **how: Any) -> None:
-        """A video of a face, in every frame of it; kept as a base for what is derived from it."""
-        frames = how.pop("frames", FRAMES)
+    def healthy(self, name: str, what: str, codec: str, pictures: Pictures | None = None, **options: Any) -> None:
+        """Write a video with a face in every frame, and keep it as a base for derived files."""
+        frames = options.pop("frames", FRAMES)
         pictures = list(face(frames)) if pictures is None else list(pictures)
-        encode(self.path(name), codec, pictures, **how)
+        encode(self.path(name), codec, pictures, **options)
         self.bases[name] = self.path(name).read_bytes()
         self.note(name, what, BOXES, frames=len(pictures))
 
@@ -88,7 +97,7 @@ def encode(
     quiet = {"x265-params": "log-level=none:pools=1:frame-threads=1"} if codec == "libx265" else {}
     options = {"fflags": "+bitexact", **(container or {})}
     with av.open(str(path), "w", format=fmt, options=options) as file:
-        stream: Any = file.add_stream(codec, rate=25, options={"threads": "1", **quiet, **(codec_options or {})})
+        stream: av.VideoStream = file.add_stream(codec, rate=25, options={"threads": "1", **quiet, **(codec_options or {})})
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pixels
         for name, value in (colour or {}).items():
@@ -109,7 +118,7 @@ def encode(
 
 
 def add_codecs(corpus: Corpus) -> None:
-    """Healthy ones: each keeps every frame."""
+    """Add healthy videos, of which every frame is kept."""
     add = corpus.healthy
     early = {"movflags": "faststart"}
     add("h264.mp4", "H.264, header at the end", "libx264")
@@ -185,7 +194,7 @@ def add_without_face(corpus: Corpus) -> None:
 
 
 def add_pictures(corpus: Corpus) -> None:
-    """A picture is a video of one frame."""
+    """Add pictures, which count as videos of one frame."""
     picture = Image.fromarray(next(face(1)))
     for name, what in (("png", "PNG"), ("jpg", "JPEG"), ("webp", "WebP"), ("bmp", "BMP")):
         picture.save(corpus.path(f"picture_{name}.{name}"), quality=95)
@@ -230,8 +239,9 @@ def add_wrong_suffixes(corpus: Corpus) -> None:
         ("picture_png.png", "really_png.jpg"),
         ("vp9.webm", "really_webm.mov"),
     ):
-        known = next(one for one in corpus.files if one.name == corpus.path(base).name)
-        content = corpus.bases[base] + b"\0" * (len(name) if base[:7] != "h264.ts" else 188)  # the same bytes twice are a copy
+        known = next(entry for entry in corpus.files if entry.name == corpus.path(base).name)
+        padding = len(name) if base[:7] != "h264.ts" else 188  # identical bytes would count as a duplicate
+        content = corpus.bases[base] + b"\0" * padding
         corpus.write(name, content, f"{base} by another name", BOXES, frames=known.frames)
     corpus.write(
         "really_mp4.jpg", corpus.bases["h264.mp4"] + struct.pack(">I4s", 8, b"free"), "a video named as a picture", BOXES
@@ -274,7 +284,7 @@ def add_what_is_no_video(corpus: Corpus) -> None:
         sound.writeframes(noise.bytes(8000))
     corpus.note("sound.avi", "sound alone, by another name", FAILURE, NO_VIDEO)
     with av.open(str(corpus.path("sound.mp4")), "w") as file:
-        stream: Any = file.add_stream("aac", rate=8000)
+        stream: av.AudioStream = file.add_stream("aac", rate=8000)
         samples = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), "fltp", "mono")
         samples.sample_rate = 8000
         file.mux(stream.encode(samples))
@@ -291,23 +301,23 @@ def add_what_is_no_file(corpus: Corpus) -> None:
     corpus.note("leads_nowhere.mp4", "a link that leads nowhere", FAILURE, "broken symbolic link")
     corpus.note("leads_to_itself.mp4", "a link to itself", FAILURE, "link")
     corpus.note("pipe.mp4", "a pipe that nobody writes to", FAILURE, "not a regular file")
-    if os.geteuid():  # nothing is forbidden to root
+    if os.geteuid():  # root may read everything
         corpus.write("forbidden.mp4", corpus.bases["h264.mp4"] + b"\0", "no permission", FAILURE, "Permission denied")
         corpus.path("forbidden.mp4").chmod(0)
 
 
 def add_truncated(corpus: Corpus) -> None:
-    """Cut anywhere: what lies whole before the cut is there. Where a packet begins, a container tells but nearly."""
+    """Add truncated files: the complete packets before the cut are decoded. Containers give packet offsets only roughly."""
     for base in ("h264_early.mp4", "h264_fragments.mp4", "h264.mkv", "vp9.webm", "hevc_10bit.mkv", "mjpeg.avi"):
         content = corpus.bases[base]
         ends = packet_ends(corpus.path(base))
         for percent in (5, 20, 35, 50, 65, 80, 95):
             cut = len(content) * percent // 100
-            whole = sum(end <= cut for end in ends)
+            complete = sum(end <= cut for end in ends)
             name = f"cut_{percent}_{base}"
             nearly = any(cut - 32 < end <= cut for end in ends)
-            noted = (EITHER, ANY_REASON) if nearly else (BOXES, "", whole) if whole else (FAILURE, NO_VIDEO)
-            corpus.write(name, content[:cut], f"{base} cut at {percent} %", *noted)
+            facts = (EITHER, ANY_REASON) if nearly else (BOXES, "", complete) if complete else (FAILURE, NO_VIDEO)
+            corpus.write(name, content[:cut], f"{base} cut at {percent} %", *facts)
     for base in ("h264.mp4", "h264.mov", "av1.mp4"):
         for percent in (1, 30, 60, 90):
             cut = corpus.bases[base][: len(corpus.bases[base]) * percent // 100]
@@ -328,22 +338,22 @@ def packet_ends(path: Path) -> list[int]:
 
 
 def add_flipped(corpus: Corpus) -> None:
-    """Wrong bits: some decode as if nothing were, some damage frames, some end the file."""
+    """Add files with wrong bits: some decode without damage, some have damaged frames, some end early."""
     bases = ("h264.mp4", "h264_early.mp4", "h264.mkv", "h264.ts", "hevc.mp4", "vp9.webm", "av1.mp4", "mpeg4.mp4", "mjpeg.avi",
              "gif.gif", "picture_png.png", "picture_jpg.jpg")  # fmt: skip
     for seed, base in enumerate(bases):
         for rate in (1e-4, 1e-3, 1e-2, 0.1):
             rng = np.random.default_rng([seed, int(1e6 * rate)])
             content = np.frombuffer(corpus.bases[base], np.uint8).copy()
-            places = rng.choice(len(content), max(1, int(len(content) * rate)), replace=False)
-            content[places] ^= (1 << rng.integers(0, 8, len(places))).astype(np.uint8)
+            positions = rng.choice(len(content), max(1, int(len(content) * rate)), replace=False)
+            content[positions] ^= (1 << rng.integers(0, 8, len(positions))).astype(np.uint8)
             corpus.write(
                 f"flipped_{rate:g}_{base}", content.tobytes(), f"{base}, {rate:g} of its bytes wrong", EITHER, ANY_REASON
             )
 
 
 def add_mended_badly(corpus: Corpus) -> None:
-    """Parts taken out, overwritten, put in or repeated."""
+    """Add files with parts removed, overwritten, inserted or repeated."""
     early, late, matroska = (corpus.bases[name] for name in ("h264_early.mp4", "h264.mp4", "h264.mkv"))
     in_order = corpus.bases["h264_in_order.mp4"].replace(b"edts", b"free")
     write = corpus.write
@@ -391,13 +401,13 @@ def without_box(content: bytes, kind: bytes) -> bytes:
 
 
 def with_stts(content: bytes, delta: int) -> bytes:
-    """Of one entry: all frames last the same."""
+    """Set the duration of all frames in an stts box of one entry."""
     position = content.index(b"stts") + 16
     return content[:position] + struct.pack(">I", delta) + content[position + 4 :]
 
 
 def promising(content: bytes, count: int) -> bytes:
-    """More frames of the same size than there are."""
+    """Claim more frames of the same size than there are."""
     position = content.index(b"stsz") + 12
     return content[:position] + struct.pack(">I", count) + content[position + 4 :]
 
@@ -430,14 +440,14 @@ ADDED: tuple[Callable[[Corpus], None], ...] = (
 
 
 def write_corpus(folder: Path) -> list[Strange]:
-    os.environ["SVT_LOG"] = "0"  # its encoder would talk
+    os.environ["SVT_LOG"] = "0"  # else the AV1 encoder prints messages
     corpus = Corpus(folder)
     for add in ADDED:
         add(corpus)
     with (folder / "list.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(asdict(corpus.files[0])), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(one) for one in corpus.files)
+        writer.writerows(asdict(entry) for entry in corpus.files)
     return corpus.files
 
 

@@ -1,4 +1,4 @@
-"""Boxes survive the disk, bad ones are named, and a window cuts the face out of any frame."""
+"""Boxes are read back as written, invalid files are named, and a window crops the face from any frame."""
 
 import json
 from array import array
@@ -36,14 +36,14 @@ def test_boxes_of_the_published_scripts_are_read_at_full_size(tmp_path):
     path.write_text('{"0": [[5, 10, 25, 40], [50.5, 10, 70, 40]], "1": null, "7": [[6, 10, 26, 40]]}')
     boxes = read_boxes(path)
     assert boxes.analysed_frames == [0, 1, 7]
-    assert {index: [(one.face.box, one.track) for one in faces] for index, faces in boxes.frames.items()} == {
+    assert {index: [(tracked.face.box, tracked.track) for tracked in faces] for index, faces in boxes.frames.items()} == {
         0: [((10, 20, 50, 80), 0), ((101, 20, 140, 80), 1)],
         7: [((12, 20, 52, 80), 0)],
     }
 
 
 def test_a_person_keeps_one_number_through_published_boxes_whatever_their_order(tmp_path):
-    """Two people side by side, the left one a little larger; who is first in the list changes, and one is missed once."""
+    """Two people side by side, the left one a little larger; the order of the list changes, and one person is missed once."""
     path = tmp_path / "000.json"
     left, right = [[5 + i, 10, 30 + i, 42] for i in range(6)], [[70 - i, 10, 92 - i, 40] for i in range(6)]
     frames = {i: [left[i], right[i]][:: 1 if i % 2 else -1] for i in range(6)}
@@ -52,8 +52,8 @@ def test_a_person_keeps_one_number_through_published_boxes_whatever_their_order(
     boxes = read_boxes(path)
     assert len(boxes.frames) == 6
     for index, faces in boxes.frames.items():
-        found = {one.track: one.face.box[0] for one in faces}
-        assert found == ({0: 10 + 2 * index} if index == 3 else {0: 10 + 2 * index, 1: 140 - 2 * index})
+        left_edges = {tracked.track: tracked.face.box[0] for tracked in faces}
+        assert left_edges == ({0: 10 + 2 * index} if index == 3 else {0: 10 + 2 * index, 1: 140 - 2 * index})
 
 
 def test_published_boxes_one_list_deeper_are_the_same_boxes(tmp_path):
@@ -145,7 +145,7 @@ def settings(**changes):
 def test_small_faces_and_on_demand_all_but_the_main_person_are_left_out():
     large, small = Face((0, 0, 40, 50), 1.0), Face((0, 0, 40, 31.9), 1.0)
     frames = {1: [TrackedFace(large, 0), TrackedFace(large, 1), TrackedFace(small, 2)], 2: [TrackedFace(large, 1)]}
-    assert {index: [one.track for one in faces] for index, faces in select_faces(frames, settings()).items()} == {
+    assert {index: [tracked.track for tracked in faces] for index, faces in select_faces(frames, settings()).items()} == {
         1: [0, 1],
         2: [1],
     }

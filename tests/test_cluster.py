@@ -19,7 +19,7 @@ import yaml
 from conftest import STAGES, Project
 from little_crops import project_of_crops
 from little_dag import TINY, dag, repro
-from little_slurm import asked, is_installed, little_slurm, until
+from little_slurm import command_output, is_installed, little_slurm, wait_until
 
 from BWCluster.jobs import plan_jobs
 from BWCluster.slurm.cluster import SlurmJob, read_cluster, submit
@@ -167,7 +167,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def wait_for_jobs(seconds: float = 600) -> None:
-    until(lambda: not asked("squeue", "-h"), f"still there: {asked('squeue')}", seconds)
+    wait_until(lambda: not command_output("squeue", "-h"), f"still there: {command_output('squeue')}", seconds)
 
 
 def logs_of(folder: Path, what: str) -> Path:
@@ -200,8 +200,10 @@ def done_by_jobs(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) ->
     submitted = start("repro.sh", "--cluster", there, "--shards", 4, cwd=folder)
     assert submitted.returncode == 0, submitted.stderr
     numbers = dict(re.findall(r"^(\w+) +job (\d+)", submitted.stdout, re.MULTILINE))
-    until(lambda: list((folder / "data/runs").glob("*/state.pt")) or not asked("squeue", "-h"), "no training", 600)
-    print(asked("scontrol", "requeue", numbers["train"]))
+    wait_until(
+        lambda: list((folder / "data/runs").glob("*/state.pt")) or not command_output("squeue", "-h"), "no training", 600
+    )
+    print(command_output("scontrol", "requeue", numbers["train"]))
     wait_for_jobs()
     print(submitted.stdout, told_in(logs_of(folder, "repro")))
     return folder
@@ -238,14 +240,14 @@ def test_a_part_that_never_ends_is_ended_and_named_and_no_merge_runs(slurm: None
     shard = SlurmJob("shard", "shard", command, None, 2, tmp_path)
     merge = SlurmJob("merge", "merge", "touch merged", after="shard", folder=tmp_path)
     numbers, logs = submitted(tmp_path, shard, merge, shard={"hours": 0.03, "seconds_to_end": 60})
-    until(lambda: not asked("squeue", "-h", "-j", ",".join(numbers.values())), "it does not end", 200)
+    wait_until(lambda: not command_output("squeue", "-h", "-j", ",".join(numbers.values())), "it does not end", 200)
     (line,) = (logs / "failures.txt").read_text().splitlines()
     assert line.startswith("shard-2-of-2, job ")
     assert "time limit reached, terminating. Finished work is kept: raise shard.hours" in line
     assert "TimeLimit" not in line
     assert (tmp_path / "done").exists()
     assert not (tmp_path / "merged").exists()
-    assert "JobState=CANCELLED" in asked("scontrol", "show", "job", numbers["merge"])
+    assert "JobState=CANCELLED" in command_output("scontrol", "show", "job", numbers["merge"])
 
 
 def test_a_node_whose_disk_is_full_is_named_and_no_merge_runs(slurm: None, undisturbed: Path, tmp_path: Path) -> None:
@@ -258,13 +260,13 @@ def test_a_node_whose_disk_is_full_is_named_and_no_merge_runs(slurm: None, undis
     small = "unshare --map-root-user --mount sh -c 'mount -t tmpfs -o size=64k none data/crops && exec \"$@\"' sh "
     jobs = [SlurmJob(**{**vars(job), "command": small + job.command}) for job in plan_jobs("preprocess", 2, [])]
     numbers, logs = submitted(project, *(SlurmJob(**{**vars(job), "folder": project}) for job in jobs))
-    until(lambda: not asked("squeue", "-h", "-j", ",".join(numbers.values())), "it does not end", 200)
+    wait_until(lambda: not command_output("squeue", "-h", "-j", ",".join(numbers.values())), "it does not end", 200)
     lines = (logs / "failures.txt").read_text().splitlines()
     assert lines
     for line in lines:
         assert re.match(r"shard-[12]-of-2, job \d+ on n[12]: No space left on device", line)
     assert not (logs / "merge.log").exists()
-    assert "JobState=CANCELLED" in asked("scontrol", "show", "job", numbers["merge"])
+    assert "JobState=CANCELLED" in command_output("scontrol", "show", "job", numbers["merge"])
 
 
 @pytest.mark.parametrize(
@@ -283,7 +285,7 @@ def test_what_the_cluster_has_not_is_said_at_once_and_nothing_is_left_waiting(
     assert done.stderr.startswith(f"error: {told}"), done.stderr
     assert "cluster.yaml: merge (or all)" in done.stderr
     assert done.stderr.count("\n") == 1
-    until(lambda: not asked("squeue", "-h"), "a job was left behind")
+    wait_until(lambda: not command_output("squeue", "-h"), "a job was left behind")
 
 
 def test_a_node_whose_gpu_torch_does_not_find_is_named(slurm: None, project: Path) -> None:
@@ -302,8 +304,8 @@ def test_training_whose_time_is_over_saves_is_submitted_anew_and_ends_with_the_s
     done = start("train_model.sh", "--cluster", cluster_yaml(folder), "--config", config.name, cwd=folder)
     assert done.returncode == 0, done.stderr
     logs = logs_of(folder, "train")
-    until(lambda: "\nepoch 1" in told_in(logs), "no training")
-    asked("scancel", "--batch", "--signal=USR1", re.findall(r"job (\d+)", done.stdout)[0])  # as SLURM does in time
+    wait_until(lambda: "\nepoch 1" in told_in(logs), "no training")
+    command_output("scancel", "--batch", "--signal=USR1", re.findall(r"job (\d+)", done.stdout)[0])  # as SLURM does in time
     wait_for_jobs()
     told = told_in(logs)
     assert "time limit reached; the job is requeued" in told

@@ -1,4 +1,4 @@
-"""Every command starts in a process that has imported nothing, as it does for a user. The other tests start from warm ones."""
+"""Every command starts in a fresh process, as it does for a user. The other tests start from preloaded processes."""
 
 import subprocess
 import sys
@@ -19,6 +19,8 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
 def test_a_command_starts_cold_and_describes_its_flags(command: Path, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, CODE / command, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("usage: ")
+    result = subprocess.run(
+        [sys.executable, CODE / command, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("usage: ")

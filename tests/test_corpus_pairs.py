@@ -1,4 +1,4 @@
-"""Corpora laid out as their authors publish them: labels, splits, and which real video each fake is compared with."""
+"""Corpora in their published layouts: labels, splits, and the real video that each fake is paired with."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ from layout_trees import (
     TESTED,
     Copies,
     Pair,
+    add_json,
+    add_text,
+    add_video,
     make_celebdf_tree,
     make_celebdfpp_tree,
     make_deeperforensics_tree,
     make_faceforensics_with_actors_tree,
-    put_json,
-    put_text,
-    put_video,
 )
 from little_videos import project
 
@@ -39,12 +39,12 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def videos(tmp_path: Path) -> list[Pair]:
-    """Without faces; what a corpus is read as depends on names alone."""
-    return [(put_video(tmp_path / "videos/real.mp4"), put_video(tmp_path / "videos/fake.mp4"))]
+    """Videos without faces: the index depends on names only."""
+    return [(add_video(tmp_path / "videos/real.mp4"), add_video(tmp_path / "videos/fake.mp4"))]
 
 
 def indexed(root: Path, dataset: str) -> dict[str, Video]:
-    """As it comes back from the file."""
+    """Index the corpus and read the index back from the file."""
     corpus = read_corpus(CorpusParams(root, "AUTO", "c23", "official", allow_leaks=False, skip_unknown=False, workers=1))
     corpus.check_leaks()
     assert corpus.tree.dataset == dataset
@@ -66,22 +66,24 @@ def crops_of(videos: dict[str, Video], frames: int) -> list[Crop]:
 
 
 def paired(videos: dict[str, Video]) -> tuple[set[tuple[str, str]], set[str]]:
-    """Which videos stand beside which in training, and which stand alone."""
+    """Return the pairs of videos that training puts into one group, and the unpaired videos."""
     training = [video for video in videos.values() if video.split == TRAIN]
     groups = pair_with_originals(samples_by_video(training, crops_of(videos, 4), 2, everybody=False))
     assert {sample.video.video for group in groups for sample in group} == {video.video for video in training}
     names = [tuple(sample.video.video for sample in group) for group in groups]
-    return {(one, other) for one, other in (group for group in names if len(group) == 2)}, {n[0] for n in names if len(n) == 1}
+    return {(first, second) for first, second in (group for group in names if len(group) == 2)}, {
+        n[0] for n in names if len(n) == 1
+    }
 
 
 def beside(videos: dict[str, Video]) -> dict[str, str]:
-    """The original that a fake is shown beside, of each."""
+    """Return the original that each fake is shown beside."""
     samples = [
         ExplainedSample(video, Crop(video.video, 0, 0, "0_0.png", (0, 0, 8, 8), Path("crops")), 0.5, 0.5, "fake", "TP")
         for video in videos.values()
     ]
-    found = match_originals(samples, [*videos.values()], crops_of(videos, 1))
-    return {sample.video.video: found[sample.name].video for sample in samples if sample.name in found}
+    originals = match_originals(samples, [*videos.values()], crops_of(videos, 1))
+    return {sample.video.video: originals[sample.name].video for sample in samples if sample.name in originals}
 
 
 CELEBDF = {
@@ -102,10 +104,10 @@ def test_each_fake_of_celebdf_belongs_to_the_very_video_it_was_made_of(data, vid
     assert beside(index) == expected
     tested = {name for name, video in index.items() if video.split == TEST and "id" in name}
     assert {int(name.split("/id")[1].split("_")[0]) for name in tested} == set(TESTED)
-    together, alone = paired(index)
+    together, unpaired = paired(index)
     assert together == {(fake, original) for fake, original in expected.items() if index[fake].split == TRAIN}
-    assert alone == {name for name, video in index.items() if video.split == TRAIN} - {n for both in together for n in both}
-    assert any(name.startswith("Original/0000") for name in alone)  # people of YouTube, whom nobody made a fake of
+    assert unpaired == {name for name, video in index.items() if video.split == TRAIN} - {n for both in together for n in both}
+    assert any(name.startswith("Original/0000") for name in unpaired)  # people of YouTube, of whom there are no fakes
 
 
 def test_the_actors_of_deeperforensics_are_real_and_its_fakes_belong_to_their_targets(data, videos) -> None:
@@ -120,17 +122,17 @@ def test_the_actors_of_deeperforensics_are_real_and_its_fakes_belong_to_their_ta
     assert made_from(index) == {fake: (original,) for fake, original in expected.items()}
     assert beside(index) == expected
     assert [index[f"end_to_end/{n:03}_M{101 + n}"].split for n in range(12)] == [TRAIN] * 6 + [VAL] * 3 + [TEST] * 3
-    together, alone = paired(index)
+    together, unpaired = paired(index)
     assert together == {(fake, original) for fake, original in expected.items() if index[fake].split == TRAIN}
-    assert len(alone) == 2 * 6  # the actors
+    assert len(unpaired) == 2 * 6  # the actors
 
 
 def test_without_their_targets_fakes_are_trained_on_beside_the_actors(data, videos) -> None:
     index = indexed(make_deeperforensics_tree(data, videos, with_targets=False), "DEEPERFORENSICS")
     assert beside(index) == {}
-    together, alone = paired(index)
+    together, unpaired = paired(index)
     assert not together
-    assert alone == {name for name, video in index.items() if video.split == TRAIN}
+    assert unpaired == {name for name, video in index.items() if video.split == TRAIN}
 
 
 def test_actors_of_faceforensics_are_paired_scene_by_scene(data, videos) -> None:
@@ -140,10 +142,10 @@ def test_actors_of_faceforensics_are_paired_scene_by_scene(data, videos) -> None
     assert expected["DeepFakeDetection/03_04__kitchen_pan__YVGY8LOK"] == "Original/03__kitchen_pan"
     assert expected["FaceSwap/003_002"] == "Original/003"
     assert beside(index) == expected
-    together, alone = paired(index)
+    together, unpaired = paired(index)
     assert together == {(fake, original) for fake, original in expected.items() if index[fake].split == TRAIN}
-    assert alone
-    assert all(name.endswith("__exit_phone_room") for name in alone)  # scenes that nobody made a fake of
+    assert unpaired
+    assert all(name.endswith("__exit_phone_room") for name in unpaired)  # scenes without fakes
 
 
 def test_fakes_of_the_demo_belong_to_the_person_they_show(data, videos) -> None:
@@ -155,23 +157,23 @@ def test_fakes_of_the_demo_belong_to_the_person_they_show(data, videos) -> None:
         for method in METHODS if sequence.source is not None else ():
             copies.fake(sequence.fake(method), of=sequence.name)
     for split, names in splits.items():
-        put_json(data / f"splits/{split}.json", names)
-    put_text(data / DEMO_LEDGER)
+        add_json(data / f"splits/{split}.json", names)
+    add_text(data / DEMO_LEDGER)
     index = indexed(data, "DEMO")
     assert index["FaceSwap/003_002"].made_from == ("Original/003", "Original/002")
-    together, alone = paired(index)
-    assert not alone
+    together, unpaired = paired(index)
+    assert not unpaired
     assert together == {(f"{method}/{n:03}_{n ^ 1:03}", f"Original/{n:03}") for method in METHODS for n in range(4)}
 
 
 def test_what_training_learns_from_is_counted(data, videos) -> None:
     index = indexed(make_celebdf_tree(data, videos), "CELEBDF")
     training = [video for video in index.values() if video.split == TRAIN]
-    together, alone = paired(index)
+    together, unpaired = paired(index)
     groups = SampleGroups(pair_with_originals(samples_by_video(training, crops_of(index, 4), 2, everybody=False)))
-    said = f"{2 * len(together)} fakes paired with their original, 0 unpaired fakes, {2 * len(alone)} unpaired real"
-    pictures = f"{2 * len(together) + 2 * len(alone)} real and {2 * len(together)} fake pictures"
-    assert describe_groups(groups) == f"{len(groups)} training groups ({said}); {pictures}"
+    summary = f"{2 * len(together)} fakes paired with their original, 0 unpaired fakes, {2 * len(unpaired)} unpaired real"
+    pictures = f"{2 * len(together) + 2 * len(unpaired)} real and {2 * len(together)} fake pictures"
+    assert describe_groups(groups) == f"{len(groups)} training groups ({summary}); {pictures}"
 
 
 def test_celebdf_with_a_folder_of_videos_in_each_folder_is_the_same(data, videos) -> None:
@@ -180,7 +182,7 @@ def test_celebdf_with_a_folder_of_videos_in_each_folder_is_the_same(data, videos
         (folder / "videos").mkdir()
         for path in folder.glob("*.mp4"):
             path.rename(folder / "videos" / path.name)
-        put_text(folder / "frames/id0_0000/000.png")
+        add_text(folder / "frames/id0_0000/000.png")
     moved = indexed(data, "CELEBDF")
     assert [(v.video, v.split, v.made_from) for v in moved.values()] == [(v.video, v.split, v.made_from) for v in flat.values()]
 
@@ -193,6 +195,6 @@ def test_names_with_spaces_and_bars_come_back_from_the_index(tmp_path: Path) -> 
 
 
 def test_an_index_of_an_older_version_is_refused_in_one_line(tmp_path: Path) -> None:
-    path = put_text(tmp_path / "videos.csv", "video,method,label,split,identities,path,mask,content,dataset\n")
+    path = add_text(tmp_path / "videos.csv", "video,method,label,split,identities,path,mask,content,dataset\n")
     with pytest.raises(UserError, match=r"old format without made_from; run preprocessing/index_videos\.py again"):
         Index(path)

@@ -1,4 +1,4 @@
-"""Crops in folders, in archives and in each format: the same pictures for whoever reads them, and nothing left behind."""
+"""Crops in folders, archives and each picture format: readers get the same pictures, and no files are left behind."""
 
 import json
 import multiprocessing
@@ -53,7 +53,7 @@ def noise(seed: int, *size: int) -> np.ndarray:
 
 
 def lay_out(folder: Path) -> Path:
-    """Two people, a fake of them with its mask, and the boxes of every frame of each."""
+    """Write two people, a fake of them with its mask, and the boxes of every frame."""
     here = project(folder)
     data = here / "data/videos"
     for shift, path in enumerate((original(data, "000"), original(data, "003"), fake(data, "Deepfakes", "000_003"))):
@@ -71,14 +71,16 @@ def lay_out(folder: Path) -> Path:
 
 
 def extract(folder: Path, *flags: str) -> list[Crop]:
-    done = run_script(folder, "extract_crops", *FLAGS, *CROPS, *flags)
-    assert done.returncode == 0, done.stderr
+    result = run_script(folder, "extract_crops", *FLAGS, *CROPS, *flags)
+    assert result.returncode == 0, result.stderr
     return read_crops(folder / "data/crops")
 
 
-def made(folder: Path) -> dict[str, bytes]:
+def stored_files(folder: Path) -> dict[str, bytes]:
     return {
-        place + name: content for place in ("crops/", "masks/") for name, content in files_of(folder / "data" / place).items()
+        subfolder + name: content
+        for subfolder in ("crops/", "masks/")
+        for name, content in files_of(folder / "data" / subfolder).items()
     }
 
 
@@ -97,9 +99,9 @@ def in_archives(in_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_archives_hold_the_same_pictures_as_folders_and_one_file_a_video(in_folders: Path, in_archives: Path) -> None:
-    one, other = (read_crops(folder / "data/crops") for folder in (in_folders, in_archives))
-    assert len(one) == len(other) == 18
-    for crop, archived in zip(one, other, strict=True):
+    from_folders, from_archives = (read_crops(folder / "data/crops") for folder in (in_folders, in_archives))
+    assert len(from_folders) == len(from_archives) == 18
+    for crop, archived in zip(from_folders, from_archives, strict=True):
         assert archived.path == in_archives / "data/crops/test_set" / f"{crop.video}.zip" / f"{crop.frame}_{crop.track}.png"
         assert np.array_equal(read_crop(crop.path), read_crop(archived.path))
         assert (crop.mask is None, archived.mask is None) == ((crop.video != "Deepfakes/000_003",) * 2)
@@ -107,7 +109,7 @@ def test_archives_hold_the_same_pictures_as_folders_and_one_file_a_video(in_fold
             assert archived.mask.parent == in_archives / "data/masks/Deepfakes/000_003.zip"
             assert np.array_equal(read_mask(crop.mask), read_mask(archived.mask))
             assert 0 < read_mask(archived.mask).mean() < 1
-    files = {name for name in made(in_archives) if name.endswith((".png", ".zip"))}
+    files = {name for name in stored_files(in_archives) if name.endswith((".png", ".zip"))}
     assert files == {
         "crops/test_set/Original/000.zip",
         "crops/test_set/Original/003.zip",
@@ -131,9 +133,9 @@ def test_an_archive_is_a_plain_zip_with_no_trace_of_the_day_or_the_machine(in_fo
 def test_to_archives_and_back_leaves_what_folders_alone_would_have(in_folders: Path, in_archives: Path, tmp_path: Path) -> None:
     here = shutil.copytree(in_archives, tmp_path / "project")
     extract(here)
-    assert made(here) == made(in_folders)
+    assert stored_files(here) == stored_files(in_folders)
     extract(here, "--store", "archives")
-    assert made(here) == made(in_archives)
+    assert stored_files(here) == stored_files(in_archives)
 
 
 @pytest.mark.parametrize(("format", "suffix", "store"), [("jpeg", ".jpg", ARCHIVES), ("webp", ".webp", FOLDERS)])
@@ -156,8 +158,8 @@ def test_archives_of_one_split_lie_and_are_read_where_its_folders_would(in_folde
     here = shutil.copytree(in_folders, tmp_path / "project")
     data = here / "data/videos"
     for split in ("test_set", "training_set"):
-        done = run_script(here, "extract_crops", *FLAGS, "--store", "archives", "--output_path", str(data / split))
-        assert done.returncode == 0, done.stderr
+        result = run_script(here, "extract_crops", *FLAGS, "--store", "archives", "--output_path", str(data / split))
+        assert result.returncode == 0, result.stderr
     crops = read_crops(data)
     assert len(crops) == 18
     assert {crop.path.parent for crop in crops if crop.mask} == {data / "test_set/Deepfakes/000_003.zip"}
@@ -177,7 +179,7 @@ def test_a_better_quality_makes_lossy_crops_anew_and_leaves_lossless_ones(in_fol
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (("--store", "zip"), "extract_crops.store is 'zip'; choose from: folders, archives"),
         (("--format", "gif"), "extract_crops.format is 'gif'; choose from: png, jpeg, webp"),
@@ -185,11 +187,11 @@ def test_a_better_quality_makes_lossy_crops_anew_and_leaves_lossless_ones(in_fol
         (("--frames", "0"), "extract_crops.frames is 0; the minimum is 1"),
     ],
 )
-def test_a_wrong_setting_ends_in_one_line(in_folders: Path, flags: tuple[str, ...], told: str) -> None:
-    done = run_script(in_folders, "extract_crops", *FLAGS, *CROPS, *flags)
-    assert done.returncode == 2
-    assert told in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_a_wrong_setting_ends_in_one_line(in_folders: Path, flags: tuple[str, ...], message: str) -> None:
+    result = run_script(in_folders, "extract_crops", *FLAGS, *CROPS, *flags)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_shards_that_nobody_merged_are_not_read_as_if_they_were_all(in_archives: Path, tmp_path: Path) -> None:
@@ -202,7 +204,7 @@ def test_shards_that_nobody_merged_are_not_read_as_if_they_were_all(in_archives:
 @pytest.mark.parametrize("shape", [(9, 7, 3), (1, 1, 3), (120, 80)])
 def test_png_files_are_lossless_to_every_reader(shape):
     picture = noise(0, *shape)
-    content = encode_picture(picture[:, ::-1], "png", 95)  # a view, as a crop is
+    content = encode_picture(picture[:, ::-1], "png", 95)  # a view with negative strides, like a crop
     with Image.open(BytesIO(content)) as read:
         assert np.array_equal(np.asarray(read), picture[:, ::-1])
     by_opencv = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -214,22 +216,22 @@ def test_png_files_are_lossless_to_every_reader(shape):
 def test_colours_come_back_in_their_order(tmp_path: Path, store: str, format: str) -> None:
     red = np.zeros((40, 30, 3), np.uint8)
     red[..., 0] = 200
-    place = tmp_path / output_name("video", store)
-    with picture_writer(place, store) as put:
-        put("0_0", encode_picture(red, format, 95))
-    read = read_crop(place / "0_0").astype(int)
+    path = tmp_path / output_name("video", store)
+    with picture_writer(path, store) as write:
+        write("0_0", encode_picture(red, format, 95))
+    read = read_crop(path / "0_0").astype(int)
     assert read.shape == (40, 30, 3)
     assert abs(read - red).max() < 12
 
 
 @pytest.mark.parametrize("store", STORES)
 def test_what_fails_half_way_leaves_nothing_and_the_one_before_in_its_place(tmp_path: Path, store: str) -> None:
-    place = tmp_path / output_name("video", store)
-    with picture_writer(place, store) as put:
-        put("0_0.png", encode_picture(noise(0, 9, 9, 3), "png", 95))
+    path = tmp_path / output_name("video", store)
+    with picture_writer(path, store) as write:
+        write("0_0.png", encode_picture(noise(0, 9, 9, 3), "png", 95))
     before = files_of(tmp_path)
-    with pytest.raises(OSError, match="disk"), picture_writer(place, store) as put:
-        put("0_0.png", encode_picture(noise(1, 9, 9, 3), "png", 95))
+    with pytest.raises(OSError, match="disk"), picture_writer(path, store) as write:
+        write("0_0.png", encode_picture(noise(1, 9, 9, 3), "png", 95))
         raise OSError("disk full")
     assert files_of(tmp_path) == before
 
@@ -238,9 +240,9 @@ def test_an_archive_that_is_made_anew_is_read_anew(tmp_path: Path) -> None:
     archive = tmp_path / "video.zip"
     for seed, names in ((0, ["0_0.png", "1_0.png"]), (1, ["1_0.png"])):
         pictures = {name: noise(seed + len(name), 20 + seed, 20, 3) for name in names}
-        with picture_writer(archive, ARCHIVES) as put:
+        with picture_writer(archive, ARCHIVES) as write:
             for name, picture in pictures.items():
-                put(name, encode_picture(picture, "png", 95))
+                write(name, encode_picture(picture, "png", 95))
         for name, picture in pictures.items():
             assert np.array_equal(read_crop(archive / name), picture)
     with pytest.raises(UnreadableCrop, match=r"0_0\.png does not exist"):
@@ -248,34 +250,34 @@ def test_an_archive_that_is_made_anew_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_a_folder_may_be_called_as_an_archive_is(tmp_path: Path) -> None:
-    with picture_writer(tmp_path / "clip.zip", FOLDERS) as put:
-        put("0_0.png", encode_picture(noise(3, 8, 8, 3), "png", 95))
+    with picture_writer(tmp_path / "clip.zip", FOLDERS) as write:
+        write("0_0.png", encode_picture(noise(3, 8, 8, 3), "png", 95))
     assert np.array_equal(read_crop(tmp_path / "clip.zip/0_0.png"), noise(3, 8, 8, 3))
 
 
-def broken(archive: Path, how: str) -> None:
+def broken(archive: Path, damage: str) -> None:
     content = archive.read_bytes()
-    if how == "cut":
+    if damage == "cut":
         archive.write_bytes(content[: len(content) // 2])
-    elif how == "empty":
+    elif damage == "empty":
         archive.write_bytes(b"")
-    elif how == "of text":
+    elif damage == "of text":
         archive.write_text("no zip at all")
-    elif how == "overwritten":
+    elif damage == "overwritten":
         archive.write_bytes(b"\0" * (len(content) // 2) + content[len(content) // 2 :])
-    elif how == "compressed":
+    elif damage == "compressed":
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as rewritten:
             rewritten.writestr("0_0.png", encode_picture(noise(0, 30, 30, 3), "png", 95))
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "of text", "overwritten", "compressed"])
-def test_a_broken_archive_is_named_in_one_line(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("damage", ["cut", "empty", "of text", "overwritten", "compressed"])
+def test_a_broken_archive_is_named_in_one_line(tmp_path: Path, damage: str) -> None:
     archive = tmp_path / "video.zip"
-    with picture_writer(archive, ARCHIVES) as put:
-        put("0_0.png", encode_picture(noise(0, 30, 30, 3), "png", 95))
-    broken(archive, how)
-    told = r"0\.png is not a readable picture; delete .*/video\.zip, and run extract_crops again$"
-    with pytest.raises(UnreadableCrop, match=told):
+    with picture_writer(archive, ARCHIVES) as write:
+        write("0_0.png", encode_picture(noise(0, 30, 30, 3), "png", 95))
+    broken(archive, damage)
+    message = r"0\.png is not a readable picture; delete .*/video\.zip, and run extract_crops again$"
+    with pytest.raises(UnreadableCrop, match=message):
         read_crop(archive / "0_0.png")
 
 
@@ -300,13 +302,13 @@ def stored(folder: Path, store: str) -> TrainingDataset:
     """A fake and its original, 12 crops each."""
     crops = []
     for video in (REAL, FAKE):
-        place, masks = folder / output_name(video.video, store), folder / output_name(f"masks/{video.video}", store)
-        with picture_writer(place, store) as put, picture_writer(masks, store) as put_mask:
+        pictures, masks = folder / output_name(video.video, store), folder / output_name(f"masks/{video.video}", store)
+        with picture_writer(pictures, store) as write, picture_writer(masks, store) as write_mask:
             for frame in range(12):
                 name = f"{frame}_0.png"
-                put(name, encode_picture(noise(frame, 40, 40, 3), "png", 95))
-                put_mask(name, encode_picture(255 * (noise(frame, 40, 40) > 127).astype(np.uint8), "png", 95))
-                crops.append(Crop(video.video, frame, 0, name, (0, 0, 40, 40), place, masks))
+                write(name, encode_picture(noise(frame, 40, 40, 3), "png", 95))
+                write_mask(name, encode_picture(255 * (noise(frame, 40, 40) > 127).astype(np.uint8), "png", 95))
+                crops.append(Crop(video.video, frame, 0, name, (0, 0, 40, 40), pictures, masks))
     chosen = samples_by_video([REAL, FAKE], crops, 12, everybody=False)
     return TrainingDataset(SampleGroups(pair_with_originals(chosen)), CONTRACT, (2, 2), build_augmentation(AUGMENTED), seed=3)
 
@@ -315,10 +317,12 @@ def test_training_sees_the_same_from_archives_as_from_folders_however_many_read(
     expected = list(training_batches(stored(tmp_path / "folders", FOLDERS), 8, 0, 3, 0))
     archived = stored(tmp_path / "archives", ARCHIVES)
     for workers in (0, 2):
-        found = list(training_batches(archived, 8, workers, 3, 0))
-        assert len(found) == len(expected) == 3
-        for one, other in zip(expected, found, strict=True):
-            assert all(torch.equal(part, same) for part, same in zip(one, other, strict=True))
+        batches = list(training_batches(archived, 8, workers, 3, 0))
+        assert len(batches) == len(expected) == 3
+        for expected_batch, batch in zip(expected, batches, strict=True):
+            assert all(
+                torch.equal(expected_tensor, tensor) for expected_tensor, tensor in zip(expected_batch, batch, strict=True)
+            )
 
 
 @pytest.mark.parametrize("start", multiprocessing.get_all_start_methods())
@@ -326,27 +330,27 @@ def test_archives_are_read_by_processes_of_any_kind_even_after_their_parent_read
     groups = stored(tmp_path, ARCHIVES)
     samples = [sample for group in groups.groups for sample in group]
     pictures = PictureDataset(samples, CONTRACT)
-    expected = torch.stack([pictures[place] for place in range(len(samples))])
+    expected = torch.stack([pictures[number] for number in range(len(samples))])
     loader = DataLoader(pictures, 4, num_workers=2, multiprocessing_context=start)
     assert torch.equal(torch.cat(list(loader)), expected)
 
 
 def test_verdicts_and_explanations_of_archives_are_those_of_folders(finished: Project, tmp_path: Path) -> None:
-    """To the byte, but for the crops' paths."""
+    """The files are identical but for the crops' paths."""
     index = [video for video in read_index(finished.folder / "data/index/videos.csv") if video.split == "test_set"]
     few = [video for video in index if video.method in ("Original", "Deepfakes")][::7]
     write_index(tmp_path / "few.csv", few)
-    archives, told = tmp_path / "crops", {}
+    archives, outputs = tmp_path / "crops", {}
     finished.stage(
         "preprocessing/extract_crops.py", "--index", tmp_path / "few.csv", "--output_path", archives, "--store", "archives"
     )
     for name, crops in (("folders", finished.folder / "data/crops"), ("archives", archives)):
-        given = ("--index", tmp_path / "few.csv", "--crops", crops)
+        flags = ("--index", tmp_path / "few.csv", "--crops", crops)
         tests, explanation = tmp_path / name / "tests", tmp_path / name / "explanation"
-        finished.stage("model_test_train/test_model.py", *given, "--output_path", tests)
-        finished.stage("explain_model/explain_model.py", *given, "--tests", tests, "--output_path", explanation)
-        told[name] = files_of(tmp_path / name)
+        finished.stage("model_test_train/test_model.py", *flags, "--output_path", tests)
+        finished.stage("explain_model/explain_model.py", *flags, "--tests", tests, "--output_path", explanation)
+        outputs[name] = files_of(tmp_path / name)
     there, here = os.fsencode(f"{archives}/"), b"data/crops/"
-    same = {name: content.replace(there, here).replace(b".zip", b"") for name, content in told["archives"].items()}
-    assert any(b".zip/" in content for name, content in told["archives"].items() if name.endswith("frames.csv"))
-    assert same == told["folders"]
+    same = {name: content.replace(there, here).replace(b".zip", b"") for name, content in outputs["archives"].items()}
+    assert any(b".zip/" in content for name, content in outputs["archives"].items() if name.endswith("frames.csv"))
+    assert same == outputs["folders"]

@@ -1,4 +1,4 @@
-"""The drawn corpus: repeatable, honest about what was changed, and no way to tell real from fake but by looking."""
+"""The drawn corpus: it is reproducible, its masks are exact, and only the pixels distinguish fake from real."""
 
 import dataclasses
 import json
@@ -127,7 +127,7 @@ def test_masks_follow_the_head() -> None:
 def test_no_part_of_the_face_is_in_most_of_the_masks() -> None:
     params = dataclasses.replace(SMALL, frames=1)
     masks = []
-    for identity in range(0, 85, 5):  # 5 shares no factor with the number of parts of any method
+    for identity in range(0, 85, 5):  # 5 shares no factor with the number of regions of any method
         sequence = DemoSequence(f"{identity:03d}", identity, identity ^ 1)
         pose = sample_actor(identity, "", params).performance.poses[0]
         row, column = round(pose.y), round(pose.x)
@@ -143,8 +143,8 @@ def test_no_part_of_the_face_is_in_most_of_the_masks() -> None:
 
 
 def test_left_and_right_are_changed_equally_often() -> None:
-    for method, parts in REGIONS.items():
-        sides = [part.split()[0] for part in parts]
+    for method, regions in REGIONS.items():
+        sides = [region.split()[0] for region in regions]
         assert sides.count("left") == sides.count("right"), method
 
 

@@ -1,4 +1,4 @@
-"""The real commands on tiny videos: what a user may do to a corpus, a setting or a running command."""
+"""The real commands on tiny videos: changes to a corpus, changes to settings, and interrupted commands."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ TOLERANT = ("--max_failed_fraction", "0.7")
 
 
 def lay_out(data):
-    """Two people and two fakes of one of them, of the same stem."""
+    """Write two people, and two fakes of one of them with the same stem."""
     for seed, path in enumerate(
         (
             original(data, "000"),
@@ -36,17 +36,17 @@ def lay_out(data):
 
 
 def preprocess(folder, *flags, extract=()):
-    """All three commands; the last one's result."""
+    """Run all three commands and return the last one's result."""
     steps = (("index_videos",), ("detect_faces", *QUICK, *flags), ("extract_crops", "--workers", "1", *extract))
     for script, *script_flags in steps:
-        done = run_script(folder, script, *script_flags)
-        assert done.returncode == 0, done.stderr
-    return done
+        result = run_script(folder, script, *script_flags)
+        assert result.returncode == 0, result.stderr
+    return result
 
 
 @pytest.fixture(scope="module")
 def filmed(tmp_path_factory):
-    """A project with videos, and nothing done to them."""
+    """A project with videos that were not processed yet."""
     folder = project(tmp_path_factory.mktemp("filmed"))
     lay_out(folder / "data/videos")
     return folder
@@ -54,7 +54,7 @@ def filmed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(filmed, tmp_path_factory):
-    """A project whose videos were preprocessed once."""
+    """A project whose videos have been preprocessed."""
     folder = shutil.copytree(filmed, tmp_path_factory.mktemp("finished") / "project")
     preprocess(folder)
     return folder
@@ -62,7 +62,7 @@ def finished(filmed, tmp_path_factory):
 
 @pytest.fixture
 def copy(finished, tmp_path):
-    """The finished project, to be changed."""
+    """A copy of the finished project, which tests may change."""
     return shutil.copytree(finished, tmp_path / "project")
 
 
@@ -71,7 +71,7 @@ def results(folder):
 
 
 def written_when(folder):
-    files = (path for place in ("data/boxes", "data/crops") for path in (folder / place).rglob("*"))
+    files = (path for subfolder in ("data/boxes", "data/crops") for path in (folder / subfolder).rglob("*"))
     return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in files if path.is_file()}
 
 
@@ -86,8 +86,8 @@ def as_filed(name):
 
 def test_every_face_lies_where_the_published_layout_has_it(finished):
     crops = read_crops(finished / "data/crops")
-    places = {crop.path.relative_to(finished / "data/crops").as_posix() for crop in crops}
-    assert "test_set/FaceSwap/000_003/2_0.png" in places
+    paths = {crop.path.relative_to(finished / "data/crops").as_posix() for crop in crops}
+    assert "test_set/FaceSwap/000_003/2_0.png" in paths
     assert {crop.video for crop in crops} == {
         "Original/000",
         "Original/003",
@@ -95,12 +95,12 @@ def test_every_face_lies_where_the_published_layout_has_it(finished):
         "FaceSwap/000_003",
     }
     assert all(crop.path.is_file() for crop in crops)
-    assert places == {name for name in files_of(finished / "data/crops") if name.endswith(".png")}
+    assert paths == {name for name in files_of(finished / "data/crops") if name.endswith(".png")}
 
 
 def test_two_fakes_of_one_stem_are_two_videos(finished):
-    one, other = (finished / f"data/crops/test_set/{method}/000_003/2_0.png" for method in ("Deepfakes", "FaceSwap"))
-    assert one.read_bytes() != other.read_bytes()
+    first, second = (finished / f"data/crops/test_set/{method}/000_003/2_0.png" for method in ("Deepfakes", "FaceSwap"))
+    assert first.read_bytes() != second.read_bytes()
 
 
 def test_a_crop_is_its_window_of_its_frame(finished):
@@ -137,8 +137,8 @@ def test_one_video_more_costs_one_video_and_one_less_leaves_nothing_behind(copy)
     extra = face_video(fake(copy / "data/videos", "NeuralTextures", "000_003"), 9)
     preprocess(copy)
     after = written_when(copy)
-    done_again = {name for name in before if after[name] != before[name]}
-    assert {name.rpartition("/")[2] for name in done_again} == {"failures.csv", "ledger.jsonl"}
+    rewritten = {name for name in before if after[name] != before[name]}
+    assert {name.rpartition("/")[2] for name in rewritten} == {"failures.csv", "ledger.jsonl"}
     assert {name.split("/")[-2] for name in set(after) - set(before)} == {"NeuralTextures", "000_003"}
     extra.unlink()
     preprocess(copy)
@@ -172,7 +172,7 @@ def test_two_workers_leave_the_same_bytes_as_one(finished, copy):
     assert results(copy) == results(finished)
 
 
-def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(finished, copy):
+def test_a_killed_run_is_resumed_and_ends_with_the_same_bytes(finished, copy):
     for stage in ("boxes", "crops"):
         ledger = copy / "data" / stage / "ledger.jsonl"
         lines = ledger.read_text().splitlines()
@@ -192,11 +192,11 @@ def test_bad_videos_are_rows_and_their_neighbours_go_on(copy):
     original(videos, "100").write_text("no video at all")
     write_video(original(videos, "101"), [plain(90)] * 6)
     preprocess(copy, *TOLERANT, extract=TOLERANT)
-    seen, cut = failures(copy, "boxes"), failures(copy, "crops")
-    assert set(seen) == set(cut) == {as_filed("100"), as_filed("101")}
-    assert "cannot be opened" in seen[as_filed("100")]["reason"]
-    assert "no face" in seen[as_filed("101")]["reason"]
-    assert "thresholds" in seen[as_filed("101")]["remedy"]
+    not_detected, not_cut = failures(copy, "boxes"), failures(copy, "crops")
+    assert set(not_detected) == set(not_cut) == {as_filed("100"), as_filed("101")}
+    assert "cannot be opened" in not_detected[as_filed("100")]["reason"]
+    assert "no face" in not_detected[as_filed("101")]["reason"]
+    assert "thresholds" in not_detected[as_filed("101")]["remedy"]
     assert json.loads((copy / "data/boxes/Original/101.json").read_text())["frames"] == {}
     unharmed = {name: content for name, content in before.items() if name.endswith((".png", ".json"))}
     assert unharmed.items() <= results(copy).items()
@@ -207,17 +207,17 @@ def test_too_many_failures_end_the_command_in_one_line(copy):
         if path.stem != "003":
             path.write_text(str(path))
     assert run_script(copy, "index_videos").returncode == 0
-    done = run_script(copy, "detect_faces", *QUICK)
-    assert done.returncode == 2
-    assert "max_failed_fraction" in done.stderr.splitlines()[-1]
+    result = run_script(copy, "detect_faces", *QUICK)
+    assert result.returncode == 2
+    assert "max_failed_fraction" in result.stderr.splitlines()[-1]
     assert len(failures(copy, "boxes")) == 3
     assert not (copy / "data/boxes/Original/000.json").exists()
 
 
 def test_a_bad_boxes_file_is_a_row(copy):
     (copy / "data/boxes/Original/003.json").write_text("{")
-    done = run_script(copy, "extract_crops", *TOLERANT)
-    assert done.returncode == 0, done.stderr
+    result = run_script(copy, "extract_crops", *TOLERANT)
+    assert result.returncode == 0, result.stderr
     assert "003.json" in failures(copy, "crops")[as_filed("003")]["reason"]
     assert not (copy / "data/crops/test_set/Original/003").exists()
 
@@ -225,13 +225,13 @@ def test_a_bad_boxes_file_is_a_row(copy):
 def test_the_published_commands_work_on_a_folder_of_videos(finished, tmp_path):
     data = shutil.copytree(finished / "data/videos", tmp_path / "dataset")
     here = project(tmp_path / "project")
-    done = run_script(here, "detect_faces", "--data_path", str(data), "--dataset", "FACEFORENSICS", *QUICK)
-    assert done.returncode == 0, done.stderr
+    result = run_script(here, "detect_faces", "--data_path", str(data), "--dataset", "FACEFORENSICS", *QUICK)
+    assert result.returncode == 0, result.stderr
     assert (data / "boxes/FaceSwap/000_003.json").is_file()
     extract = ("extract_crops", "--data_path", str(data), "--dataset", "FACEFORENSIC", "--output_path")
     for split, count in (("test_set", 4), ("training_set", 0)):
-        done = run_script(here, *extract, str(data / split))
-        assert done.returncode == 0, done.stderr
+        result = run_script(here, *extract, str(data / split))
+        assert result.returncode == 0, result.stderr
         assert len({crop.video for crop in read_crops(data / split)}) == count
     assert list((data / "test_set/FaceSwap/000_003").glob("*_0.png"))
     assert list(files_of(here / "data")) == ["index-cache.jsonl"]
@@ -239,27 +239,27 @@ def test_the_published_commands_work_on_a_folder_of_videos(finished, tmp_path):
 
 def test_work_on_another_corpus_leaves_the_first_ones_results_alone(copy, tmp_path):
     before = files_of(copy / "data")
-    other = shutil.copytree(copy / "data/videos", tmp_path / "other")
+    second_corpus = shutil.copytree(copy / "data/videos", tmp_path / "other")
     for command in (("index_videos",), ("preprocess", *QUICK)):
-        done = run_script(copy, *command, "--data_path", str(other))
-        assert done.returncode == 0, done.stderr
+        result = run_script(copy, *command, "--data_path", str(second_corpus))
+        assert result.returncode == 0, result.stderr
     assert without_cache(files_of(copy / "data")) == without_cache(before)
-    assert len({crop.video for crop in read_crops(other / "crops")}) == 4
-    assert {video.path for video in read_index(other / "index/videos.csv")} == {
-        str(path) for path in other.rglob("*sequences/**/videos/*.mp4") if "masks" not in path.parts
+    assert len({crop.video for crop in read_crops(second_corpus / "crops")}) == 4
+    assert {video.path for video in read_index(second_corpus / "index/videos.csv")} == {
+        str(path) for path in second_corpus.rglob("*sequences/**/videos/*.mp4") if "masks" not in path.parts
     }
 
 
 def test_a_corpus_is_the_same_one_from_whatever_folder_it_is_named(copy, tmp_path):
-    other = shutil.copytree(copy / "data/videos", tmp_path / "other")
+    second_corpus = shutil.copytree(copy / "data/videos", tmp_path / "other")
     (copy / "deeper").mkdir()
-    for here, name in ((copy, other), (copy / "deeper", "../../other")):
+    for here, name in ((copy, second_corpus), (copy / "deeper", "../../other")):
         for command in (("index_videos",), ("preprocess", *QUICK)):
-            done = run_script(here, *command, "--data_path", str(name))
-            assert done.returncode == 0, done.stderr
-    assert "videos, " not in done.stderr  # all is done already
-    assert {video.path for video in read_index(other / "index/videos.csv")} == {
-        str(path) for path in other.rglob("*sequences/**/videos/*.mp4") if "masks" not in path.parts
+            result = run_script(here, *command, "--data_path", str(name))
+            assert result.returncode == 0, result.stderr
+    assert "videos, " not in result.stderr  # nothing is stale
+    assert {video.path for video in read_index(second_corpus / "index/videos.csv")} == {
+        str(path) for path in second_corpus.rglob("*sequences/**/videos/*.mp4") if "masks" not in path.parts
     }
 
 
@@ -268,8 +268,8 @@ def without_cache(files):
 
 
 def test_results_of_another_corpus_are_replaced_only_if_that_is_wanted(copy, tmp_path):
-    other = shutil.copytree(copy / "data/videos", tmp_path / "other")
-    for video in sorted(other.rglob("*.mp4")):
+    second_corpus = shutil.copytree(copy / "data/videos", tmp_path / "other")
+    for video in sorted(second_corpus.rglob("*.mp4")):
         video.write_bytes(video.read_bytes() + bytes(8))  # other files under the same names, as of another compression
     before = files_of(copy / "data")
     into_the_first = (
@@ -280,14 +280,14 @@ def test_results_of_another_corpus_are_replaced_only_if_that_is_wanted(copy, tmp
         ("preprocess", "--boxes_path", "data/boxes", "--output_path", "data/crops", "--shard", "1/2", *QUICK),
     )
     for command in into_the_first:
-        done = run_script(copy, *command, "--data_path", str(other))
-        assert done.returncode == 2, command
-        message = done.stderr.splitlines()[-1]
-        assert all(words in message for words in (str(other), "data/videos", "--output_path", "--replace")), message
+        result = run_script(copy, *command, "--data_path", str(second_corpus))
+        assert result.returncode == 2, command
+        message = result.stderr.splitlines()[-1]
+        assert all(phrase in message for phrase in (str(second_corpus), "data/videos", "--output_path", "--replace")), message
         assert without_cache(files_of(copy / "data")) == without_cache(before), command
-    done = run_script(copy, *into_the_first[1], "--data_path", str(other), "--replace")
-    assert done.returncode == 0, done.stderr
-    assert str(other) in (copy / "data/boxes/ledger.jsonl").read_text()
+    result = run_script(copy, *into_the_first[1], "--data_path", str(second_corpus), "--replace")
+    assert result.returncode == 0, result.stderr
+    assert str(second_corpus) in (copy / "data/boxes/ledger.jsonl").read_text()
 
 
 def test_a_corpus_that_was_moved_is_not_another_one(copy):
@@ -296,9 +296,9 @@ def test_a_corpus_that_was_moved_is_not_another_one(copy):
     params["index_videos"]["data_path"] = "data/moved"
     (copy / "params.yaml").write_text(yaml.safe_dump(params))
     for command in (("index_videos",), ("detect_faces", *QUICK), ("extract_crops",)):
-        done = run_script(copy, *command)
-        assert done.returncode == 0, done.stderr
-        assert "videos, " not in done.stderr  # nothing is done anew
+        result = run_script(copy, *command)
+        assert result.returncode == 0, result.stderr
+        assert "videos, " not in result.stderr  # nothing is recomputed
 
 
 FROM_PUBLISHED = (
@@ -308,7 +308,7 @@ FROM_PUBLISHED = (
 
 
 def with_boxes(filmed, folder, boxes):
-    """A project with the filmed videos, and boxes files of this content in the folder `old`."""
+    """Create a project with the filmed videos, and boxes files with this content in the folder `old`."""
     here = project(folder / "project")
     shutil.copytree(filmed / "data/videos", here / "data/videos")
     for name, content in boxes.items():
@@ -319,11 +319,11 @@ def with_boxes(filmed, folder, boxes):
 
 
 def windows(folder):
-    """video -> of each of its crops frame, person and window"""
-    found = {}
+    """Return for each video the frame, person and window of its crops."""
+    windows_by_video = {}
     for crop in read_crops(folder / "data/crops"):
-        found.setdefault(crop.video, []).append((crop.frame, crop.track, crop.window))
-    return found
+        windows_by_video.setdefault(crop.video, []).append((crop.frame, crop.track, crop.window))
+    return windows_by_video
 
 
 def test_crops_come_from_boxes_of_the_published_scripts_wherever_those_laid_them(filmed, tmp_path):
@@ -331,8 +331,8 @@ def test_crops_come_from_boxes_of_the_published_scripts_wherever_those_laid_them
     deeper = '{"0": [[[20, 10, 50, 50]]], "1": null, "4": [[[2, 2, 30, 30], [20, 10, 50, 50]]]}'
     files = {"Deepfakes/000_003.json": boxes, "FaceSwap/000_003.json": deeper, "youtube/000.json": boxes, "003.json": boxes}
     here = with_boxes(filmed, tmp_path, files)
-    done = run_script(here, "extract_crops", *FROM_PUBLISHED)
-    assert done.returncode == 0, done.stderr
+    result = run_script(here, "extract_crops", *FROM_PUBLISHED)
+    assert result.returncode == 0, result.stderr
     expected = [(0, 0, (40, 20, 100, 100)), (4, 0, (40, 20, 100, 100)), (4, 1, (4, 4, 60, 60))]
     videos = ("Deepfakes/000_003", "FaceSwap/000_003", "Original/000", "Original/003")
     assert windows(here) == dict.fromkeys(videos, expected)
@@ -340,11 +340,11 @@ def test_crops_come_from_boxes_of_the_published_scripts_wherever_those_laid_them
 
 def test_boxes_that_may_be_of_two_videos_are_refused(filmed, tmp_path):
     here = with_boxes(filmed, tmp_path, {"000_003.json": "{}", "000.json": "{}"})
-    done = run_script(here, "extract_crops", *FROM_PUBLISHED)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: ")
-    assert "Deepfakes/000_003 or of FaceSwap/000_003" in done.stderr
-    assert "folder of its method" in done.stderr
+    result = run_script(here, "extract_crops", *FROM_PUBLISHED)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert "Deepfakes/000_003 or of FaceSwap/000_003" in result.stderr
+    assert "folder of its method" in result.stderr
     assert not (here / "data/crops").exists()
 
 
@@ -353,8 +353,8 @@ def test_boxes_of_every_frame_may_be_thinned_out(filmed, tmp_path):
     names = ("Deepfakes/000_003", "FaceSwap/000_003", "Original/000", "Original/003")
     here = with_boxes(filmed, tmp_path, {f"{name}.json": every for name in names})
     for flags, frames in (((), [0, 1, 2, 3, 4, 5]), (("--frames", "2"), [1, 4]), (("--frames", "null"), [0, 1, 2, 3, 4, 5])):
-        done = run_script(here, "extract_crops", *FROM_PUBLISHED, *flags)
-        assert done.returncode == 0, done.stderr
+        result = run_script(here, "extract_crops", *FROM_PUBLISHED, *flags)
+        assert result.returncode == 0, result.stderr
         assert {name: [frame for frame, _, _ in crops] for name, crops in windows(here).items()} == dict.fromkeys(names, frames)
         on_disk = (here / "data/crops/test_set/Original/000").iterdir()
         assert {path.name for path in on_disk} == {f"{frame}_0.png" for frame in frames}
@@ -368,13 +368,13 @@ def test_boxes_that_are_no_faces_are_rows_and_a_frame_that_is_no_more_is_noted(f
         "FaceSwap/000_003.json": '{"40": [[20, 10, 50, 50]]}',
     }
     here = with_boxes(filmed, tmp_path, boxes)
-    done = run_script(here, "extract_crops", *FROM_PUBLISHED, "--max_failed_fraction", "0.8")
-    assert done.returncode == 0, done.stderr
+    result = run_script(here, "extract_crops", *FROM_PUBLISHED, "--max_failed_fraction", "0.8")
+    assert result.returncode == 0, result.stderr
     assert windows(here) == {"Original/003": [(5, 0, (40, 20, 100, 100))]}
     ledger = map(json.loads, (here / "data/crops/ledger.jsonl").read_text().splitlines())
     assert {entry["name"]: entry.get("undecoded") for entry in ledger}["Original/003"] == [6, 300]
     failed = {path.split("/")[-1]: row for path, row in failures(here, "crops").items()}
-    assert len(failed) == 2  # two fakes have one file name
+    assert len(failed) == 2  # two fakes share one file name
     assert "frame 2 has a box [400.0, 20.0, 500.0, 100.0] that cannot be a face" in failed["000.mp4"]["reason"]
     assert "delete old/Original/000.json" in failed["000.mp4"]["remedy"]
     reasons = {path: row["reason"] for path, row in failures(here, "crops").items()}
@@ -383,19 +383,19 @@ def test_boxes_that_are_no_faces_are_rows_and_a_frame_that_is_no_more_is_noted(f
     assert not list((here / "data").rglob("Deepfakes/000_003/*.png"))
 
 
-def in_one_go(folder, *flags):
+def run_combined(folder, *flags):
     for script, script_flags in (("index_videos", ()), ("preprocess", (*QUICK, *TOLERANT, *flags))):
-        done = run_script(folder, script, *script_flags)
-        assert done.returncode == 0, done.stderr
+        result = run_script(folder, script, *script_flags)
+        assert result.returncode == 0, result.stderr
 
 
-def one_by_one(folder):
+def run_separately(folder):
     preprocess(folder, *TOLERANT, extract=TOLERANT)
 
 
 @pytest.fixture
 def twins(copy, tmp_path):
-    """Two projects with the same videos, two of them bad, that were preprocessed before things were changed."""
+    """Two preprocessed projects with the same videos, which were then changed; two videos are invalid."""
     videos = copy / "data/videos"
     write_video(original(videos, "101"), [plain(90)] * 6)
     face_video(original(videos, "000"), 30)
@@ -405,37 +405,37 @@ def twins(copy, tmp_path):
 
 
 def test_both_stages_in_one_go_leave_what_they_leave_one_after_the_other(twins):
-    one, other = twins
-    one_by_one(one)
-    in_one_go(other)
-    assert results(one) == results(other)
-    assert set(failures(other, "boxes")) == set(failures(other, "crops")) == {as_filed("003"), as_filed("101")}
-    before = written_when(other)
-    one_by_one(other)
-    after = written_when(other)
+    first, second = twins
+    run_separately(first)
+    run_combined(second)
+    assert results(first) == results(second)
+    assert set(failures(second, "boxes")) == set(failures(second, "crops")) == {as_filed("003"), as_filed("101")}
+    before = written_when(second)
+    run_separately(second)
+    after = written_when(second)
     assert {name for name in after if after[name] != before[name]} == {"data/boxes/failures.csv", "data/crops/failures.csv"}
 
 
 def test_shards_of_both_stages_merge_to_the_same_bytes(twins):
-    one, other = twins
-    one_by_one(one)
+    first, second = twins
+    run_separately(first)
     for shard in (("--shard", "1/2"), ("--shard", "2/2"), ()):
-        in_one_go(other, *shard)
-    assert results(one) == results(other)
+        run_combined(second, *shard)
+    assert results(first) == results(second)
 
 
 def test_boxes_that_are_right_are_not_made_again_for_crops_that_are_not(copy):
     boxes = copy / "data/boxes/Original/003.json"
     before = boxes.stat().st_mtime_ns
     shutil.rmtree(copy / "data/crops/test_set/Original/003")
-    in_one_go(copy)
+    run_combined(copy)
     assert (copy / "data/crops/test_set/Original/003/2_0.png").is_file()
     assert boxes.stat().st_mtime_ns == before
 
 
 def test_without_boxes_the_command_says_who_makes_them(copy):
     shutil.rmtree(copy / "data/boxes")
-    done = run_script(copy, "extract_crops")
-    assert done.returncode == 2
-    assert "detect_faces" in done.stderr
-    assert done.stderr.count("\n") == 1
+    result = run_script(copy, "extract_crops")
+    assert result.returncode == 2
+    assert "detect_faces" in result.stderr
+    assert result.stderr.count("\n") == 1

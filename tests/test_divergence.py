@@ -1,4 +1,4 @@
-"""Training that diverges ends with an error, and what it saved before stays usable."""
+"""Diverging training ends with an error, and its earlier checkpoints remain usable."""
 
 import subprocess
 import sys
@@ -36,10 +36,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_that_diverges_ends_in_one_line_and_saves_only_numbers(project: Path) -> None:
     set_rate(project, 1e30)
     for _ in range(2):  # the second run starts from what the first one saved
-        done = train(project)
-        assert done.returncode == 2
-        assert done.stderr.splitlines()[-1].startswith("error: training diverged in step "), done.stderr
-        assert "Traceback" not in done.stderr
+        result = train(project)
+        assert result.returncode == 2
+        assert result.stderr.splitlines()[-1].startswith("error: training diverged in step "), result.stderr
+        assert "Traceback" not in result.stderr
         for state in project.glob("data/runs/*/state.pt"):
             saved = torch.load(state, weights_only=True)
             assert are_finite([*saved["network"].values(), *saved["average"].values()])
@@ -49,8 +49,8 @@ def test_training_that_diverges_ends_in_one_line_and_saves_only_numbers(project:
 def test_a_state_that_diverged_is_not_resumed_from(project: Path) -> None:
     set_rate(project, 1e-3)
     description = project / "tiny.yaml"
-    done = train(project, "--num_epochs", "1")
-    assert done.returncode == 0, done.stderr
+    result = train(project, "--num_epochs", "1")
+    assert result.returncode == 0, result.stderr
     network, card = load_checkpoint(project / "data/models/best.safetensors", torch.device("cpu"))
     for weight in network.parameters():
         weight.data.fill_(torch.nan)
@@ -58,8 +58,8 @@ def test_a_state_that_diverged_is_not_resumed_from(project: Path) -> None:
     with pytest.raises(UserError, match=r"diverged\.safetensors has weights .* not finite"):
         load_checkpoint(project / "diverged.safetensors", torch.device("cpu"))
     tested = [sys.executable, str(CODE / "model_test_train/test_model.py"), "--model_path", "diverged.safetensors"]
-    done = subprocess.run(tested, cwd=project, capture_output=True, text=True)
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    result = subprocess.run(tested, cwd=project, capture_output=True, text=True)
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
     assert description.is_file()
 
 

@@ -1,4 +1,4 @@
-"""pyproject.toml, requirements.lock and environment.yml say the same."""
+"""pyproject.toml, requirements.lock and environment.yml agree."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def locked() -> dict[str, Requirement]:
 def declared() -> list[Requirement]:
     text = (ROOT / "pyproject.toml").read_text()
     block = text[text.index("dependencies = [") : text.index("[tool.setuptools.packages.find]")]
-    return [Requirement(found) for found in re.findall(r'"([A-Za-z][^"]*)"', block)]
+    return [Requirement(requirement) for requirement in re.findall(r'"([A-Za-z][^"]*)"', block)]
 
 
 def test_the_lock_pins_every_package_to_one_version() -> None:

@@ -1,4 +1,4 @@
-"""What the user can mend ends in one line; a mistake of ours keeps its traceback."""
+"""An error that the user can fix is one line; a bug keeps its traceback."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from model_test_train.networks.registry import HEADS, build_module
 from pipeline.errors import UserError, run
 
 
-def open_what_is_not_there(folder: Path) -> None:
+def open_missing_file(folder: Path) -> None:
     (folder / "none.csv").read_text()
 
 
@@ -32,7 +32,7 @@ def read_from_a_closed_file(folder: Path) -> None:
     os.read(1_000_000, 1)
 
 
-def wait_for_no_child(folder: Path) -> None:
+def wait_without_child(folder: Path) -> None:
     os.waitpid(os.getpid(), 0)
 
 
@@ -43,7 +43,7 @@ def raise_without_a_number(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("work", "message"),
     [
-        (open_what_is_not_there, "error: No such file or directory: {}/none.csv"),
+        (open_missing_file, "error: No such file or directory: {}/none.csv"),
         (write_to_a_full_disk, "error: No space left on device"),
         (write_into_a_file, "error: Not a directory: {}/file/below"),
         (write_under_a_long_name, "error: File name too long: {}/aaaa"),
@@ -59,7 +59,7 @@ def test_an_error_of_a_path_or_a_disk_is_one_line(
     assert line.startswith(message.format(tmp_path))
 
 
-@pytest.mark.parametrize("work", [read_from_a_closed_file, wait_for_no_child, raise_without_a_number])
+@pytest.mark.parametrize("work", [read_from_a_closed_file, wait_without_child, raise_without_a_number])
 def test_any_other_system_error_keeps_its_traceback(work: Callable[[Path], None], tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r".") as raised:
         run(lambda: work(tmp_path))

@@ -1,4 +1,4 @@
-"""Explanations: what is written of samples and of examples, how maps are measured, what becomes of videos over time."""
+"""Explanations: files for samples and examples, metrics of heatmaps, and annotated videos."""
 
 import csv
 import json
@@ -92,7 +92,7 @@ def test_the_border_lies_on_both_sides_of_the_edge() -> None:
 
 
 class TopLeft(nn.Module):
-    """Its verdict is decided by the brightness of one patch."""
+    """A backbone whose output depends only on the brightness of one patch."""
 
     stride = 8
 
@@ -105,7 +105,7 @@ class TopLeft(nn.Module):
 
 
 class Verdict(nn.Module):
-    places = (8, 8)
+    patch_grid = (8, 8)
 
     def forward(self, features: Tensor) -> Tensor:
         return features
@@ -118,16 +118,18 @@ def test_a_verdict_falls_with_the_places_that_made_it_and_comes_back_with_them()
     picture[:16, :16] = 250
     heat = torch.zeros(8, 8)
     heat[:2, :2] = 1
-    orders = {"right": rank_cells(heat, 8, seed=0), "wrong": rank_cells(-heat, 8, seed=0)}
-    found = removal_curves(network, picture, orders, seed=0)
+    rankings = {"right": rank_cells(heat, 8, seed=0), "wrong": rank_cells(-heat, 8, seed=0)}
+    curves = removal_curves(network, picture, rankings, seed=0)
     for fill in ("blurred", "grained"):
-        deletion, insertion = ({name: found[name][f"{what}_{fill}"] for name in orders} for what in ("deletion", "insertion"))
+        deletion, insertion = (
+            {name: curves[name][f"{kind}_{fill}"] for name in rankings} for kind in ("deletion", "insertion")
+        )
         assert len(deletion["right"]) == len(SHARES)
         assert deletion["right"][0] == deletion["wrong"][0] == insertion["right"][-1]
         assert deletion["right"][-1] == insertion["wrong"][0]
         assert area_under_curve(deletion["right"]) < area_under_curve(deletion["wrong"]) - 0.2
         assert area_under_curve(insertion["right"]) > area_under_curve(insertion["wrong"]) + 0.2
-    filled_in = road_scores(network, picture, orders, seed=0)
+    filled_in = road_scores(network, picture, rankings, seed=0)
     assert filled_in["right"] < filled_in["wrong"] - 0.2
 
 
@@ -151,8 +153,8 @@ def test_between_frames_looked_at_boxes_move_evenly_and_nobody_is_there_before_o
     assert interpolate_moment(moments, 9) is None
     assert interpolate_moment(moments, 5) == (moments[0], (10, 0, 20, 10))
     assert interpolate_moment(moments, 8) == (moments[1], (40, 0, 50, 10))
-    assert [one.frame for one in top_scoring_frames(moments, called_fake=True)] == [8, 4]
-    assert [one.frame for one in top_scoring_frames(moments, called_fake=False)] == [4, 8]
+    assert [scored.frame for scored in top_scoring_frames(moments, called_fake=True)] == [8, 4]
+    assert [scored.frame for scored in top_scoring_frames(moments, called_fake=False)] == [4, 8]
     assert mean_heat(moments, 5) == pytest.approx(np.full((5, 5), 0.55))
 
 
@@ -167,35 +169,35 @@ def test_each_fake_stands_beside_its_original_and_both_maps_are_kept(finished: P
     assert not rows(folder / "failures.csv")
 
 
-def test_maps_are_measured_beside_floors_and_over_shuffled_networks(finished: Project) -> None:
-    found = json.loads((finished.folder / EVALUATION / "metrics.json").read_text())
+def test_maps_are_measured_beside_baselines_and_over_shuffled_networks(finished: Project) -> None:
+    summary = json.loads((finished.folder / EVALUATION / "metrics.json").read_text())
     right = [row for row in rows(finished.folder / "results/tests/videos.csv") if row["outcome"] == "TP"]
-    assert found["faces"] == len(right)
-    assert set(found["maps"]) == {"relevancy", "grad_cam", "random", "centred_blob", "edges", "mean_mask"}
-    for figures in found["maps"].values():
+    assert summary["faces"] == len(right)
+    assert set(summary["maps"]) == {"relevancy", "grad_cam", "random", "centred_blob", "edges", "mean_mask"}
+    for estimates in summary["maps"].values():
         for name in ("peak", "mass", "rank", "iou", "deletion_grained", "insertion_blurred", "road"):
-            assert 0 <= figures[name]["value"] <= 1
+            assert 0 <= estimates[name]["value"] <= 1
     for name in ("relevancy", "grad_cam"):
-        assert 0.5 < found["maps"][name]["contrast"]["value"] <= 2
-        assert 0 <= found["maps"][name]["deletion_against"]["value"] <= 1
-    measured = {row["map"]: row for row in rows(finished.folder / EVALUATION / "faces.csv")}
-    assert float(measured["relevancy"]["contrast"]) > 0
-    assert measured["random"]["contrast"] == ""  # there is no label to ask it for
-    assert found["shuffled"]["nothing"]["likeness"]["value"] == pytest.approx(1)
-    assert found["shuffled"]["backbone"]["likeness"]["value"] < 0.9
-    assert sum(one["faces"] for one in found["by_manipulation"].values()) == len(right)
+        assert 0.5 < summary["maps"][name]["contrast"]["value"] <= 2
+        assert 0 <= summary["maps"][name]["deletion_against"]["value"] <= 1
+    rows_by_map = {row["map"]: row for row in rows(finished.folder / EVALUATION / "faces.csv")}
+    assert float(rows_by_map["relevancy"]["contrast"]) > 0
+    assert rows_by_map["random"]["contrast"] == ""  # it does not depend on a label
+    assert summary["shuffled"]["nothing"]["likeness"]["value"] == pytest.approx(1)
+    assert summary["shuffled"]["backbone"]["likeness"]["value"] < 0.9
+    assert sum(group["faces"] for group in summary["by_manipulation"].values()) == len(right)
 
 
 def test_a_video_is_shown_over_time_with_every_frame_it_has(finished: Project) -> None:
-    judged = {row["video"]: row for row in rows(finished.folder / "results/tests/videos.csv")}
+    tested = {row["video"]: row for row in rows(finished.folder / "results/tests/videos.csv")}
     folders = [table.parent for table in (finished.folder / OVER_TIME).rglob("frames.csv")]
     assert len(folders) == 6  # one of each manipulation, and an original
     for folder in folders:
-        told = rows(folder / "frames.csv")
-        assert len(told) == int(judged[told[0]["video"]]["frames"])
-        assert len(list(folder.glob("heat_person_*.npy"))) == int(judged[told[0]["video"]]["people"])
-        verdicts = {row["track"]: row["person_verdict"] for row in told}
-        assert (FAKE_VERDICT in verdicts.values()) == (judged[told[0]["video"]]["verdict"] == FAKE_VERDICT)
+        frames = rows(folder / "frames.csv")
+        assert len(frames) == int(tested[frames[0]["video"]]["frames"])
+        assert len(list(folder.glob("heat_person_*.npy"))) == int(tested[frames[0]["video"]]["people"])
+        verdicts = {row["track"]: row["person_verdict"] for row in frames}
+        assert (FAKE_VERDICT in verdicts.values()) == (tested[frames[0]["video"]]["verdict"] == FAKE_VERDICT)
         with av.open(str(folder / "annotated.mp4")) as video:
             assert video.streams.video[0].codec_context.name == "h264"
             assert len(list(video.decode(video=0))) == 10
@@ -211,11 +213,11 @@ def test_methods_that_know_no_label_have_no_contrast(finished: Project, network:
 
 
 def test_each_persons_heat_is_for_that_persons_own_verdict(finished: Project, network: Network, tmp_path: Path) -> None:
-    """In a fake video a person who was left alone gets the evidence for real, and the verdict is that over all frames."""
+    """In a fake video, an unmanipulated person gets the evidence for real; the verdict is over all frames."""
     crops = [crop for crop in read_crops(finished.folder / "data/crops") if crop.video == "FaceSwap/021_020"]
     scores = {relative(crop.path): 0.9 if crop.track == 0 else 0.1 for crop in crops}
-    first_of_other = next(crop for crop in crops if crop.track == 1)
-    scores[relative(first_of_other.path)] = 0.95  # a single frame does not make the person fake
+    second_person = next(crop for crop in crops if crop.track == 1)
+    scores[relative(second_person.path)] = 0.95  # a single frame does not make the person fake
     params = explain_videos.ExplainVideosParams(
         batch_size=4, threads=1, device="cpu", method="relevancy", videos_per_method=1, opacity=0.6
     )
@@ -230,8 +232,8 @@ def test_each_persons_heat_is_for_that_persons_own_verdict(finished: Project, ne
 
 
 def test_the_annotated_video_shows_the_label_that_the_heat_is_for_in_every_frame(finished: Project, tmp_path: Path) -> None:
-    """Also in a frame whose own score lies on the other side of the threshold."""
-    video = next(one for one in read_index(finished.folder / "data/index/videos.csv") if one.video == "FaceSwap/021_020")
+    """This includes frames whose own score is on the other side of the threshold."""
+    video = next(video for video in read_index(finished.folder / "data/index/videos.csv") if video.video == "FaceSwap/021_020")
     hot = np.full((40, 40), 0.9, np.float32)
     windows = {FAKE_VERDICT: (10, 30, 50, 70), REAL_VERDICT: (70, 30, 110, 70)}
     grey = np.full((40, 40, 3), 128, np.uint8)
@@ -252,7 +254,7 @@ def test_the_annotated_video_shows_the_label_that_the_heat_is_for_in_every_frame
             assert border == pytest.approx(BOX_COLOURS[verdict], abs=60)
 
 
-def test_people_are_judged_as_the_test_judged_them(finished: Project, tmp_path: Path) -> None:
+def test_people_get_the_verdicts_of_the_test(finished: Project, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(finished.folder / "data/models/best.safetensors", torch.device("cpu"))[1]
     protocol = json.loads((finished.folder / "results/tests/protocol.json").read_text())
     (tmp_path / "protocol.json").write_text(json.dumps(protocol | {"aggregation": AGGREGATIONS["median"].description}))
@@ -264,7 +266,7 @@ def test_people_are_judged_as_the_test_judged_them(finished: Project, tmp_path: 
 
 
 def examples(folder: Path, finished: Project, table: list[dict[str, object]], columns: tuple[str, ...]) -> Path:
-    """As the published explanation has them; and pictures of strange kinds."""
+    """Write an examples folder as the published explanation has it, including unusual kinds of pictures."""
     (folder / "examples").mkdir(parents=True)
     crop = read_crop(read_crops(finished.folder / "data/crops")[0].path)
     strange = {
@@ -283,15 +285,15 @@ def examples(folder: Path, finished: Project, table: list[dict[str, object]], co
     return folder
 
 
-def row(name: str, **more: object) -> dict[str, object]:
+def row(name: str, **fields: object) -> dict[str, object]:
     facts = {"video_name": "../data/Deepfakes/000_003", "label": 1.0, "video_prob": 0.99, "high_low_prob": 0.98}
-    return {**facts, "example_file_name": name, **more}
+    return {**facts, "example_file_name": name, **fields}
 
 
 def explain_examples(
     network: Network, folder: Path, method: str = "relevancy"
 ) -> tuple[tuple[int, int], list[dict[str, str]], list[dict[str, str]]]:
-    """How many were explained and how many failed; and what the tables say."""
+    """Explain the examples. Return the counts of explained and failed ones, and the rows of both tables."""
     params = ExplainParams(batch_size=4, threads=1, device="cpu", method=method, opacity=0.6)
     samples = read_examples(folder / "examples", threshold=0.5)
     counts = explain_model(network, samples, {}, folder / "explanation", params, warning=None, save_maps=True)
@@ -307,13 +309,13 @@ def test_a_folder_of_examples_is_explained_and_what_is_missing_or_broken_is_said
     columns = (*COLUMNS, "example_file_name_short") if short else COLUMNS
     folder = examples(tmp_path, finished, table, columns)
     counts, explained, failures = explain_examples(network, folder)
-    assert np.load(folder / "explanation" / explained[0]["map"].replace("maps/", "maps_as_made/")).shape == (16, 16)
+    assert np.load(folder / "explanation" / explained[0]["map"].replace("maps/", "raw_maps/")).shape == (16, 16)
     assert counts == (4, 2)
-    assert {one["crop"] for one in failures} == {"broken.png", "missing.png"}
-    assert not any("delete" in one["reason"] for one in failures)  # it is not ours to delete
-    assert len({one["map"] for one in explained}) == 4
-    assert {one["outcome"] for one in explained} == {"TP"}
-    assert all(one["peak_in_mask"] == "" for one in explained)  # nobody knows the truth
+    assert {entry["crop"] for entry in failures} == {"broken.png", "missing.png"}
+    assert not any("delete" in entry["reason"] for entry in failures)  # the user's own files are not to be deleted
+    assert len({entry["map"] for entry in explained}) == 4
+    assert {entry["outcome"] for entry in explained} == {"TP"}
+    assert all(entry["peak_in_mask"] == "" for entry in explained)  # there is no mask
 
 
 def test_of_a_method_with_one_map_only_that_is_written_and_drawn(finished: Project, network: Network, tmp_path: Path) -> None:
@@ -321,10 +323,10 @@ def test_of_a_method_with_one_map_only_that_is_written_and_drawn(finished: Proje
     _, (explained,), _ = explain_examples(network, folder, "raw_attention")
     assert explained["map_against"] == ""
     assert not (folder / "explanation/maps_against").exists()
-    one = cv2.imread(str(folder / "explanation" / explained["figure"]))
+    one_map = cv2.imread(str(folder / "explanation" / explained["figure"]))
     _, (explained,), _ = explain_examples(network, folder, "relevancy")
-    two = cv2.imread(str(folder / "explanation" / explained["figure"]))
-    assert two.shape[1] > one.shape[1]
+    two_maps = cv2.imread(str(folder / "explanation" / explained["figure"]))
+    assert two_maps.shape[1] > one_map.shape[1]
 
 
 def test_columns_that_nobody_knows_do_no_harm_and_an_empty_table_is_no_error(
@@ -346,9 +348,9 @@ def test_a_table_without_a_needed_column_is_refused_by_its_line(finished: Projec
 def test_an_examples_folder_beside_the_command_is_taken_as_the_published_way_has_it(finished: Project, tmp_path: Path) -> None:
     folder = examples(tmp_path, finished, [row("0_0.png")], COLUMNS)
     model = finished.folder / "data/models/best.safetensors"
-    done = finished.run("explain_model/explain_model.py", "--model_path", model, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert "1 faces explained" in done.stdout
+    result = finished.run("explain_model/explain_model.py", "--model_path", model, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "1 faces explained" in result.stdout
     assert len(rows(folder / "explanation/explanations.csv")) == 1
 
 

@@ -1,4 +1,4 @@
-"""The detector finds what facenet-pytorch's own MTCNN finds, and finds a known face again without a search."""
+"""The detector finds the same faces as facenet-pytorch's MTCNN, and finds a known face again without a search."""
 
 import numpy as np
 import pytest
@@ -20,20 +20,20 @@ def detector() -> FaceDetector:
     return DETECTORS["mtcnn"](FaceDetectorSettings("mtcnn", 20, 960, THRESHOLDS), "cpu")
 
 
-def picture_of(places: list[tuple[int, int, int]]) -> Picture:
+def picture_of(positions: list[tuple[int, int, int]]) -> Picture:
     picture = np.random.default_rng(0).normal(110, 6, SIZE).clip(0, 255).astype(np.uint8)
-    for x, y, half in places:
+    for x, y, half in positions:
         picture = draw_face(picture, x, y, half)
     return picture
 
 
-@pytest.mark.parametrize("places", PLACES, ids=len)
-def test_it_finds_the_faces_that_facenet_pytorch_finds_and_no_others(detector: FaceDetector, places: list) -> None:
-    picture = picture_of(places)
+@pytest.mark.parametrize("positions", PLACES, ids=len)
+def test_it_finds_the_faces_that_facenet_pytorch_finds_and_no_others(detector: FaceDetector, positions: list) -> None:
+    picture = picture_of(positions)
     theirs = MTCNN(thresholds=list(THRESHOLDS), keep_all=True).detect(Image.fromarray(picture))[0]
     boxes: list[Box] = [] if theirs is None else [(x0, y0, x1, y1) for x0, y0, x1, y1 in theirs.tolist()]
     (ours,) = detector.detect([picture])
-    assert len(ours) == len(boxes) == len(places)
+    assert len(ours) == len(boxes) == len(positions)
     assert all(max(iou(face.box, box) for face in ours) > 0.85 for box in boxes)
 
 
@@ -56,12 +56,12 @@ def test_a_face_is_found_again_where_the_search_finds_it(detector: FaceDetector,
 
 
 def test_where_nobody_is_nobody_is_found_again(detector: FaceDetector) -> None:
-    empty, one = picture_of([]), picture_of(PLACES[0])
-    assert detector.redetect([empty, one], [(130.0, 90.0, 190.0, 150.0), (2.0, 180.0, 42.0, 230.0)]) == [None, None]
+    empty, with_face = picture_of([]), picture_of(PLACES[0])
+    assert detector.redetect([empty, with_face], [(130.0, 90.0, 190.0, 150.0), (2.0, 180.0, 42.0, 230.0)]) == [None, None]
 
 
 def test_many_pictures_give_what_each_gives_alone(detector: FaceDetector) -> None:
-    pictures = [picture_of(places) for places in PLACES]
+    pictures = [picture_of(positions) for positions in PLACES]
     assert detector.detect(pictures) == [detector.detect([picture])[0] for picture in pictures]
 
 
@@ -73,5 +73,5 @@ def test_a_picture_too_small_for_any_face_is_no_trouble(detector: FaceDetector) 
 
 def moved(face: Face, right: float, larger: float) -> Box:
     x0, y0, x1, y1 = face.box
-    more_x, more_y = (larger - 1) / 2 * (x1 - x0), (larger - 1) / 2 * (y1 - y0)
-    return x0 + right - more_x, y0 - more_y, x1 + right + more_x, y1 + more_y
+    margin_x, margin_y = (larger - 1) / 2 * (x1 - x0), (larger - 1) / 2 * (y1 - y0)
+    return x0 + right - margin_x, y0 - margin_y, x1 + right + margin_x, y1 + margin_y

@@ -1,4 +1,4 @@
-"""Faces followed between whole searches: nobody lost, nobody made up, and few searches."""
+"""Faces followed between full searches: none is lost, none is invented, and searches are few."""
 
 import weakref
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ EVERY = 16
 
 
 class Numbered(np.ndarray):
-    """A picture that can be told apart and watched; its one pixel is its index."""
+    """A picture with an identity that can be tracked by weak references; its one pixel is its index."""
 
 
 def picture(index: int) -> Picture:
@@ -23,12 +23,12 @@ def picture(index: int) -> Picture:
 
 
 class Scripted:
-    """A detector that sees what a script says is in each picture, and counts how often it looks."""
+    """A detector that returns scripted faces for each picture, and counts its calls."""
 
     smallest_px = 20
 
     def __init__(self, *paths: dict[int, tuple[float, float]]) -> None:
-        self.paths = paths  # of each person: frame -> corner of the face
+        self.paths = paths  # per person: frame -> corner of the face
         self.searched: list[int] = []
 
     def there(self, index: int) -> list[Face]:
@@ -36,12 +36,12 @@ class Scripted:
         return [Face((x, y, x + SIDE, y + SIDE), 0.99 - 0.001 * x / SIDE) for x, y in corners]
 
     def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
-        indices = [int(one[0, 0]) for one in pictures]
+        indices = [int(frame[0, 0]) for frame in pictures]
         self.searched += indices
         return [self.there(index) for index in indices]
 
     def redetect(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
-        return [self.nearest(int(one[0, 0]), box) for one, box in zip(pictures, boxes, strict=True)]
+        return [self.nearest(int(frame[0, 0]), box) for frame, box in zip(pictures, boxes, strict=True)]
 
     def nearest(self, index: int, box: Box) -> Face | None:
         best = max(self.there(index), key=lambda face: iou(face.box, box), default=None)
@@ -54,16 +54,16 @@ def walk(frames: range, start: float, step: float, height: float = 0.0) -> dict[
 
 def followed(detector: Scripted, count: int, threads: int = 2, search_every: int = EVERY) -> dict[int, list[Face]]:
     frames = ((index, picture(index)) for index in range(count))
-    found = list(follow_faces(frames, detector, FollowSettings(search_every, 2, threads)))
-    assert [index for index, _ in found] == list(range(count))
-    return dict(found)
+    detections = list(follow_faces(frames, detector, FollowSettings(search_every, 2, threads)))
+    assert [index for index, _ in detections] == list(range(count))
+    return dict(detections)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, EVERY, EVERY + 1, 2 * EVERY + 1, 50])
 def test_every_frame_comes_once_and_in_order_whatever_their_number(count):
     detector = Scripted(walk(range(count), 0, 4))
-    found = followed(detector, count)
-    assert all(found[index] == detector.there(index) for index in range(count))
+    detections = followed(detector, count)
+    assert all(detections[index] == detector.there(index) for index in range(count))
 
 
 def test_a_person_who_walks_is_met_in_every_frame_and_whole_pictures_are_searched_seldom():
@@ -74,10 +74,10 @@ def test_a_person_who_walks_is_met_in_every_frame_and_whole_pictures_are_searche
 
 def test_who_comes_and_goes_between_two_searches_is_met_but_for_a_frame_or_two():
     detector = Scripted(walk(range(64), 0, 1), walk(range(19, 44), 400, 2))
-    found = followed(detector, 64)
-    seen = [index for index, faces in found.items() if len(faces) == 2]
-    assert set(seen) <= set(range(19, 44))
-    assert len(seen) >= 25 - 2
+    detections = followed(detector, 64)
+    both_seen = [index for index, faces in detections.items() if len(faces) == 2]
+    assert set(both_seen) <= set(range(19, 44))
+    assert len(both_seen) >= 25 - 2
 
 
 def test_two_people_who_cross_are_both_met_whenever_both_can_be_seen():
@@ -97,10 +97,10 @@ def test_nobody_is_made_up_in_an_empty_room():
 
 
 def test_threads_change_nothing_but_time():
-    def found(threads: int) -> dict[int, list[Face]]:
+    def follow_with(threads: int) -> dict[int, list[Face]]:
         return followed(Scripted(walk(range(90), 0, 3), walk(range(20, 71), 500, -4)), 90, threads)
 
-    assert found(1) == found(2) == found(5)
+    assert follow_with(1) == follow_with(2) == follow_with(5)
 
 
 def test_only_a_few_frames_are_held_however_long_the_video_is():
@@ -110,11 +110,11 @@ def test_only_a_few_frames_are_held_however_long_the_video_is():
     def frames() -> Iterator[tuple[int, Picture]]:
         nonlocal most
         for index in range(600):
-            one = picture(index % 256)
-            alive[index] = one
+            frame = picture(index % 256)
+            alive[index] = frame
             most = max(most, len(alive))
-            yield index, one
-            del one
+            yield index, frame
+            del frame
 
     threads = 2
     for _ in follow_faces(frames(), Scripted(), FollowSettings(EVERY, 2, threads)):

@@ -1,4 +1,4 @@
-"""What a server on a network is sent: broken files, files that are two things, names that are paths, bodies that never end."""
+"""Hostile requests: broken files, polyglot files, names that are paths, and bodies that never end."""
 
 import gzip
 import io
@@ -90,19 +90,19 @@ RANGES = (
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that the server may write to."""
+def server_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of everything that the server may write to."""
     return tmp_path_factory.mktemp("house")
 
 
 @pytest.fixture(scope="module")
-def server(finished: Project, house: Path) -> Iterator[Server]:
-    (house / "tmp").mkdir()
-    flags = ("--max_upload_mb", 1, "--max_seconds", 5, "--seconds_between_bytes", 1, "--most_waiting", 1000, "--deadline", 60)
-    with pytest.MonkeyPatch.context() as surroundings:
-        surroundings.setenv("TMPDIR", str(house / "tmp"))
-        with serving(finished.folder, *flags, "--jobs", house / "jobs") as one:
-            yield one
+def server(finished: Project, server_root: Path) -> Iterator[Server]:
+    (server_root / "tmp").mkdir()
+    flags = ("--max_upload_mb", 1, "--max_seconds", 5, "--seconds_between_bytes", 1, "--max_queued", 1000, "--deadline", 60)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TMPDIR", str(server_root / "tmp"))
+        with serving(finished.folder, *flags, "--jobs", server_root / "jobs") as running:
+            yield running
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +111,12 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def two_things(video: bytes, secret: Path) -> Iterator[bytes]:
-    """Files that are one thing to one reader and another to the next, or that point elsewhere."""
+    """Yield files that different readers interpret differently, or that refer to other files."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("zeros", b"\0" * 10_000_000)
     page = b"<!doctype html><script>alert(1)</script>"
-    for other in (
+    for second in (
         archive.getvalue(),
         gzip.compress(b"\0" * 10_000_000),
         page,
@@ -125,45 +125,49 @@ def two_things(video: bytes, secret: Path) -> Iterator[bytes]:
         b"MZ",
         b"#!/bin/sh\ntouch evil\n",
     ):
-        yield other
-        yield video + other
-        yield other + video
+        yield second
+        yield video + second
+        yield second + video
     box = struct.pack(">I4s", 8 + len(page), b"free") + page
     yield box + video
     yield b"GIF89a/*" + page + b"*/=1;"
     for form in ELSEWHERE:
-        for where in (secret, f"file://{secret}", "http://127.0.0.1:1/x.mp4", f"concat:{secret}", "/dev/zero", "/dev/stdin"):
-            yield form.format(where, where).encode()
+        for target in (secret, f"file://{secret}", "http://127.0.0.1:1/x.mp4", f"concat:{secret}", "/dev/zero", "/dev/stdin"):
+            yield form.format(target, target).encode()
 
 
 def test_whatever_is_sent_is_answered_in_words_and_stays_in_its_place(
-    server: Server, house: Path, video: bytes, finished: Project, tmp_path: Path
+    server: Server, server_root: Path, video: bytes, finished: Project, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text(SECRET)
-    corpus = [one.read_bytes() for one in sorted(files_of(write_corpus_in(tmp_path)))]
+    corpus = [path.read_bytes() for path in sorted(files_of(write_corpus_in(tmp_path)))]
     hostile = [(f"{number}.mp4", body) for number, body in enumerate([*corpus, *two_things(video, tmp_path / "secret")])]
     hostile += [(name, video) for name in NAMES]
     assert len(hostile) >= 300
-    before = [everything_below(folder) for folder in (finished.folder, house)]
+    before = [everything_below(folder) for folder in (finished.folder, server_root)]
     with ThreadPoolExecutor(4) as senders:
-        answers = list(senders.map(lambda one: server.ask("POST", f"/api/jobs?name={quote(one[0], safe='')}", one[1]), hostile))
+        answers = list(
+            senders.map(
+                lambda upload: server.request("POST", f"/api/jobs?name={quote(upload[0], safe='')}", upload[1]), hostile
+            )
+        )
     for (name, _), answer in zip(hostile, answers, strict=True):
         assert answer.status in (202, 400, 408, 413, 415, 422), (name, answer)
         assert answer.status == 202 or answer.problem
         assert SECRET.encode() not in answer.body
-    taken = [answer.json()["links"]["self"] for answer in answers if answer.status == 202]
-    assert len(taken) > 60
-    for link in taken:
-        job = server.over(link)
+    accepted = [answer.json()["links"]["self"] for answer in answers if answer.status == 202]
+    assert len(accepted) > 60
+    for link in accepted:
+        job = server.wait_until_over(link)
         assert job["state"] in ("done", "failed"), job
         assert job["state"] == "done" or len(job["error"].split()) > 2
         assert SECRET not in str(job)
-    for link, given in zip(taken[:: len(taken) // len(RANGES)], RANGES, strict=False):
-        for name in ("video", "report", "found"):
-            assert server.get(f"{link}/{name}", Range=given).status < 500
-    for link in taken:
-        assert server.ask("DELETE", link).status == 204
-    assert [everything_below(folder) for folder in (finished.folder, house)] == before
+    for link, byte_range in zip(accepted[:: len(accepted) // len(RANGES)], RANGES, strict=False):
+        for name in ("video", "report", "result"):
+            assert server.get(f"{link}/{name}", Range=byte_range).status < 500
+    for link in accepted:
+        assert server.request("DELETE", link).status == 204
+    assert [everything_below(folder) for folder in (finished.folder, server_root)] == before
 
 
 def write_corpus_in(folder: Path) -> Path:
@@ -179,14 +183,14 @@ def everything_below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
 
 
-@pytest.mark.parametrize("words", REQUESTS, ids=range(len(REQUESTS)))
-def test_what_is_not_http_is_refused_and_nothing_is_left(server: Server, house: Path, words: str) -> None:
+@pytest.mark.parametrize("payload", REQUESTS, ids=range(len(REQUESTS)))
+def test_what_is_not_http_is_refused_and_nothing_is_left(server: Server, server_root: Path, payload: str) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
-        line.sendall(words.encode())
+        line.sendall(payload.encode())
         answer = line.recv(10_000)
     assert not answer.startswith(b"HTTP/1.1 5")
     assert server.get("/health").status == 200
-    assert is_soon_empty(house / "jobs")
+    assert is_soon_empty(server_root / "jobs")
 
 
 def is_soon_empty(folder: Path) -> bool:
@@ -196,20 +200,20 @@ def is_soon_empty(folder: Path) -> bool:
     return not everything_below(folder)
 
 
-def test_a_sender_who_hangs_up_leaves_nothing(server: Server, house: Path, video: bytes) -> None:
+def test_a_sender_who_hangs_up_leaves_nothing(server: Server, server_root: Path, video: bytes) -> None:
     for share in (0, 1, len(video) // 2):
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
             head = f"POST /api/jobs?name=half.mp4 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(video)}\r\n\r\n"
             line.sendall(head.encode() + video[:share])
-    assert is_soon_empty(house / "jobs")
+    assert is_soon_empty(server_root / "jobs")
 
 
 def test_the_description_of_the_api_is_kept_to(server: Server, tmp_path: Path) -> None:
-    """Schemathesis makes requests from it, right and wrong ones, and compares what comes back."""
+    """Schemathesis derives valid and invalid requests from the schema, and checks the responses."""
     address = f"http://127.0.0.1:{server.port}/openapi.json"
-    # Which bytes are a video no schema can say, so that a request may fit it and be refused.
+    # A schema cannot say which bytes are a video, so a request that fits it may be refused.
     checks = ("--checks", "all", "--exclude-checks", "positive_data_acceptance")
-    how = ("--max-examples", "15", "--seed", "1", "--request-timeout", "30", "--generation-database", "none")
-    command = [shutil.which("schemathesis") or f"{sys.prefix}/bin/schemathesis", "run", address, *checks, *how]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout[-6000:]
+    options = ("--max-examples", "15", "--seed", "1", "--request-timeout", "30", "--generation-database", "none")
+    command = [shutil.which("schemathesis") or f"{sys.prefix}/bin/schemathesis", "run", address, *checks, *options]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout[-6000:]

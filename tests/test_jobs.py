@@ -64,7 +64,7 @@ def test_a_job_that_kills_its_workers_is_failed_in_words_and_the_next_is_tried(f
         assert one.finished[FAILED] == 2
 
 
-@pytest.mark.parametrize("examine", ["little_examiners.goes_on", "little_examiners.is_deaf"])
+@pytest.mark.parametrize("examine", ["little_examiners.runs_long", "little_examiners.ignores_cancellation"])
 def test_a_job_that_is_given_up_ends_and_the_next_is_done(
     finished: Project, store: JobStore, examine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,10 +76,10 @@ def test_a_job_that_is_given_up_ends_and_the_next_is_done(
         until(job, CANCELLED, FAILED, DONE)
         until(other, DONE)
         assert job.state == CANCELLED
-        assert one.crashes == (examine == "little_examiners.is_deaf")
+        assert one.crashes == (examine == "little_examiners.ignores_cancellation")
 
 
-@pytest.mark.parametrize("examine", ["little_examiners.goes_on", "little_examiners.is_deaf"])
+@pytest.mark.parametrize("examine", ["little_examiners.runs_long", "little_examiners.ignores_cancellation"])
 def test_a_job_that_takes_too_long_is_failed_in_words(
     finished: Project, store: JobStore, examine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,14 +165,14 @@ def test_where_no_process_can_be_started_it_is_tried_until_one_can(
 
     monkeypatch.setattr(workers, "SECONDS_UNTIL_RETRY", 0.1)
     monkeypatch.setattr(workers.Worker, "start", too_many_files)
-    with working(finished, "little_examiners.goes_on") as one:
+    with working(finished, "little_examiners.runs_long") as one:
         job = sent(store, one, "quick")
         until(job, DONE, FAILED)
         assert job.state == DONE
 
 
 def test_more_than_may_wait_are_not_taken(finished: Project, store: JobStore) -> None:
-    with working(finished, "little_examiners.goes_on", waiting=1) as one:
+    with working(finished, "little_examiners.runs_long", waiting=1) as one:
         running = sent(store, one)
         until(running, RUNNING)
         waiting = sent(store, one)

@@ -1,4 +1,4 @@
-"""Imports go one way: between the packages, between the sub-packages of each, and never in a circle."""
+"""Imports go in one direction between packages and between sub-packages, and there are no cycles."""
 
 import ast
 from graphlib import CycleError, TopologicalSorter
@@ -32,7 +32,7 @@ LIBRARY_MODULES = {"pipeline"}  # a package without commands of its own
 
 
 def imported_modules(tree: ast.Module) -> set[str]:
-    """Also those imported within functions, but not those imported for annotations only."""
+    """Return the imported modules, including imports in functions, but not those for annotations only."""
     names = set()
     for node in _without_type_checking(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""What training shows: the run's folder, DVCLive's and TensorBoard's figures, and what `--sanity` finds before a long run."""
+"""The logs of training: the run folder, the metrics of DVCLive and TensorBoard, and the checks of `--sanity`."""
 
 import json
 import sys
@@ -24,8 +24,8 @@ RECIPE = {"warmup_epochs": 0.0, "lr": 0.005}
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("shown") / "project"
     project_of_crops(folder, 3, 6, RECIPE, {"num_epochs": 3, "patience": 3, "tensorboard": True})
-    done = run_warm(CODE / "model_test_train/train_model.py", [], folder)
-    return folder, done.stdout + done.stderr
+    result = run_warm(CODE / "model_test_train/train_model.py", [], folder)
+    return folder, result.stdout + result.stderr
 
 
 def run_folder(project: Path) -> Path:
@@ -34,13 +34,13 @@ def run_folder(project: Path) -> Path:
 
 
 def test_the_runs_folder_can_be_read(trained: tuple[Path, str]) -> None:
-    project, words = trained
+    project, output = trained
     folder = run_folder(project)
     assert folder.name.startswith("tiny_All_")
     log = (folder / "run.log").read_text().splitlines()
     assert [line.split("  ")[1] for line in log if "train_loss" in line] == ["epoch 1", "epoch 2", "epoch 3"]
     assert all("pictures/s" in line for line in log if "train_loss" in line)
-    assert "36 of 36 pictures" in words  # the progress of an epoch
+    assert "36 of 36 pictures" in output  # the progress of an epoch
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["train"]["num_epochs"] == 3
     assert config["training"]["lr"] == RECIPE["lr"]
@@ -58,7 +58,7 @@ def test_the_best_and_the_last_checkpoint_are_named_as_published_and_nothing_els
     assert (card.name, card.provenance["epoch"]) == ("tiny_checkpoint3_All", 3)
 
 
-def test_dvclives_figures_are_those_of_the_best_epoch_and_a_table_for_each(trained: tuple[Path, str]) -> None:
+def test_dvclives_metrics_are_those_of_the_best_epoch_and_a_table_for_each(trained: tuple[Path, str]) -> None:
     models = trained[0] / "data/models"
     metrics = json.loads((models / "metrics.json").read_text())
     losses = [float(line.split("\t")[1]) for line in (models / "plots/metrics/val_loss.tsv").read_text().splitlines()[1:]]
@@ -77,8 +77,10 @@ def test_tensorboard_has_losses_rate_histograms_verdicts_and_load(trained: tuple
     assert {"validation/confusion", "validation/faces"} == set(tags["images"])
 
 
-def sane(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **settings: object) -> str:
-    """What `--sanity` says."""
+def run_sanity_checks(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **settings: object
+) -> str:
+    """Run `--sanity` and return its output."""
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["train"] |= settings
     (project / "params.yaml").write_text(yaml.safe_dump(params))
@@ -91,15 +93,15 @@ def sane(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return capsys.readouterr().out
 
 
-def test_before_a_long_run_all_that_is_well_is_said(
+def test_before_a_long_run_every_passed_check_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = project_of_crops(tmp_path / "project", 3, 6, RECIPE, {})
-    told = sane(project, monkeypatch, capsys)
-    assert "FAILED" not in told
-    assert "18 of 18 groups can all be read" in told
-    assert "18 of 36 training pictures are fake (50%)" in told
-    assert "a gradient reaches each of" in told
+    output = run_sanity_checks(project, monkeypatch, capsys)
+    assert "FAILED" not in output
+    assert "18 of 18 groups can all be read" in output
+    assert "18 of 36 training pictures are fake (50%)" in output
+    assert "a gradient reaches each of" in output
     picture = cv2.imread(str(run_folder(project) / "batch.png"))
     assert picture.shape[1] == 8 * (32 + 6)  # framed, eight in a row
     assert not (project / "data/models").exists()
@@ -112,9 +114,9 @@ def test_before_a_long_run_a_broken_crop_a_lopsided_corpus_and_a_network_that_ca
     project = project_of_crops(tmp_path / "project", 3, 20, recipe, {})
     broken = sorted((project / "data/crops/training_set/FaceSwap").rglob("*.png"))[3]
     broken.write_bytes(b"no picture")
-    told = sane(project, monkeypatch, capsys, seed=1)
-    assert "cannot be read; the first" in told
-    assert broken.name in told
-    assert "60 of 63 training pictures are fake (95%); see training.paired" in told
-    assert "the learning rate may be too low" in told
-    assert told.endswith("3 sanity checks failed, see above")
+    output = run_sanity_checks(project, monkeypatch, capsys, seed=1)
+    assert "cannot be read; the first" in output
+    assert broken.name in output
+    assert "60 of 63 training pictures are fake (95%); see training.paired" in output
+    assert "the learning rate may be too low" in output
+    assert output.endswith("3 sanity checks failed, see above")

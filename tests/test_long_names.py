@@ -1,4 +1,4 @@
-"""A file name may be as long as the disk takes: 255 bytes, of which a title in Chinese has three a letter."""
+"""File names may have the maximum length of 255 bytes; a Chinese character takes three."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ LONG = {"real": "字" * 78, "fake": "字" * 77 + "偽"}  # 238 bytes with .mp4
 
 @pytest.fixture(scope="module")
 def project(finished: Project, fake: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Two videos with long names, indexed, and their faces found."""
+    """A project with two videos with long names, after index_videos and detect_faces."""
     folder = tmp_path_factory.mktemp("long")
     source = {"data_path": str(folder / "videos"), "dataset": AUTO}
     settings = {"index_videos": source, "detect_faces": {"frames": 2, "workers": 1}, "extract_crops": {"workers": 1}}

@@ -1,4 +1,4 @@
-"""`make repro` goes on where a killed DVC left its lock files half-written, and leaves git clean after the demo."""
+"""`make repro` recovers lock files that a killed DVC left incomplete, and leaves git clean after the demo."""
 
 import shutil
 import subprocess
@@ -10,8 +10,8 @@ import pytest
 TWO_STAGES = """
 stages:
   first:
-    cmd: cat said.txt > first.txt
-    deps: [said.txt]
+    cmd: cat input.txt > first.txt
+    deps: [input.txt]
     outs: [first.txt]
   second:
     cmd: cat first.txt first.txt > second.txt
@@ -23,15 +23,15 @@ COMMIT = ("-c", "user.name=me", "-c", "user.email=me@here", "commit", "--quiet",
 
 @pytest.fixture(scope="module")
 def after_two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Under git, with the results of the first committed."""
+    """A project under git, with the results of the first run committed."""
     folder = tmp_path_factory.mktemp("after_two_runs")
     (folder / "dvc.yaml").write_text(TWO_STAGES)
     run(folder, "git", "init", "--quiet")
     run(folder, sys.executable, "-m", "dvc", "init", "--quiet")
-    for said in ("one", "two"):
-        (folder / "said.txt").write_text(said)
+    for text in ("one", "two"):
+        (folder / "input.txt").write_text(text)
         run(folder, sys.executable, "-m", "dvc", "repro")
-        if said == "one":
+        if text == "one":
             run(folder, "git", "add", "dvc.lock")
             run(folder, "git", *COMMIT)
     return folder
@@ -43,9 +43,9 @@ def project(after_two_runs: Path, tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *command: str) -> str:
-    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    result = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert result.returncode == 0, result.stdout
+    return result.stdout
 
 
 def repro(folder: Path) -> str:
@@ -55,9 +55,9 @@ def repro(folder: Path) -> str:
 def test_claims_that_cannot_be_read_are_void(project: Path) -> None:
     claims = project / ".dvc/tmp/rwlock"
     claims.write_bytes(b"")
-    told = repro(project)
-    assert told.startswith("rwlock was left half-written by a killed run, and is removed\n")
-    assert "Running stage" not in told
+    output = repro(project)
+    assert output.startswith("rwlock was left half-written by a killed run, and is removed\n")
+    assert "Running stage" not in output
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_claims_that_cannot_be_read_are_void(project: Path) -> None:
     [
         (0, True, "dvc.lock was left half-written by a killed run, and is restored to the committed version; later"),
         (0.3, False, "dvc.lock was left half-written by a killed run, and is removed; later"),
-        (0.7, False, "Stage 'second' is cached"),  # that much can be read
+        (0.7, False, "Stage 'second' is cached"),  # enough of the file can be read
     ],
 )
 def test_results_that_were_half_written_come_back_and_no_stage_is_run_again(
@@ -75,12 +75,12 @@ def test_results_that_were_half_written_come_back_and_no_stage_is_run_again(
         run(project, "git", "rm", "--quiet", "--cached", "dvc.lock")
         run(project, "git", *COMMIT)
     results = project / "dvc.lock"
-    whole = results.read_bytes()
-    results.write_bytes(whole[: int(share * len(whole))])
-    told = repro(project)
-    assert expected in told
-    assert "Running stage" not in told
-    assert results.read_bytes() == whole
+    content = results.read_bytes()
+    results.write_bytes(content[: int(share * len(content))])
+    output = repro(project)
+    assert expected in output
+    assert "Running stage" not in output
+    assert results.read_bytes() == content
     assert (project / "second.txt").read_text() == "twotwo"
 
 
@@ -88,20 +88,22 @@ def test_a_merge_that_is_not_done_is_left_to_who_merges(project: Path) -> None:
     results = project / "dvc.lock"
     merging = b"<<<<<<< ours\n" + results.read_bytes() + b"=======\n>>>>>>> theirs\n"
     results.write_bytes(merging)
-    done = subprocess.run([sys.executable, "-m", "pipeline.mended_dvc", "repro"], cwd=project, capture_output=True, check=False)
-    assert done.returncode
+    result = subprocess.run(
+        [sys.executable, "-m", "pipeline.mended_dvc", "repro"], cwd=project, capture_output=True, check=False
+    )
+    assert result.returncode
     assert results.read_bytes() == merging
 
 
 def test_outside_of_a_project_dvc_says_so(tmp_path: Path) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pipeline.mended_dvc", "repro"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert "you are not inside of a DVC repository" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "you are not inside of a DVC repository" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-NOTHING_RUN = "schema: '2.0'\nstages: {}\n"  # dvc.lock as the repository has it
+NOTHING_RUN = "schema: '2.0'\nstages: {}\n"  # dvc.lock as in the repository
 DEMO = """
 stages:
   first:
@@ -113,7 +115,7 @@ stages:
 
 @pytest.fixture
 def cloned(tmp_path: Path) -> Path:
-    """A repository whose dvc.lock names no stage, as a newcomer clones it."""
+    """A freshly cloned repository, whose dvc.lock lists no stage."""
     (tmp_path / "dvc.yaml").write_text(DEMO)
     (tmp_path / "params.yaml").write_text("frames: 16\n")
     (tmp_path / "dvc.lock").write_text(NOTHING_RUN)

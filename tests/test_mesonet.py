@@ -1,6 +1,6 @@
-"""MesoNet's published weights give in ours what they gave in Keras.
+"""MesoNet's published weights give the same results in our implementation as in Keras.
 
-MESONET=folder tries the authors' own files, with their pictures and answers beside them in expected.json.
+MESONET=folder tests the authors' files, with their pictures and the expected results in expected.json.
 """
 
 import json
@@ -37,7 +37,8 @@ def test_keras_weights_give_the_same_answers(inception: bool, tmp_path: Path) ->
     published.save(tmp_path / "weights.h5")
     network = empty(inception)
     load_mesonet(network, tmp_path / "weights.h5")
-    coarse = np.random.default_rng(0).integers(0, 255, (6, 8, 8, 3), np.uint8)  # noise would look always the same
+    # Coarse patterns, since all fine noise would give the same result.
+    coarse = np.random.default_rng(0).integers(0, 255, (6, 8, 8, 3), np.uint8)
     pictures = coarse.repeat(32, 1).repeat(32, 2)
     expected = published(pictures.astype(np.float64) / 255)
     assert np.abs(realness(network, list(pictures)) - expected).max() < 1e-3 * expected.std()
@@ -60,6 +61,6 @@ if PUBLISHED:
         network = empty("Inception" in name)
         load_mesonet(network, folder / f"{name}.h5")
         for picture, expected in json.loads((folder / "expected.json").read_text())[name].items():
-            found = realness(network, [cv2.imread(str(folder / picture))[..., ::-1]])[0]
-            print(name, picture, f"{found:.5f}", expected)
-            assert abs(found - expected) < 1e-3
+            realness_computed = realness(network, [cv2.imread(str(folder / picture))[..., ::-1]])[0]
+            print(name, picture, f"{realness_computed:.5f}", expected)
+            assert abs(realness_computed - expected) < 1e-3

@@ -1,4 +1,4 @@
-"""Figures agree with scikit-learn's, scipy's or a closed form; intervals hold the truth as often as they say; so do tests."""
+"""Metrics agree with scikit-learn, scipy or a closed form; confidence intervals and tests have the stated error rates."""
 
 import warnings
 
@@ -51,21 +51,21 @@ def scikit_learns(labels: np.ndarray, probabilities: np.ndarray, threshold: floa
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_each_figure_is_scikit_learns(name: str) -> None:
+def test_each_metric_is_scikit_learns(name: str) -> None:
     labels, probabilities = NASTY[name]
-    found = compute_metrics(Scores.above(0.5, labels, probabilities))
-    for figure, expected in scikit_learns(labels, probabilities, 0.5).items():
-        assert found[figure][0] == pytest.approx(expected, abs=1e-9), figure
+    computed = compute_metrics(Scores.above(0.5, labels, probabilities))
+    for metric, expected in scikit_learns(labels, probabilities, 0.5).items():
+        assert computed[metric][0] == pytest.approx(expected, abs=1e-9), metric
 
 
 def test_weights_are_how_often_a_row_is_there() -> None:
     labels, probabilities = drawn(4, 60, decimals=1)
     weights = np.random.default_rng(0).integers(0, 4, (5, 60))
-    found = compute_metrics(Scores.above(0.4, labels, probabilities), [weights[:2].astype(float), weights[2:].astype(float)])
+    computed = compute_metrics(Scores.above(0.4, labels, probabilities), [weights[:2].astype(float), weights[2:].astype(float)])
     for draw, counts in enumerate(weights):
         repeated = compute_metrics(Scores.above(0.4, labels.repeat(counts), probabilities.repeat(counts)))
-        for figure, values in repeated.items():
-            assert found[figure][draw] == pytest.approx(values[0], abs=1e-9), figure
+        for metric, values in repeated.items():
+            assert computed[metric][draw] == pytest.approx(values[0], abs=1e-9), metric
 
 
 def test_the_equal_error_rate_of_two_bells_is_the_one_of_the_formula() -> None:
@@ -73,15 +73,15 @@ def test_the_equal_error_rate_of_two_bells_is_the_one_of_the_formula() -> None:
     at = (np.arange(count) + 0.5) / count
     bells = np.concatenate([norm.ppf(at), norm.ppf(at) + apart])
     labels = np.repeat([0, 1], count)
-    found = compute_metrics(Scores.above(0.5, labels, norm.cdf(bells / 2)))
-    assert found["eer"][0] == pytest.approx(norm.cdf(-apart / 2), abs=1e-4)
-    assert found["auc"][0] == pytest.approx(norm.cdf(apart / np.sqrt(2)), abs=1e-4)
+    computed = compute_metrics(Scores.above(0.5, labels, norm.cdf(bells / 2)))
+    assert computed["eer"][0] == pytest.approx(norm.cdf(-apart / 2), abs=1e-4)
+    assert computed["auc"][0] == pytest.approx(norm.cdf(apart / np.sqrt(2)), abs=1e-4)
 
 
 def test_the_equal_error_rate_lies_between_two_thresholds_where_they_step_over_it() -> None:
     # above 0.8: one of two fakes, no original; above 0.4: both fakes, one of two originals
-    found = compute_metrics(Scores.above(0.5, np.array([1, 0, 1, 0]), np.array([0.9, 0.4, 0.4, 0.1])))
-    assert found["eer"][0] == pytest.approx(0.25)
+    computed = compute_metrics(Scores.above(0.5, np.array([1, 0, 1, 0]), np.array([0.9, 0.4, 0.4, 0.1])))
+    assert computed["eer"][0] == pytest.approx(0.25)
 
 
 def test_the_calibration_error_is_the_mean_gap_between_what_is_said_and_what_is() -> None:
@@ -93,15 +93,15 @@ def test_the_calibration_error_is_the_mean_gap_between_what_is_said_and_what_is(
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_with_one_class_only_what_needs_both_is_not_a_number_and_the_rest_is(label: int) -> None:
-    found = estimate_metrics(Scores.above(0.5, np.full(5, label), np.linspace(0, 1, 5)), np.arange(5), draws=20, seed=0)
+    computed = estimate_metrics(Scores.above(0.5, np.full(5, label), np.linspace(0, 1, 5)), np.arange(5), draws=20, seed=0)
     for name in ("auc", "eer", "balanced_accuracy", "tpr_at_fpr_0.01"):
-        assert found[name] == {"value": None, "low": None, "high": None}
-    assert found["accuracy"]["value"] == pytest.approx(0.4 if label else 0.6)  # type: ignore[index]
+        assert computed[name] == {"value": None, "low": None, "high": None}
+    assert computed["accuracy"]["value"] == pytest.approx(0.4 if label else 0.6)  # type: ignore[index]
 
 
-def test_one_video_and_none_have_figures_or_say_that_there_are_none() -> None:
-    one = estimate_metrics(Scores.above(0.5, np.array([1]), np.array([0.7])), np.array([0]), draws=10, seed=0)
-    assert one["accuracy"] == {"value": 1.0, "low": None, "high": None}
+def test_one_video_and_none_have_metrics_or_say_that_there_are_none() -> None:
+    estimates = estimate_metrics(Scores.above(0.5, np.array([1]), np.array([0.7])), np.array([0]), draws=10, seed=0)
+    assert estimates["accuracy"] == {"value": 1.0, "low": None, "high": None}
     nothing = estimate_metrics(Scores.above(0.5, np.zeros(0, int), np.zeros(0)), np.zeros(0, int), draws=10, seed=0)
     assert nothing == {"count": 0, "fakes": 0}
 
@@ -139,7 +139,7 @@ def test_the_threshold_calls_no_more_real_ones_fake_than_allowed() -> None:
 
 
 def study(generator: np.random.Generator, people: int = 60, videos: int = 6) -> tuple[Scores, np.ndarray]:
-    """Videos of people: what a person's videos get has much in common."""
+    """Simulate scores of people's videos; the scores of one person are correlated."""
     groups = np.repeat(np.arange(people), videos)
     labels = np.tile(np.arange(videos) % 2, people)
     common = generator.normal(size=people).repeat(videos)
@@ -157,11 +157,11 @@ def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent_of_1000_studies
     held_by_videos = 0
     for number in range(1000):
         scores, groups = study(generator)
-        found = compute_metrics(scores, bootstrap_weights(groups, 400, number))
+        computed = compute_metrics(scores, bootstrap_weights(groups, 400, number))
         for name in names:
-            low, high = np.quantile(found[name], [0.025, 0.975])
+            low, high = np.quantile(computed[name], [0.025, 0.975])
             held[name] += low <= truth[name] <= high
-        if number < 200:  # what goes wrong where people are forgotten
+        if number < 200:  # the coverage if the grouping by person is ignored
             low, high = np.quantile(
                 compute_metrics(scores, bootstrap_weights(np.arange(len(scores)), 200, number))["brier"], [0.025, 0.975]
             )
@@ -187,11 +187,11 @@ def test_videos_that_share_a_person_even_through_others_are_one_group() -> None:
 
 
 def two_detectors(generator: np.random.Generator, better: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the same 160 videos, which both find hard or easy together."""
+    """Simulate two detectors' scores of the same 160 videos, with correlated errors."""
     labels = np.arange(160) % 2
     common = labels + generator.normal(size=160)
-    one, other = (norm.cdf(common + gain * labels + 0.8 * generator.normal(size=160)) for gain in (0.0, better))
-    return labels, one, other
+    first, second = (norm.cdf(common + gain * labels + 0.8 * generator.normal(size=160)) for gain in (0.0, better))
+    return labels, first, second
 
 
 def test_delong_says_of_equal_detectors_that_they_differ_in_5_percent_and_its_interval_holds_the_truth() -> None:
@@ -204,27 +204,27 @@ def test_delong_says_of_equal_detectors_that_they_differ_in_5_percent_and_its_in
     assert 0.04 <= np.mean(np.array(ps) < 0.05) <= 0.06
     assert 0.94 * 2000 <= held <= 0.96 * 2000
     assert abs(np.mean(np.array(ps) < 0.5) - 0.5) < 0.035  # p is uniform
-    found = [delong_interval(*two_detectors(generator, better=0.8))[2] < 0.05 for _ in range(200)]
-    assert np.mean(found) > 0.8
+    significant = [delong_interval(*two_detectors(generator, better=0.8))[2] < 0.05 for _ in range(200)]
+    assert np.mean(significant) > 0.8
 
 
 def test_delongs_interval_is_as_wide_as_differences_of_2000_draws_spread() -> None:
     generator = np.random.default_rng(2)
     differences, widths = [], []
     for _ in range(2000):
-        labels, one, other = two_detectors(generator, better=0.5)
-        low, high, _ = delong_interval(labels, one, other)
-        of_one, of_other = (metrics.roc_auc_score(labels, p) for p in (one, other))
-        assert (low + high) / 2 == pytest.approx(of_other - of_one, abs=1e-9)
-        differences.append(of_other - of_one)
+        labels, first, second = two_detectors(generator, better=0.5)
+        low, high, _ = delong_interval(labels, first, second)
+        first_auc, second_auc = (metrics.roc_auc_score(labels, p) for p in (first, second))
+        assert (low + high) / 2 == pytest.approx(second_auc - first_auc, abs=1e-9)
+        differences.append(second_auc - first_auc)
         widths.append(high - low)
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(differences), rel=0.06)
 
 
-def test_mcnemar_counts_only_what_one_of_them_judges_right() -> None:
+def test_mcnemar_counts_only_what_one_of_them_gets_right() -> None:
     right = np.repeat([True, True, False, False], [50, 9, 1, 40])
-    other = np.repeat([True, False, True, False], [50, 9, 1, 40])
-    assert mcnemar_p_value(right, other) == pytest.approx(2 * 11 / 2**10)  # 0 or 1 of 10 coins, both sides
+    second = np.repeat([True, False, True, False], [50, 9, 1, 40])
+    assert mcnemar_p_value(right, second) == pytest.approx(2 * 11 / 2**10)  # 0 or 1 of 10 coins, two-sided
     assert mcnemar_p_value(right, right) == 1.0
 
 
@@ -234,9 +234,9 @@ def test_holms_correction_is_that_of_its_definition() -> None:
 
 
 def test_a_comparison_finds_a_difference_that_is_there_and_none_between_a_detector_and_itself() -> None:
-    labels, one, other = two_detectors(np.random.default_rng(3), better=1.5)
+    labels, first, second = two_detectors(np.random.default_rng(3), better=1.5)
     groups = np.arange(len(labels)) // 4
-    scores = [Scores.above(0.5, labels, probabilities) for probabilities in (one, other)]
+    scores = [Scores.above(0.5, labels, probabilities) for probabilities in (first, second)]
     assert {d.metric for d in compare(*scores, groups, 500, 0) if d.is_significant} >= {"auc", "ap"}
     same = compare(scores[0], scores[0], groups, 200, 0)
     assert not any(d.is_significant for d in same)
@@ -261,9 +261,9 @@ def test_temperature_finds_the_one_that_logits_were_multiplied_by() -> None:
 @pytest.mark.parametrize("method", ["temperature", "isotonic", "none"])
 def test_calibration_keeps_the_order_and_stays_within_0_and_1(method: str) -> None:
     labels, probabilities = drawn(5, 100)
-    found = Calibration.fit(labels, probabilities).calibrator(method)(np.linspace(0, 1, 201))
-    assert (np.diff(found) >= 0).all()
-    assert ((found >= 0) & (found <= 1)).all()
+    calibrated = Calibration.fit(labels, probabilities).calibrator(method)(np.linspace(0, 1, 201))
+    assert (np.diff(calibrated) >= 0).all()
+    assert ((calibrated >= 0) & (calibrated <= 1)).all()
 
 
 def test_isotonic_calibration_follows_the_share_of_fakes_and_is_never_quite_sure() -> None:

@@ -1,19 +1,20 @@
-"""Networks: what every one on the shelf keeps to, whatever it is made of."""
+"""Networks: properties that every network of configs/ must have."""
 
 import copy
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from explain_model.maps.heatmaps import compute_heatmaps
 from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from model_test_train.networks.input_contract import InputContract
-from model_test_train.networks.network import Network, build_network, read_description
+from model_test_train.networks.network import Description, Network, build_network, read_description
 from model_test_train.training.augmentations.augmentation import build_augmentation
 from model_test_train.training.trainer import Recipe, Run, Trainer, begin_run
 from pipeline.errors import UserError
@@ -23,31 +24,31 @@ from pipeline.params import build_settings
 CONFIGS = Path(__file__).parents[1] / "model_test_train/configs"
 PUBLISHED = [path.stem for path in sorted(CONFIGS.glob("*.yaml"))]
 SMALL = {path.stem for path in CONFIGS.glob("demo/*.yaml")}  # the same networks for smaller pictures
-LITTLE = 64  # pixels, of those that can be asked for any size
+LITTLE = 64  # pixels, for networks that take any size
 NAMES = [f"demo/{name}" if name in SMALL else name for name in PUBLISHED]
 each_training = pytest.mark.parametrize("name", NAMES)
-each_network = pytest.mark.parametrize("name", [name for name in NAMES if name != "clip_layer_norm"])  # it is clip's
+each_network = pytest.mark.parametrize("name", [name for name in NAMES if name != "clip_layer_norm"])  # clip's network
 
 
-def published(name: str) -> dict[str, Any]:
-    """Without the weights that it would begin from."""
-    found = read_description(CONFIGS / f"{name}.yaml")
-    if "pretrained" in found["backbone"]:
-        found["backbone"]["pretrained"] = False
-    return found
+def published(name: str) -> Description:
+    """Read a published description, without its pretrained weights."""
+    config = read_description(CONFIGS / f"{name}.yaml")
+    if "pretrained" in config["backbone"]:
+        config["backbone"]["pretrained"] = False
+    return config
 
 
-def description(name: str) -> dict[str, Any]:
-    """The same network, of less: smaller pictures, fewer tokens, the smallest of CLIP's towers."""
-    found = published(name)
+def description(name: str) -> Description:
+    """Return a smaller version of the network: smaller pictures, fewer tokens, the smallest CLIP model."""
+    config = published(name)
     if "clip" in name:
-        found["backbone"]["name"] = "clip/ViT-S-32-alt"
+        config["backbone"]["name"] = "clip/ViT-S-32-alt"
     elif name == "explained_architecture":
-        found["detector"] |= {"tokens": 64, "depth": 2}
+        config["detector"] |= {"tokens": 64, "depth": 2}
     elif name.startswith("demo/"):
-        found["input"]["size"] = LITTLE
-        found["backbone"] |= {"img_size": LITTLE} if "img_size" in found["backbone"] else {}
-    return found
+        config["input"]["size"] = LITTLE
+        config["backbone"] |= {"img_size": LITTLE} if "img_size" in config["backbone"] else {}
+    return config
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "clip_layer_norm"])
@@ -96,14 +97,33 @@ def test_a_checkpoint_gives_back_the_logits_and_the_input_contract(name: str, tm
     network = network_of(name)
     card = Checkpoint(name, description(name), {}, 0.5, None, ["DEMO"], {})
     save_checkpoint(tmp_path / "it.safetensors", network, card)
-    loaded, told = load_checkpoint(tmp_path / "it.safetensors", torch.device("cpu"))
+    loaded, loaded_card = load_checkpoint(tmp_path / "it.safetensors", torch.device("cpu"))
     pixels = pixels_for(network, 1)
     assert torch.equal(logits(network, pixels), logits(loaded, pixels))
-    assert (loaded.input, loaded.aux_output_names, told.description) == (
+    assert (loaded.input, loaded.aux_output_names, loaded_card.description) == (
         network.input,
         network.aux_output_names,
         description(name),
     )
+
+
+@pytest.mark.parametrize("name", ["demo/f3net", "demo/patch_transformer"])
+def test_a_checkpoint_with_the_former_names_of_weights_gives_the_same_logits(name: str, tmp_path: Path) -> None:
+    former = {"head.": "detector.", "to_patch_logit.": "to_place_logit."}
+    former |= {".queries.": ".asks.", ".keys.": ".shows.", ".values.": ".tells."}
+    network, file = network_of(name), tmp_path / "former.safetensors"
+    save_checkpoint(file, network, Checkpoint(name, description(name), {}, 0.5, None, ["DEMO"], {}))
+    with safe_open(file, "pt") as saved:
+        metadata = saved.metadata()
+    weights = {
+        reduce(lambda key, names: key.replace(*names), former.items(), weight): tensor
+        for weight, tensor in load_file(file).items()
+    }
+    assert not set(weights) <= set(network.state_dict())
+    save_file(weights, file, metadata)
+    loaded, _ = load_checkpoint(file, torch.device("cpu"))
+    pixels = pixels_for(network, 1)
+    assert torch.equal(logits(network, pixels), logits(loaded, pixels))
 
 
 @each_training
@@ -117,7 +137,7 @@ def test_training_reaches_every_weight_that_is_meant_to_learn_and_no_other(name:
     learns = {name: weight for name, weight in run.network.named_parameters() if weight.requires_grad}
     assert learns
     not_reached = set(learns)
-    for number in range(4):  # some blocks begin with nothing to say, and some are left out of a step
+    for number in range(4):  # some blocks are zero at first, and some are dropped in a step
         run.record_step(trainer.step(batch_for(run.network, seed=number)))
         not_reached -= {name for name, weight in learns.items() if weight.grad is not None and weight.grad.any()}
     assert not_reached == set()
@@ -136,19 +156,19 @@ def batch_for(network: Network, seed: int = 2) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @each_training
-def test_training_goes_on_with_the_same_bits_after_it_was_killed(name: str, tmp_path: Path) -> None:
+def test_resumed_training_ends_with_the_same_bits_as_uninterrupted_training(name: str, tmp_path: Path) -> None:
     recipe = build_settings(Recipe, description(name)["training"], "training")
-    whole, first, second = (begin_run(network_of(name), recipe, 2, 1) for _ in range(3))
-    taught(whole, recipe, 2)
-    taught(first, recipe, 1)
+    uninterrupted, first, second = (begin_run(network_of(name), recipe, 2, 1) for _ in range(3))
+    train_steps(uninterrupted, recipe, 2)
+    train_steps(first, recipe, 1)
     torch.save(first.state(), tmp_path / "state.pt")
     second.restore(torch.load(tmp_path / "state.pt", weights_only=True))
-    taught(second, recipe, 1)
-    states = [run.network.state_dict() for run in (whole, second)]
+    train_steps(second, recipe, 1)
+    states = [run.network.state_dict() for run in (uninterrupted, second)]
     assert [key for key in states[0] if not torch.equal(states[0][key], states[1][key])] == []
 
 
-def taught(run: Run, recipe: Recipe, steps: int) -> None:
+def train_steps(run: Run, recipe: Recipe, steps: int) -> None:
     trainer = Trainer(run, recipe, seed=0)
     run.network.train()
     for _ in range(steps):
@@ -157,7 +177,7 @@ def taught(run: Run, recipe: Recipe, steps: int) -> None:
 
 @each_network
 def test_a_heatmap_follows_from_the_network_and_the_picture(name: str) -> None:
-    """A random map would differ from one call to the next, and one that ignored network or picture would stay the same."""
+    """A random map would differ between calls; a map that ignored the network or the picture would not change."""
     network = network_of(name)
     crops = [np.random.default_rng(0).integers(0, 255, (90, 80, 3), np.uint8), np.full((90, 80, 3), 20, np.uint8)]
     crops[1][50:70, 10:40] = 250
@@ -187,7 +207,7 @@ def test_the_published_network_has_the_published_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "change", "told"),
+    ("section", "change", "message"),
     [
         ("backbone", {"name": "vgg"}, "backbone 'vgg' is unknown"),
         ("backbone", {"name": "timm/no_such_net"}, "not among the networks of timm"),
@@ -199,12 +219,12 @@ def test_the_published_network_has_the_published_shape() -> None:
         ("input", {"resize": "crop"}, "input.resize is 'crop'; choose from: stretch, pad"),
     ],
 )
-def test_a_wrong_description_is_refused_in_words(section: str, change: dict, told: str) -> None:
+def test_a_wrong_description_is_refused_in_words(section: str, change: dict, message: str) -> None:
     wrong = description("patch_transformer")
     wrong[section] = {**wrong[section], **change}
     with pytest.raises(UserError) as error:
         build_network(wrong)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def contract(**changes: object) -> InputContract:
@@ -228,8 +248,8 @@ def test_prepared_pixels_follow_the_contract() -> None:
 def test_a_map_comes_back_to_the_place_in_the_crop_that_it_came_from(resize: str) -> None:
     crop = np.zeros((40, 80, 3), np.uint8)
     crop[10:20, 60:70] = 255
-    seen = contract(resize=resize).fit(crop)[..., 0].astype(np.float32)
-    back = contract(resize=resize).unfit(seen, 40, 80)
+    fitted = contract(resize=resize).fit(crop)[..., 0].astype(np.float32)
+    back = contract(resize=resize).unfit(fitted, 40, 80)
     y, x = np.unravel_index(back.argmax(), back.shape)
     assert 10 <= y < 20
     assert 60 <= x < 70

@@ -1,4 +1,4 @@
-"""Every network as ONNX says what it says in PyTorch, also to who knows nothing of PyTorch, and to the server."""
+"""Every network gives the same scores as ONNX as in PyTorch: in a program without PyTorch and in the server."""
 
 import json
 from pathlib import Path
@@ -17,32 +17,32 @@ from pipeline.project import CODE
 from serving.models import onnx_backend
 from serving.models.onnx_backend import TOLERANCE, create_runner, export_onnx
 
-SHELF = sorted((CODE / "model_test_train/configs/demo").glob("*.yaml"))
+CONFIGS = sorted((CODE / "model_test_train/configs/demo").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("config", SHELF, ids=lambda path: path.stem)
-def test_each_network_of_the_shelf_says_the_same_as_onnx(config: Path) -> None:
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_each_published_network_gives_the_same_scores_as_onnx(config: Path) -> None:
     torch.manual_seed(0)
     network = build_network(read_description(config)).eval()
     size = network.input.size
     pictures = torch.from_numpy(np.random.default_rng(9).integers(0, 256, (5, size, size, 3), np.uint8))
     with torch.no_grad():
         expected = network(network.input.normalise(pictures)).sigmoid().numpy()
-    found = create_runner(export_onnx(config.stem, network, {}), 1)(pictures)
-    assert found == pytest.approx(expected, abs=TOLERANCE)
+    probabilities = create_runner(export_onnx(config.stem, network, {}), 1)(pictures)
+    assert probabilities == pytest.approx(expected, abs=TOLERANCE)
 
 
 def test_a_program_without_pytorch_gets_the_same_from_the_file(finished: Project, tmp_path: Path) -> None:
-    told = finished.stage("serving/onnx_export.py", "--output", tmp_path / "best.onnx")
-    assert "drawings only" in told
+    output = finished.stage("serving/onnx_export.py", "--output", tmp_path / "best.onnx")
+    assert "drawings only" in output
     session = onnxruntime.InferenceSession(tmp_path / "best.onnx")
     card = json.loads(session.get_modelmeta().custom_metadata_map["card"])
     assert "drawings only" in card["warning"]
-    judge = load_predictor(finished.folder / "data/models/best.safetensors", torch.device("cpu"))
+    predictor = load_predictor(finished.folder / "data/models/best.safetensors", torch.device("cpu"))
     crop = np.random.default_rng(0).integers(0, 256, (97, 97, 3), np.uint8)
-    (network,) = judge.networks.values()
-    (found,) = session.run(None, {"pictures": network.input.fit(crop)[None]})
-    assert found[0] == pytest.approx(judge.predict([crop])[0][0], abs=TOLERANCE)
+    (network,) = predictor.networks.values()
+    (probabilities,) = session.run(None, {"pictures": network.input.fit(crop)[None]})
+    assert probabilities[0] == pytest.approx(predictor.predict([crop])[0][0], abs=TOLERANCE)
 
 
 def test_what_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,9 +55,11 @@ def test_what_would_say_something_else_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_the_server_by_onnxruntime_finds_what_the_command_finds(finished: Project, fake: Path, tmp_path: Path) -> None:
     (expected,) = json.loads(finished.stage("serving/predict.py", fake, "--json", "--demo"))
     with serving(finished.folder, "--backend", "onnxruntime", "--workers", 1, "--jobs", tmp_path / "jobs") as server:
-        job = server.over(server.send(fake).json()["links"]["self"])
-        found = server.get(job["links"]["found"]).json()
-    assert found["fake_probability"] == pytest.approx(expected["fake_probability"], abs=1e-4)
-    scores = [[frame["fake_probability"] for one in facts["people"] for frame in one["frames"]] for facts in (found, expected)]
+        job = server.wait_until_over(server.send(fake).json()["links"]["self"])
+        served = server.get(job["links"]["result"]).json()
+    assert served["fake_probability"] == pytest.approx(expected["fake_probability"], abs=1e-4)
+    scores = [
+        [frame["fake_probability"] for person in facts["people"] for frame in person["frames"]] for facts in (served, expected)
+    ]
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
-    assert [facts["judged_by"]["run_by"] for facts in (found, expected)] == ["onnxruntime", "torch"]
+    assert [facts["judged_by"]["run_by"] for facts in (served, expected)] == ["onnxruntime", "torch"]

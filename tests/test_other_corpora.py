@@ -1,4 +1,4 @@
-"""Four corpora in one project, each laid out as its authors publish it: every step runs, and none touches another's results."""
+"""Four corpora in their published layouts in one project: every step runs, and none changes another corpus's results."""
 
 import csv
 import hashlib
@@ -32,9 +32,9 @@ QUICK = ("--frames", 2, "--workers", 2)
 
 
 def project_with_small_network(folder: Path) -> Project:
-    one = {"threads": 1, "device": "cpu"}
-    train = {"config": "tiny.yaml", "num_epochs": 1, "workers": 0, "tensorboard": False, **one}
-    project = Project(folder, {"train": train, "test": {"bootstrap": 20, **one}, "explain": one})
+    common = {"threads": 1, "device": "cpu"}
+    train = {"config": "tiny.yaml", "num_epochs": 1, "workers": 0, "tensorboard": False, **common}
+    project = Project(folder, {"train": train, "test": {"bootstrap": 20, **common}, "explain": common})
     description = read_description(CODE / "model_test_train/configs/patch_transformer.yaml")
     description["input"]["size"] = 32
     description["training"] |= {"frames_per_video": 2, "batch_size": 16}
@@ -53,13 +53,13 @@ def rows(table: Path) -> list[dict[str, str]]:
 
 
 def originals_expected(name: str, fake: Video) -> str:
-    """By the corpus's own rule for names."""
-    target, other = fake.stem.split("_")[:2]
+    """Return the expected original by the corpus's naming rule."""
+    target, source = fake.stem.split("_")[:2]
     if name.startswith("CELEBDF"):
         return f"Original/{target}_{fake.stem.split('_')[2]}"
     if fake.method == "DeepFakeDetection":
         return f"Original/{target}__{fake.stem.split('__')[1]}"
-    assert other
+    assert source
     return f"Original/{target}"
 
 
@@ -67,18 +67,18 @@ def crops_of(data: Path, videos: set[str]) -> int:
     return sum(crop.video in videos for crop in read_crops(data))
 
 
-def refuse_to_overwrite(project: Project, made: Path, corpus: Path, data: Path, checkpoint: tuple, tests: Path) -> None:
-    """Each command that is pointed at the results for another corpus says so, and stops."""
+def refuse_to_overwrite(project: Project, results: Path, corpus: Path, data: Path, checkpoint: tuple, tests: Path) -> None:
+    """Assert that each command refuses to overwrite the results of another corpus."""
     commands = {
         "models": ("model_test_train/train_model.py",),
         "tests": ("model_test_train/test_model.py", *checkpoint),
         "explanation": ("explain_model/explain_model.py", *checkpoint, "--tests", tests),
     }
     for folder, (script, *flags) in commands.items():
-        done = project.run(script, *flags, "--crops", data, "--output_path", made / folder)
-        assert done.returncode == 2, done.stdout
-        assert f"holds the results of the corpus in {corpus}, but this run uses the corpus in {data}" in done.stderr
-        assert "--replace" in done.stderr
+        result = project.run(script, *flags, "--crops", data, "--output_path", results / folder)
+        assert result.returncode == 2, result.stdout
+        assert f"holds the results of the corpus in {corpus}, but this run uses the corpus in {data}" in result.stderr
+        assert "--replace" in result.stderr
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +91,16 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_each_corpus_goes_through_every_step_beside_the_others(corpora: dict[str, Path], tmp_path: Path) -> None:
     project = project_with_small_network(tmp_path / "project")
     for name, data in corpora.items():
-        others = {other: hashes(folder) for other, folder in corpora.items() if other != name}
-        made_before = {other: hashes(tmp_path / "project/made" / other) for other in corpora}
-        made = project.folder / "made" / name
+        other_corpora = {other_name: hashes(folder) for other_name, folder in corpora.items() if other_name != name}
+        results_before = {other_name: hashes(tmp_path / "project/results" / other_name) for other_name in corpora}
+        results = project.folder / "results" / name
         project.stage("preprocessing/index_videos.py", "--data_path", data)
         project.stage("preprocessing/preprocess.py", "--data_path", data, *QUICK)
-        said = project.stage("model_test_train/train_model.py", "--crops", data, "--output_path", made / "models")
-        checkpoint = ("--model_path", made / "models/best.safetensors")
-        tests, explained = ("--crops", data, "--output_path", made / "tests"), ("--output_path", made / "explanation")
+        output = project.stage("model_test_train/train_model.py", "--crops", data, "--output_path", results / "models")
+        checkpoint = ("--model_path", results / "models/best.safetensors")
+        tests, explained = ("--crops", data, "--output_path", results / "tests"), ("--output_path", results / "explanation")
         project.stage("model_test_train/test_model.py", *checkpoint, *tests)
-        project.stage("explain_model/explain_model.py", *checkpoint, "--crops", data, "--tests", made / "tests", *explained)
+        project.stage("explain_model/explain_model.py", *checkpoint, "--crops", data, "--tests", results / "tests", *explained)
 
         videos = {video.video: video for video in read_index(data / "index/videos.csv")}
         fakes = [video for video in videos.values() if video.label == FAKE]
@@ -108,19 +108,23 @@ def test_each_corpus_goes_through_every_step_beside_the_others(corpora: dict[str
         assert pairs == {fake.video: originals_expected(name, fake) for fake in fakes}
         in_training = [video for video in videos.values() if video.split == "training_set"]
         of_pairs = {video.video for video in in_training if video.label == FAKE}
-        alone = [v for v in in_training if v.label != FAKE and v.video not in {pairs[fake] for fake in of_pairs}]
-        assert alone
-        in_pairs, lone = crops_of(data, of_pairs), crops_of(data, {video.video for video in alone})
-        assert f"({in_pairs} fakes paired with their original, 0 unpaired fakes, {lone} unpaired real)" in said
+        unpaired = [v for v in in_training if v.label != FAKE and v.video not in {pairs[fake] for fake in of_pairs}]
+        assert unpaired
+        in_pairs, lone = crops_of(data, of_pairs), crops_of(data, {video.video for video in unpaired})
+        assert f"({in_pairs} fakes paired with their original, 0 unpaired fakes, {lone} unpaired real)" in output
         tested = {video.video for video in videos.values() if video.split == "test_set"}
-        assert {row["video"] for row in rows(made / "tests/videos.csv")} == tested
-        beside = {row["video"]: row["pair"] for row in rows(made / "explanation/explanations.csv")}
+        assert {row["video"] for row in rows(results / "tests/videos.csv")} == tested
+        beside = {row["video"]: row["pair"] for row in rows(results / "explanation/explanations.csv")}
         assert {video for video, pair in beside.items() if pair} == {fake for fake in pairs if fake in tested}
 
-        for other in (one for one in others if (project.folder / "made" / one).is_dir()):
-            refuse_to_overwrite(project, project.folder / "made" / other, corpora[other], data, checkpoint, made / "tests")
+        for other_name in (candidate for candidate in other_corpora if (project.folder / "results" / candidate).is_dir()):
+            refuse_to_overwrite(
+                project, project.folder / "results" / other_name, corpora[other_name], data, checkpoint, results / "tests"
+            )
 
-        assert {other: hashes(corpora[other]) for other in others} == others
-        assert all(hashes(tmp_path / "project/made" / other) == made_before[other] for other in others)
+        assert {other_name: hashes(corpora[other_name]) for other_name in other_corpora} == other_corpora
+        assert all(
+            hashes(tmp_path / "project/results" / other_name) == results_before[other_name] for other_name in other_corpora
+        )
     assert not (project.folder / "data/crops").exists()
     assert not (project.folder / "data/index").exists()

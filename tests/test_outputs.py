@@ -1,4 +1,4 @@
-"""All or nothing on disk; a ledger that survives being killed."""
+"""Atomic writes, and a ledger that survives a killed process."""
 
 import os
 import shutil
@@ -37,12 +37,12 @@ def test_sweep_removes_what_a_killed_run_left_of_these_and_nothing_else(tmp_path
             unfinished.mkdir()
             (unfinished / "0_0.png").touch()
             shutil.copytree(unfinished, unfinished.with_name(unfinished.name.replace(str(os.getpid()), "77")))
-    of_others = {".v.77.part.1.json", ".b.77.part.json", ".part", "mine.part"}
-    for name in of_others:
+    foreign = {".v.77.part.1.json", ".b.77.part.json", ".part", "mine.part"}
+    for name in foreign:
         (tmp_path / "m" / name).touch()
     assert len(list((tmp_path / "m").iterdir())) == 8
     remove_leftovers([tmp_path / "m/a.json", tmp_path / "m/v.1", tmp_path / "m/gone.json", tmp_path / "no such folder/a.json"])
-    assert {path.name for path in (tmp_path / "m").iterdir()} == {"a.json", "v.1", *of_others}
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {"a.json", "v.1", *foreign}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_name_as_long_as_the_disk_takes_is_written_and_swept(tmp_path: Path, n
     target = tmp_path / name
     with atomic_write(target) as unfinished:
         unfinished.write_text("whole")
-        assert len(target.suffix) > 5 or unfinished.name.endswith(target.suffix)  # it says in which format to write
+        assert len(target.suffix) > 5 or unfinished.name.endswith(target.suffix)  # the suffix selects the format
         shutil.copy(unfinished, unfinished.with_name(unfinished.name.replace(str(os.getpid()), "77")))
     of_another = unfinished.with_name(unfinished.name.replace(".", ".a", 1))
     of_another.touch()
@@ -109,7 +109,7 @@ def test_a_settled_ledger_has_the_same_bytes_in_whatever_order_the_work_was_done
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_texts_are_a_sorted_dict_that_lies_on_disk_and_a_full_one_is_told_in_words() -> None:
+def test_a_disk_dict_is_sorted_and_a_full_disk_is_reported_in_words() -> None:
     names = ["b", "a/1", "é", "\udcff", "a", "\U0001f600"]
     texts = DiskDict((name, ascii(name)) for name in names)
     texts["a"], texts["c"] = "anew", "more"

@@ -1,4 +1,4 @@
-"""The page, as a person uses it: driven in Chromium without a window."""
+"""The web page as a person uses it, driven in headless Chromium."""
 
 import os
 import re
@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-SECONDS = 60_000  # ms, until something that should be seen is seen
-PICTURES = os.environ.get("PICTURES_OF_THE_PAGE")  # a folder, to look at them
+SECONDS = 60_000  # ms, the timeout of every wait
+PICTURES = os.environ.get("PICTURES_OF_THE_PAGE")  # a folder for screenshots
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium; name one in CHROMIUM")
 
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium; name
 @pytest.fixture(scope="module")
 def server(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     flags = ("--jobs", tmp_path_factory.mktemp("jobs"), "--workers", 1, "--max_upload_mb", 1, "--max_seconds", 30)
-    with serving(finished.folder, *flags) as one:
-        yield one
+    with serving(finished.folder, *flags) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def page(server: Server, browser: Browser) -> Iterator[Page]:
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on(
         "request",
-        lambda asked: (
-            elsewhere.append(asked.url) if "127.0.0.1" not in asked.url[:20] and "data:" not in asked.url[:5] else None
+        lambda request: (
+            elsewhere.append(request.url) if "127.0.0.1" not in request.url[:20] and "data:" not in request.url[:5] else None
         ),
     )
     page.set_default_timeout(SECONDS)
@@ -59,7 +59,7 @@ def page(server: Server, browser: Browser) -> Iterator[Page]:
 
 
 def overlay_is_drawn(page: Page) -> int:
-    """How many of its pixels are not clear."""
+    """Return the number of overlay pixels that are not transparent."""
     count: int = page.evaluate(
         "() => { const c = document.getElementById('overlay'), pen = c.getContext('2d');"
         " return pen.getImageData(0, 0, c.width, c.height).data.filter((value, place) => place % 4 === 3 && value).length; }"
@@ -78,10 +78,10 @@ def test_a_video_goes_in_and_a_verdict_with_its_reasons_comes_out(page: Page, fa
     page.wait_for_function(
         "() => !document.getElementById('video').seeking && document.getElementById('video').currentTime > 0"
     )
-    page.wait_for_timeout(500)  # it went to the loudest frame by itself
+    page.wait_for_timeout(500)  # it moves to the top-scoring frame by itself
     hot = overlay_is_drawn(page)
     page.locator("#opacity").fill("0")
-    assert 0 < overlay_is_drawn(page) < hot  # the box is left
+    assert 0 < overlay_is_drawn(page) < hot  # the box remains
 
     before = page.evaluate("document.getElementById('video').currentTime")
     page.locator("#deciding button").last.click()
@@ -133,10 +133,10 @@ def test_a_file_without_faces_says_so_and_nothing_of_a_lost_connection(page: Pag
     for _ in range(2):
         expect(page.locator("#verdict")).to_contain_text("no face was found")
         expect(page.locator("#downloads")).to_be_visible()
-        page.wait_for_timeout(500)  # in which the stream of events ends
+        page.wait_for_timeout(500)  # meanwhile the event stream ends
         expect(page.locator("#error")).to_be_hidden()
         expect(page.locator("#viewer")).to_be_hidden()
-        page.reload()  # it finds the job that is over
+        page.reload()  # the page finds the finished job
 
 
 def test_what_was_begun_can_be_given_up(page: Page, server: Server, fake: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_token_is_asked_for_once_and_the_file_is_sent_then(
         page.locator("#token").fill("sesame")
         page.locator("#token-form button").click()
         expect(page.locator("#downloads")).to_be_visible(timeout=SECONDS)
-        page.wait_for_function("() => document.getElementById('video').readyState >= 2")  # it comes by the cookie
+        page.wait_for_function("() => document.getElementById('video').readyState >= 2")  # authorised by the cookie
         page.close()
 
 
@@ -172,7 +172,7 @@ def test_a_token_is_asked_for_once_and_the_file_is_sent_then(
     ("name", "width", "scheme"), [("light", 1100, "light"), ("dark", 1100, "dark"), ("phone", 390, "light")]
 )
 def test_the_page_fits(browser: Browser, server: Server, fake: Path, name: str, width: int, scheme: str) -> None:
-    """Nothing is wider than the window, and every control has a name that is read out."""
+    """Nothing is wider than the window, and every control has an accessible name."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
     page.goto(f"http://127.0.0.1:{server.port}/")
     page.set_input_files("#file", fake)

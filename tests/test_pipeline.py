@@ -1,4 +1,4 @@
-"""The whole chain on a small drawn corpus: what a run leaves, that it repeats, and that no shortcut gives labels away."""
+"""The complete pipeline on a small drawn corpus: its outputs, its reproducibility, and the absence of shortcuts."""
 
 import csv
 import hashlib
@@ -48,28 +48,28 @@ def test_a_run_leaves_the_published_files_and_ours(finished: Project) -> None:
     assert {"frames.csv", "videos.csv", "metrics.json", "roc.csv", "test_metrics.json", "test_predictions.csv"} | plots <= names
     header = (tests / samples).read_text().splitlines()[0]
     assert header == "video_name,label,video_prob,high_low_prob,example_file_name"
-    judged = [row for row in rows(tests / "videos.csv") if row["verdict"] != "no verdict"]
-    assert len(rows(tests / samples)) == len(judged)
+    with_verdict = [row for row in rows(tests / "videos.csv") if row["verdict"] != "no verdict"]
+    assert len(rows(tests / samples)) == len(with_verdict)
     assert len((tests / labels).read_text().splitlines()) == len(rows(tests / "videos.csv"))
     for row in rows(tests / samples):
         assert (finished.folder / row["video_name"] / row["example_file_name"]).is_file()
 
 
-def test_the_figures_are_those_of_the_verdicts(finished: Project) -> None:
+def test_the_metrics_are_those_of_the_verdicts(finished: Project) -> None:
     videos = [row for row in rows(finished.folder / TESTS / "videos.csv") if row["fake_probability"]]
     labels = [int(row["label"]) for row in videos]
-    measured = json.loads((finished.folder / TESTS / "metrics.json").read_text())["video"]
-    assert measured["count"] == len(videos)
+    metrics = json.loads((finished.folder / TESTS / "metrics.json").read_text())["video"]
+    assert metrics["count"] == len(videos)
     expected = roc_auc_score(labels, [float(row["fake_probability"]) for row in videos])
-    assert measured["auc"]["value"] == pytest.approx(expected, abs=1e-6)
+    assert metrics["auc"]["value"] == pytest.approx(expected, abs=1e-6)
     right = [row["outcome"] in ("TP", "TN") for row in videos]
-    assert measured["accuracy"]["value"] == pytest.approx(np.mean(right), abs=1e-6)
+    assert metrics["accuracy"]["value"] == pytest.approx(np.mean(right), abs=1e-6)
 
 
-def test_only_test_videos_are_judged_and_their_people_are_in_no_other_split(finished: Project) -> None:
+def test_only_test_videos_are_scored_and_their_people_are_in_no_other_split(finished: Project) -> None:
     index = {video.video: video for video in index_of(finished)}
-    judged = {row["video"] for row in rows(finished.folder / TESTS / "videos.csv")}
-    assert {index[name].split for name in judged} == {"test_set"}
+    tested = {row["video"] for row in rows(finished.folder / TESTS / "videos.csv")}
+    assert {index[name].split for name in tested} == {"test_set"}
     people = {split: {p for v in index.values() if v.split == split for p in v.identities} for split in SPLITS}
     assert not people["training_set"] & people["test_set"]
     assert not people["validation_set"] & people["test_set"]
@@ -83,7 +83,7 @@ def test_a_room_without_a_person_gets_no_verdict(finished: Project) -> None:
     assert any("no face found" in row["reason"] and "thresholds" in row["remedy"] for row in reasons)
 
 
-def test_everyone_in_a_video_is_judged(finished: Project) -> None:
+def test_everyone_in_a_video_is_scored(finished: Project) -> None:
     people = {row["video"]: int(row["people"]) for row in rows(finished.folder / TESTS / "videos.csv")}
     assert people["Original/021"] == 2  # a bystander is in the picture
     assert people["FaceSwap/021_020"] == 2
@@ -107,13 +107,13 @@ def test_heatmaps_are_data_over_the_crops_own_pixels_with_a_figure_each(finished
 def test_the_page_opens_without_any_other_file_and_says_that_these_are_drawings(finished: Project) -> None:
     page = (finished.folder / "results/report/index.html").read_text()
     assert "trained on drawings only" in page
-    assert "://" not in page  # pictures within it, as text, may hold any letters
+    assert "://" not in page  # embedded pictures are base64 text, without colons
     for folder in ("../", "figures/"):
         assert f'src="{folder}' not in page
 
 
 def test_every_stage_repeats_its_bytes(finished: Project, tmp_path: Path) -> None:
-    """All but the drawing and the finding of faces, which their own tests repeat."""
+    """All stages but the drawing and face detection, whose own tests check this."""
     again = Project(tmp_path / "again", SMALL)
     shutil.copytree(finished.folder / "data", again.folder / "data", ignore=shutil.ignore_patterns("models", "crops"))
     for script in ("preprocessing/extract_crops.py", "model_test_train/train_model.py", "model_test_train/test_model.py"):
@@ -126,28 +126,28 @@ def test_every_stage_repeats_its_bytes(finished: Project, tmp_path: Path) -> Non
 
 def test_a_video_of_ones_own_gets_the_verdict_that_the_stages_gave_it(finished: Project) -> None:
     index = {video.video: video for video in index_of(finished)}
-    judged = {row["video"]: row for row in rows(finished.folder / TESTS / "videos.csv")}
+    expected = {row["video"]: row for row in rows(finished.folder / TESTS / "videos.csv")}
     names = ["Original/021", "FaceSwap/022_023", "Original/040"]
-    done = finished.run("serving/predict.py", *(index[name].path for name in names), "--json", "--demo")
-    assert done.returncode == 0, done.stderr
-    for name, found in zip(names, json.loads(done.stdout), strict=True):
-        assert found["verdict"] == judged[name]["verdict"]
-        assert "drawings only" in found["warning"]
-        if found["fake_probability"] is not None:
-            assert found["fake_probability"] == pytest.approx(float(judged[name]["fake_probability"]), abs=1e-5)
-        assert len(found["people"]) == int(judged[name]["people"])
+    result = finished.run("serving/predict.py", *(index[name].path for name in names), "--json", "--demo")
+    assert result.returncode == 0, result.stderr
+    for name, facts in zip(names, json.loads(result.stdout), strict=True):
+        assert facts["verdict"] == expected[name]["verdict"]
+        assert "drawings only" in facts["warning"]
+        if facts["fake_probability"] is not None:
+            assert facts["fake_probability"] == pytest.approx(float(expected[name]["fake_probability"]), abs=1e-5)
+        assert len(facts["people"]) == int(expected[name]["people"])
 
 
 @pytest.mark.parametrize("folder", ["", "explain_model"])
 def test_the_explanation_runs_with_no_flag_from_the_root_and_from_its_own_folder(finished: Project, folder: str) -> None:
     (finished.folder / folder).mkdir(exist_ok=True)
-    done = finished.run("explain_model/explain_model.py", cwd=finished.folder / folder)
-    assert done.returncode == 0, done.stderr
-    assert "faces explained" in done.stdout
+    result = finished.run("explain_model/explain_model.py", cwd=finished.folder / folder)
+    assert result.returncode == 0, result.stderr
+    assert "faces explained" in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("script", "flags", "told"),
+    ("script", "flags", "message"),
     [
         ("model_test_train/test_model.py", ["--model_path", "none.safetensors"], "no checkpoint at none.safetensors"),
         ("model_test_train/test_model.py", ["--dataset", "Deepfake"], "dataset 'Deepfake' is not in the index; available: All"),
@@ -157,16 +157,18 @@ def test_the_explanation_runs_with_no_flag_from_the_root_and_from_its_own_folder
         ("serving/predict.py", ["params.yaml"], "cannot be opened as a video"),
     ],
 )
-def test_a_mistake_ends_in_one_line_that_says_what_to_do(finished: Project, script: str, flags: list[str], told: str) -> None:
-    done = finished.run(script, *flags)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert told in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_a_mistake_ends_in_one_line_that_says_what_to_do(
+    finished: Project, script: str, flags: list[str], message: str
+) -> None:
+    result = finished.run(script, *flags)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def shuffled(videos: list[Video], seed: int) -> list[Video]:
-    """The labels of all but the test videos change hands."""
+    """Shuffle the labels of all but the test videos."""
     taught = [video for video in videos if video.split != "test_set"]
     labels = np.random.default_rng(seed).permutation([video.label for video in taught])
     new = {video.video: int(label) for video, label in zip(taught, labels, strict=True)}
@@ -194,12 +196,12 @@ def test_a_network_trained_on_shuffled_labels_knows_nothing_and_the_comparison_w
     auc = json.loads((tmp_path / "tests/metrics.json").read_text())["video"]["auc"]["value"]
     assert 0.4 <= auc <= 0.6
     sides = ("--a", finished.folder / TESTS, "--b", tmp_path / "tests", "--output_path", tmp_path / "comparison")
-    told = project.stage("model_test_train/compare_models.py", *sides)
-    assert re.search(r"videos B \(.*\) is worse than A \(.*\) in ", told), told
+    output = project.stage("model_test_train/compare_models.py", *sides)
+    assert re.search(r"videos B \(.*\) is worse than A \(.*\) in ", output), output
 
 
 def shortcuts(project: Project, video: Video) -> list[float]:
-    """All that one could know of a video without looking at the face."""
+    """Return what can be known of a video without looking at the face."""
     path = project.folder / video.path
     boxes = json.loads((project.folder / f"data/boxes/{video.video}.json").read_text())
     sizes = [

@@ -1,4 +1,4 @@
-"""The corpus made of portraits: what is real, fake and masked is true, and nothing else tells real from fake."""
+"""The corpus made of portraits: labels and masks are correct, and only the pixels distinguish fake from real."""
 
 import csv
 import hashlib
@@ -52,7 +52,7 @@ def draw_portrait(path: Path, seed: int) -> None:
 
 
 def write_provenance(folder: Path, people: dict[str, str]) -> None:
-    """`people` has the person of each file."""
+    """Write the provenance table; `people` maps each file to its person."""
     with (folder / "provenance.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "person", "source", "licence", "credit", "sha256"))
@@ -101,7 +101,7 @@ def corpus(portraits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipes_of(corpus: Path, params: PortraitVideoParams) -> list[PersonPlan]:
-    """As the command plans them, of the faces that it found."""
+    """Plan the corpus as the command does, from the detected faces."""
     listed, _ = list_portraits(params.folder)
     return plan_corpus(people_with_faces(listed, dict(Ledger(corpus / FACES).entries)), params)
 
@@ -117,7 +117,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def facts_of(path: Path) -> tuple:
-    """All that a reader of the file could tell it by, but for the pixels."""
+    """Return everything but the pixels that could distinguish the file."""
     with av.open(str(path)) as video:
         stream = video.streams.video[0]
         codec = stream.codec_context
@@ -138,16 +138,16 @@ def fakes_in(corpus: Path) -> list[Path]:
 def test_the_index_has_the_labels_people_splits_and_masks(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = indexed(corpus, tmp_path, monkeypatch)
-    assert {video.dataset for video in found.videos} == {"PORTRAITS"}
-    assert not found.leaks
-    assert not found.missing
-    assert not found.tree.problems
-    assert Counter(video.method for video in found.videos)[ORIGINAL] == 7
-    assert {video.method for video in found.videos} == {ORIGINAL, *METHODS}
+    indexed_corpus = indexed(corpus, tmp_path, monkeypatch)
+    assert {video.dataset for video in indexed_corpus.videos} == {"PORTRAITS"}
+    assert not indexed_corpus.leaks
+    assert not indexed_corpus.missing
+    assert not indexed_corpus.tree.problems
+    assert Counter(video.method for video in indexed_corpus.videos)[ORIGINAL] == 7
+    assert {video.method for video in indexed_corpus.videos} == {ORIGINAL, *METHODS}
     split_of = {row["id"]: row["split"] for row in rows_of(corpus / "portraits.csv")}
     names = {"train": "training_set", "val": "validation_set", "test": "test_set"}
-    for video in found.videos:
+    for video in indexed_corpus.videos:
         assert video.label == (REAL if video.method == ORIGINAL else FAKE)
         assert {names[split_of[person]] for person in video.identities} == {video.split}
         if video.label == FAKE:
@@ -207,8 +207,8 @@ def test_an_encoded_mask_marks_what_was_changed(corpus: Path, portraits: Path) -
         with av.open(str(corpus / name)) as video:
             read = [frame.to_ndarray(format="gray") > 127 for frame in video.decode(video=0)]
         for mask, pictures in zip(read, drawn, strict=True):
-            wanted = cv2.resize(pictures[name], (last.width, last.height), interpolation=cv2.INTER_AREA) > 127
-            assert (mask & wanted).sum() / (mask | wanted).sum() > 0.95
+            expected_mask = cv2.resize(pictures[name], (last.width, last.height), interpolation=cv2.INTER_AREA) > 127
+            assert (mask & expected_mask).sum() / (mask | expected_mask).sum() > 0.95
 
 
 def test_real_and_fake_differ_in_nothing_but_their_pixels(corpus: Path) -> None:
@@ -297,7 +297,7 @@ def test_without_provenance_each_file_is_a_person_and_each_folder_a_source(portr
             shutil.copy(portraits / source / f"{name}.png", tmp_path / source)
     listed, failures = list_portraits(tmp_path)
     assert not failures
-    assert {(one.person, one.source) for one in listed} == {
+    assert {(portrait.person, portrait.source) for portrait in listed} == {
         (f"{source}/{name}", source) for source, names in PEOPLE.items() for name in names
     }
 
@@ -310,7 +310,7 @@ def test_files_that_the_provenance_does_not_vouch_for_are_left_out(portraits: Pa
     (tmp_path / "b.png").unlink()
     listed, failures = list_portraits(tmp_path)
     assert not listed
-    assert {one.file for one in failures} == {"a.png", "b.png", "c.png"}
+    assert {failure.file for failure in failures} == {"a.png", "b.png", "c.png"}
 
 
 def test_too_many_unusable_portraits_end_the_command(corpus: Path, portraits: Path, tmp_path: Path) -> None:
@@ -372,15 +372,15 @@ def test_people_to_test_on_swap_faces_in_small_groups(portraits: Path, corpus: P
     groups = swap_groups(people)
     assert sorted(person.id for group in groups for person in group) == sorted(person.id for person in people)
     assert all(SWAP_GROUP <= len(group) < 2 * SWAP_GROUP for group in groups)
-    made = plan_corpus(people, settings(portraits, val_share=0.0, test_share=1.0, fakes_per_person=0))
+    plans = plan_corpus(people, settings(portraits, val_share=0.0, test_share=1.0, fakes_per_person=0))
     group_of = {person.id: number for number, group in enumerate(groups) for person in group}
-    swaps = [(plan.id, fake.source) for plan in made for fake in plan.fakes if fake.source != plan.id]
+    swaps = [(plan.id, fake.source) for plan in plans for fake in plan.fakes if fake.source != plan.id]
     assert swaps
     assert all(group_of[target] == group_of[source] for target, source in swaps)
 
 
 def test_the_table_of_people_has_size_compression_and_skin_tone(corpus: Path) -> None:
     for row in rows_of(corpus / "portraits.csv"):
-        assert int(row["crf"]) == max(int(one.split()[2]) for one in row["encodings"].split(", "))
+        assert int(row["crf"]) == max(int(encoding.split()[2]) for encoding in row["encodings"].split(", "))
         assert MIN_VIDEO_FACE_PX - 1 <= int(row["face_px"]) <= int(row["height"])
         assert -90 <= int(row["skin_ita"]) <= 90

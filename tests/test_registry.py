@@ -1,4 +1,4 @@
-"""A judge's life: what got worse is not promoted, what does not work is not left in place, and nobody who asks is let down."""
+"""The model registry: a worse model is not promoted, a broken one is rolled back, and no request fails meanwhile."""
 
 import threading
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Project
-from little_judges import changed
 from little_server import Server, serving
+from small_checkpoints import noisy_checkpoint
 
 from model_test_train.networks.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.errors import UserError
@@ -21,17 +21,17 @@ BEST = "data/models/best.safetensors"
 
 @pytest.fixture(scope="module")
 def worse(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return changed(finished, tmp_path_factory.mktemp("worse"), noise=1)
+    return noisy_checkpoint(finished, tmp_path_factory.mktemp("worse"), noise=1)
 
 
 @pytest.fixture(scope="module")
 def as_good(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return changed(finished, tmp_path_factory.mktemp("as_good"), noise=1e-6)
+    return noisy_checkpoint(finished, tmp_path_factory.mktemp("as_good"), noise=1e-6)
 
 
 @pytest.fixture(scope="module")
 def broken(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that loads, and gives no number."""
+    """A checkpoint that loads, but gives NaN."""
     path = tmp_path_factory.mktemp("broken") / "broken.safetensors"
     network, card = load_checkpoint(finished.folder / BEST, torch.device("cpu"))
     with torch.no_grad():
@@ -43,7 +43,7 @@ def broken(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def registry(finished: Project, tmp_path: Path) -> Registry:
-    """With one version, in production."""
+    """A registry with one version, in production."""
     registry = Registry(tmp_path / "registry")
     registry.add(finished.folder / BEST, finished.folder / "results/tests")
     registry.promote(1, force=False)
@@ -93,32 +93,34 @@ def test_what_cannot_be_compared_is_not_promoted(finished: Project, registry: Re
 def test_the_command_tells_what_there_is(finished: Project, registry: Registry, tmp_path: Path) -> None:
     command = ("serving/registry.py", "--registry", registry.folder)
     assert "1  production" in finished.stage(*command, "list")
-    assert "version 1 is active at" in finished.stage(*command, "deploy", tmp_path / "place")
+    assert "version 1 is active at" in finished.stage(*command, "deploy", tmp_path / "deployment")
     assert "there is no version 7; there are: 1" in finished.run(*command, "promote", 7).stderr
-    assert "there is no previous checkpoint" in finished.run(*command, "return", tmp_path / "place").stderr
+    assert "there is no previous checkpoint" in finished.run(*command, "return", tmp_path / "deployment").stderr
 
 
 def test_what_answers_again_is_noted_too(finished: Project, registry: Registry, as_good: Path, tmp_path: Path) -> None:
-    command, place = ("serving/registry.py", "--registry", registry.folder), tmp_path / "place"
-    finished.stage(*command, "deploy", place)
+    command, deployment_folder = ("serving/registry.py", "--registry", registry.folder), tmp_path / "deployment"
+    finished.stage(*command, "deploy", deployment_folder)
     registry.add(as_good / "model.safetensors", as_good / "tests")
     registry.promote(2, force=False)
-    finished.stage(*command, "deploy", place)
-    assert "is active again" in finished.stage(*command, "return", place)
+    finished.stage(*command, "deploy", deployment_folder)
+    assert "is active again" in finished.stage(*command, "return", deployment_folder)
     assert [(line["did"], line["version"]) for line in registry.history()][-2:] == [("deploy", 2), ("return", 1)]
 
 
 @contextmanager
-def asked_all_along(server: Server, video: Path) -> Iterator[list[str]]:
-    """Videos are sent without a pause; what became of each."""
+def constant_requests(server: Server, video: Path) -> Iterator[list[str]]:
+    """Send videos continuously; yields the outcomes."""
     ends, outcomes = threading.Event(), []
 
-    def ask() -> None:
+    def send_videos() -> None:
         while not ends.is_set():
             begun = server.send(video)
-            outcomes.append(server.over(begun.json()["links"]["self"])["state"] if begun.status == 202 else begun.status)
+            outcomes.append(
+                server.wait_until_over(begun.json()["links"]["self"])["state"] if begun.status == 202 else begun.status
+            )
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads = [threading.Thread(target=send_videos) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
@@ -138,14 +140,14 @@ def test_a_broken_one_gives_way_to_the_one_before_and_no_request_fails(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    deployment = Deployment(tmp_path / "place")
+    deployment = Deployment(tmp_path / "deployment")
     good = registry.get(1)
     deployment.install(registry.path(good) / MODEL, good.sha256, "good.safetensors", None)
-    other = registry.add(worse / "model.safetensors", None)
+    other_version = registry.add(worse / "model.safetensors", None)
     flags = ("--model_path", deployment.current, "--jobs", tmp_path / "jobs", "--workers", 1)
     with serving(finished.folder, *flags) as server:
         address = f"http://127.0.0.1:{server.port}"
-        with asked_all_along(server, fake) as outcomes:
+        with constant_requests(server, fake) as outcomes:
             bad = registry.add(broken, None)
             with pytest.raises(UserError, match="not finite"):
                 deployment.install(broken, bad.sha256, "broken.safetensors", address)
@@ -157,17 +159,17 @@ def test_a_broken_one_gives_way_to_the_one_before_and_no_request_fails(
             ):
                 patched.setattr(
                     "serving.models.deployment.check_checkpoint", lambda *_: None
-                )  # as where it works here and not there
+                )  # as if it worked on one machine but not on the other
                 deployment.install(broken, bad.sha256, "broken.safetensors", address)
             assert server.get("/version").json()["sha256"] == good.sha256
 
-            deployment._link_to(tmp_path / "place/broken.safetensors")  # by hand, past all checks
-            server.until_told("/version", "refused")
+            deployment._link_to(tmp_path / "deployment/broken.safetensors")  # by hand, without any checks
+            server.wait_for_field("/version", "refused")
             assert server.get("/version").json()["sha256"] == good.sha256
-            deployment._link_to(tmp_path / "place/good.safetensors")
+            deployment._link_to(tmp_path / "deployment/good.safetensors")
 
-            deployment.install(worse / "model.safetensors", other.sha256, "other.safetensors", address)
-            assert server.get("/version").json()["sha256"] == other.sha256
+            deployment.install(worse / "model.safetensors", other_version.sha256, "other.safetensors", address)
+            assert server.get("/version").json()["sha256"] == other_version.sha256
             assert deployment.restore(address)[0].name == "good.safetensors"
             assert server.get("/version").json()["sha256"] == good.sha256
     assert set(outcomes) == {"done"}

@@ -1,4 +1,4 @@
-"""Commands that change the registry at the same time: none undoes what another did."""
+"""Concurrent changes of the registry: none undoes another."""
 
 import json
 import multiprocessing
@@ -15,7 +15,7 @@ from model_test_train.networks.checkpoint import Checkpoint
 from serving.registry import PROMOTE, Registry
 
 COUNT = 6
-FORK = multiprocessing.get_context("fork")  # begins in no time, and so all of them at once
+FORK = multiprocessing.get_context("fork")  # starts so fast that all run at the same time
 
 
 @pytest.fixture

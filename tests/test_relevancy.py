@@ -1,6 +1,6 @@
-"""Relevancy: the published rules, and heatmaps that lie where the decision was made.
+"""Relevancy: agreement with the published rules, and heatmaps that highlight the deciding patch.
 
-PICTURES=16 compares that many of the published network.
+PICTURES=16 sets the number of pictures for the published network.
 """
 
 import os
@@ -30,18 +30,20 @@ CONTRACT = InputContract(64, "rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3, "stretch")
 
 
 def attend_plainly(attention: Attention, x: Tensor, query_count: int | None = None) -> Tensor:
-    """As the formula has it, keeping the weights."""
-    q, k, v = (part.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for part in attention.to_qkv(x).chunk(3, -1))
+    """Compute attention by its formula, and keep the weights."""
+    q, k, v = (
+        projection.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for projection in attention.to_qkv(x).chunk(3, -1)
+    )
     attention.weights = (q @ k.mT * attention.scale).softmax(-1)
     return attention.to_out((attention.weights @ v).transpose(1, 2).flatten(2))[:, :query_count]
 
 
-def of_sign(found: Relevancy, sign: float) -> Tensor:
-    return found.for_fake if sign > 0 else found.for_real
+def of_sign(relevancy: Relevancy, sign: float) -> Tensor:
+    return relevancy.for_fake if sign > 0 else relevancy.for_real
 
 
-def agree(found: Tensor, expected: Tensor) -> bool:
-    return bool((found - expected).abs().max() <= 5e-5 * expected.abs().max())
+def agree(computed: Tensor, expected: Tensor) -> bool:
+    return bool((computed - expected).abs().max() <= 5e-5 * expected.abs().max())
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -52,10 +54,10 @@ def test_relevancy_of_a_batch_equals_the_published_rules_one_by_one(
     torch.manual_seed(0)
     network = build_network(read_description(CONFIGS / "patch_transformer.yaml")).eval()
     pixels = torch.randn(count, 3, network.input.size, network.input.size)
-    found = of_sign(token_relevancy(network, pixels), sign)
+    computed = of_sign(token_relevancy(network, pixels), sign)
     monkeypatch.setattr(Attention, "forward", attend_plainly)
     attentions = [module for module in network.modules() if isinstance(module, Attention)]
-    for picture, row in zip(pixels, found, strict=True):
+    for picture, row in zip(pixels, computed, strict=True):
         assert agree(row, published_relevancy(network, attentions, picture[None], sign))
 
 
@@ -66,9 +68,9 @@ def test_relevancy_of_the_published_network_is_the_published_one(sign: float) ->
     ours = build_network(read_description(CONFIGS / "explained_architecture.yaml")).eval()
     load_published(ours, published.state_dict())
     pixels = 255 * torch.rand(PICTURES, 3, 224, 224)
-    found = of_sign(token_relevancy(ours, pixels), sign)
+    computed = of_sign(token_relevancy(ours, pixels), sign)
     attentions = [block.attn for block in published.transformer.blocks]
-    for picture, row in zip(pixels, found, strict=True):
+    for picture, row in zip(pixels, computed, strict=True):
         assert agree(row, published_relevancy(published, attentions, picture[None], sign))
 
 
@@ -97,14 +99,14 @@ def test_attention_is_a_share_of_each_token() -> None:
 
 
 class Brightness(nn.Module):
-    """A backbone that only sees how bright each of 8 x 8 places is."""
+    """A backbone that returns the brightness of each of 8 x 8 cells."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         return nn.functional.avg_pool2d(pixels.mean(1, keepdim=True), 8)
 
 
 class AttendsToTheBrightPatch(nn.Module):
-    """The class token attends to bright places, and what they say is fake: so the right heatmap is known."""
+    """The class token attends to bright cells, which are evidence for fake: so the correct heatmap is known."""
 
     patch_grid = (8, 8)
     transformer = True
@@ -123,8 +125,8 @@ class AttendsToTheBrightPatch(nn.Module):
             self.attention.to_out[0].bias.zero_()
 
     def forward(self, features: Tensor) -> Tensor:
-        places = features.flatten(1)
-        tokens = torch.stack((torch.zeros_like(places), places), -1)
+        cells = features.flatten(1)
+        tokens = torch.stack((torch.zeros_like(cells), cells), -1)
         cls = torch.tensor([1.0, 0.0]).expand(len(tokens), 1, 2)
         return self.attention(torch.cat((cls, tokens), 1))[:, 0, 0]
 
@@ -136,7 +138,7 @@ def bright_at(x: int, y: int) -> np.ndarray:
 
 
 def mass_at(maps: Tensor, x: int, y: int) -> float:
-    """The share of a map's relevancy that the patch has."""
+    """Return the patch's share of a map's relevancy."""
     rows, columns = (side // 8 for side in maps.shape[1:])
     here = maps[0, y // 8 * rows : (y // 8 + 1) * rows, x // 8 * columns : (x // 8 + 1) * columns]
     return float(here.sum() / maps.sum())
@@ -149,15 +151,15 @@ def test_the_heat_lies_on_the_place_that_decides(x: int, y: int) -> None:
     (heat,) = compute_heatmaps(network, [crop], [True])
     assert heat.evidence_against is not None
     assert heat.evidence_for.shape == heat.evidence_against.shape == (64, 64)
-    found_x, found_y = peak(heat.evidence_for)
-    assert x <= found_x < x + 8
-    assert y <= found_y < y + 8
+    peak_x, peak_y = peak(heat.evidence_for)
+    assert x <= peak_x < x + 8
+    assert y <= peak_y < y + 8
     maps, _ = METHODS["relevancy"].compute(network, CONTRACT.prepare([crop]))
     assert mass_at(maps, x, y) > 0.9
 
 
 class CountsBrightPatches(nn.Module):
-    """A head without attention, to which only what is bright is fake."""
+    """A head without attention, for which brightness is the only evidence for fake."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,7 +180,7 @@ def test_without_attention_the_heat_lies_on_the_patch_that_decides(method: str, 
 
 
 class BrightnessAndRed(nn.Module):
-    """A backbone that only sees how bright, and how much more red than blue, each of 8 x 8 places is."""
+    """A backbone that returns the brightness, and red minus blue, of each of 8 x 8 cells."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         red, _, blue = pixels.unbind(1)
@@ -186,7 +188,7 @@ class BrightnessAndRed(nn.Module):
 
 
 class HeadsDisagree(nn.Module):
-    """Both heads attend to bright places. One says that red is fake and blue is real; the other, weaker, the opposite."""
+    """Both heads attend to bright cells. To one, red is fake and blue is real; to the other, weaker one, the opposite."""
 
     patch_grid = (8, 8)
     transformer = True
@@ -194,23 +196,23 @@ class HeadsDisagree(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.attention = Attention(dim=3, heads=2, dim_head=1, dropout=0.0)
-        with torch.no_grad():  # token: (is the class token, brightness, red more than blue)
+        with torch.no_grad():  # token: (is the class token, brightness, red minus blue)
             queries, keys, values = [[12.0, 0, 0]] * 2, [[0.0, 1, 0]] * 2, [[0.0, 0, 1], [0.0, 0, -0.7]]
             self.attention.to_qkv.weight.copy_(torch.tensor(queries + keys + values))
             self.attention.to_out[0].weight.copy_(torch.ones(3, 2))
             self.attention.to_out[0].bias.zero_()
 
     def forward(self, features: Tensor) -> Tensor:
-        places = features.flatten(2).mT
-        tokens = torch.cat((torch.zeros_like(places[..., :1]), places), -1)
+        cells = features.flatten(2).mT
+        tokens = torch.cat((torch.zeros_like(cells[..., :1]), cells), -1)
         cls = torch.tensor([1.0, 0.0, 0.0]).expand(len(tokens), 1, 3)
         return self.attention(torch.cat((cls, tokens), 1))[:, 0, 0]
 
 
-UP, DOWN = (16, 8), (40, 48)  # x, y of the place that drives the logit up, and of the one that drives it down
+UP, DOWN = (16, 8), (40, 48)  # x, y of the patch that raises the logit, and of the one that lowers it
 
 
-def driven_both_ways() -> tuple[Network, np.ndarray]:
+def opposing_patches() -> tuple[Network, np.ndarray]:
     crop = np.zeros((64, 64, 3), np.uint8)
     for (x, y), colour in ((UP, (250, 0, 0)), (DOWN, (0, 125, 125))):
         crop[y : y + 8, x : x + 8] = colour
@@ -223,7 +225,7 @@ def patch_of_peak(heat: np.ndarray) -> tuple[int, int]:
 
 
 def test_the_map_for_fake_and_the_one_against_it_lie_where_the_logit_is_driven_up_and_down() -> None:
-    network, crop = driven_both_ways()
+    network, crop = opposing_patches()
     as_fake, as_real = compute_heatmaps(network, [crop, crop], [True, False], "relevancy")
     assert as_fake.evidence_against is not None
     assert as_real.evidence_against is not None
@@ -232,7 +234,9 @@ def test_the_map_for_fake_and_the_one_against_it_lie_where_the_logit_is_driven_u
     assert patch_of_peak(as_real.evidence_for) == DOWN
     assert patch_of_peak(as_real.evidence_against) == UP
     assert np.array_equal(as_real.for_fake, as_fake.evidence_for)
-    of_method = contrast(*(one[0].numpy() for one in METHODS["relevancy"].compute(network, CONTRACT.prepare([crop]))))
+    of_method = contrast(
+        *(class_map[0].numpy() for class_map in METHODS["relevancy"].compute(network, CONTRACT.prepare([crop])))
+    )
     for heat in (as_fake, as_real):
         assert heat.evidence_against is not None
         assert contrast(heat.evidence_for, heat.evidence_against) > max(0.3, 5 * of_method)
@@ -246,21 +250,21 @@ def test_a_face_without_evidence_for_its_label_has_a_map_that_says_nothing() -> 
 
 @pytest.mark.parametrize("method", ["raw_attention", "input_gradient"])
 def test_a_method_that_knows_no_label_has_one_map_and_nothing_against_it(method: str) -> None:
-    network, crop = driven_both_ways()
+    network, crop = opposing_patches()
     as_fake, as_real = (compute_heatmaps(network, [crop], [called_fake], method)[0] for called_fake in (True, False))
     assert as_fake.evidence_against is as_real.evidence_against is None
     assert contrast(as_fake.evidence_for, as_real.evidence_for) == pytest.approx(0)
 
 
 def test_evidence_against_a_label_that_nothing_speaks_for_is_not_hidden() -> None:
-    asked, other = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
-    other[0, 1, 2] = 1
-    assert opposing_heat(asked, other).equal(relevancy_to_heat(other))
-    assert opposing_heat(other, asked).max() == 0
+    label_heat, opposing = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
+    opposing[0, 1, 2] = 1
+    assert opposing_heat(label_heat, opposing).equal(relevancy_to_heat(opposing))
+    assert opposing_heat(opposing, label_heat).max() == 0
 
 
 class Mixtures(Brightness):
-    """The same, as eight channels of which each follows the brightness in its own way."""
+    """The same as eight channels, each a different function of the brightness."""
 
     channels = 8
 
@@ -270,7 +274,7 @@ class Mixtures(Brightness):
 
 
 def of_mixtures() -> Network:
-    """In the published form, with 64 tokens: only what is bright is anything but 0, in every token."""
+    """A network of the published form, with 64 tokens that are 0 except at bright cells."""
     torch.manual_seed(0)
     sizes = {"tokens": 64, "depth": 2, "heads": 2, "dim_head": 16, "mlp_dim": 32, "dropout": 0.0, "emb_dropout": 0.0}
     detector = ChannelTransformer(8, (8, 8), **sizes)  # type: ignore[arg-type]
@@ -282,14 +286,14 @@ def of_mixtures() -> Network:
 def test_of_tokens_that_are_no_places_the_published_picture_misses_the_place_that_decides_and_ours_does_not(
     x: int, y: int
 ) -> None:
-    """The published picture lays 64 tokens out as 8 x 8. But each token is a mixture of channels and sees the whole picture."""
+    """The published heatmap arranges 64 tokens as 8 x 8. But each token is a mixture of channels over the entire picture."""
     network, pixels = of_mixtures(), CONTRACT.prepare([bright_at(x, y)])
     ours, _ = METHODS["relevancy"].compute(network, pixels)
     published, _ = METHODS["published"].compute(network, pixels)
     assert mass_at(ours, x, y) > 0.9
     assert mass_at(published, x, y) < 0.2
     elsewhere, _ = METHODS["published"].compute(network, CONTRACT.prepare([bright_at(24, 40)]))
-    assert np.corrcoef(published.flatten(), elsewhere.flatten())[0, 1] > 0.9  # it stays as it was, wherever the patch goes
+    assert np.corrcoef(published.flatten(), elsewhere.flatten())[0, 1] > 0.9  # it does not change when the patch moves
 
 
 def test_a_method_that_the_network_has_nothing_for_is_refused_by_name() -> None:
@@ -301,10 +305,10 @@ def test_a_method_that_the_network_has_nothing_for_is_refused_by_name() -> None:
 def test_heat_keeps_an_absolute_scale() -> None:
     even, sharp = torch.ones(1, 4, 4), torch.zeros(1, 4, 4)
     sharp[0, 1, 2] = 1
-    assert relevancy_to_heat(even).unique().tolist() == [0.25]  # a map that says nothing is pale everywhere
+    assert relevancy_to_heat(even).unique().tolist() == [0.25]  # an uninformative map is pale everywhere
     assert relevancy_to_heat(sharp).max() > 0.8
     assert relevancy_to_heat(torch.zeros(1, 4, 4)).unique().tolist() == [0.25]
-    assert relevancy_to_heat(0.01 * even, even.sum((1, 2), keepdim=True)).max() < 0.01  # beside what counted, it hardly did
+    assert relevancy_to_heat(0.01 * even, even.sum((1, 2), keepdim=True)).max() < 0.01  # small beside the evidence that decided
     assert confidence(relevancy_to_heat(even)[0].numpy()) == pytest.approx(0, abs=1e-6)
     assert confidence(relevancy_to_heat(sharp)[0].numpy()) > 0.9
 

@@ -1,4 +1,4 @@
-"""What cron runs: once at a time, only where something changed, and told to whom it concerns without a secret in any log."""
+"""retrain.py, as cron runs it: one at a time, only after changes, with notifications and no secrets in the logs."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Project
-from little_judges import changed
+from small_checkpoints import noisy_checkpoint
 from warm_commands import run_warm
 
 from pipeline.project import CODE
@@ -37,27 +37,29 @@ STAGES = {
 
 
 @pytest.fixture(scope="module")
-def judges(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Each a model.safetensors and its tests."""
-    folder = tmp_path_factory.mktemp("judges")
-    return {name: changed(finished, folder / name, noise) for name, noise in (("good", 0), ("as good", 1e-6), ("worse", 1))}
+def checkpoints(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders with model.safetensors and its test results."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return {
+        name: noisy_checkpoint(finished, folder / name, noise) for name, noise in (("good", 0), ("as good", 1e-6), ("worse", 1))
+    }
 
 
 @pytest.fixture
-def here(tmp_path: Path, judges: dict[str, Path]) -> Path:
-    """A project whose training takes no time: it gives what lies in `given`."""
+def here(tmp_path: Path, checkpoints: dict[str, Path]) -> Path:
+    """A project whose training takes no time: it copies the folder `given`."""
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
     (folder / "params.yaml").write_text("{}")
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=folder, check=True)
-    give(folder, judges["good"])
+    set_training_result(folder, checkpoints["good"])
     return folder
 
 
-def give(folder: Path, judge: Path) -> None:
+def set_training_result(folder: Path, checkpoint: Path) -> None:
     shutil.rmtree(folder / "given", ignore_errors=True)
-    shutil.copytree(judge, folder / "given")
+    shutil.copytree(checkpoint, folder / "given")
 
 
 def retrained(folder: Path, *flags: object) -> subprocess.CompletedProcess[str]:
@@ -66,7 +68,7 @@ def retrained(folder: Path, *flags: object) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def listening(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
-    with HTTPServer(("127.0.0.1", 0), handler) as server:  # of any protocol: the handler speaks it
+    with HTTPServer(("127.0.0.1", 0), handler) as server:  # of any protocol, which the handler implements
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_address[1]
@@ -74,18 +76,18 @@ def listening(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
         thread.join()
 
 
-def test_it_trains_where_something_changed_and_deploys_what_did_not_get_worse(here: Path, judges: dict[str, Path]) -> None:
-    flags = ("--deploy", here / "place")
+def test_it_trains_where_something_changed_and_deploys_what_did_not_get_worse(here: Path, checkpoints: dict[str, Path]) -> None:
+    flags = ("--deploy", here / "deployment")
     first = retrained(here, *flags)
     assert "version 1 is in production" in first.stdout, first.stdout + first.stderr
     assert retrained(here, *flags).stdout == "nothing changed\n"
-    give(here, judges["as good"])
+    set_training_result(here, checkpoints["as good"])
     assert "version 2 is in production" in retrained(here, *flags).stdout
-    assert (here / "place/current.safetensors").read_bytes() == (judges["as good"] / "model.safetensors").read_bytes()
-    give(here, judges["worse"])
+    assert (here / "deployment/current.safetensors").read_bytes() == (checkpoints["as good"] / "model.safetensors").read_bytes()
+    set_training_result(here, checkpoints["worse"])
     worse = retrained(here, *flags)
     assert (worse.returncode, "version 3 is not promoted" in worse.stdout) == (1, True)
-    assert (here / "place/current.safetensors").read_bytes() == (judges["as good"] / "model.safetensors").read_bytes()
+    assert (here / "deployment/current.safetensors").read_bytes() == (checkpoints["as good"] / "model.safetensors").read_bytes()
 
 
 def test_two_never_run_at_once(here: Path) -> None:
@@ -97,13 +99,13 @@ def test_two_never_run_at_once(here: Path) -> None:
     assert "version 1" in retrained(here).stdout
 
 
-def test_who_is_named_is_told_and_no_secret_is_in_any_log(here: Path) -> None:
-    told: list[tuple[str, str]] = []
+def test_named_recipients_are_notified_and_no_secret_is_in_any_log(here: Path) -> None:
+    messages: list[tuple[str, str]] = []
 
     class Webhook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]))
-            self.send_response(500 if len(told) > 1 else 200)
+            messages.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]))
+            self.send_response(500 if len(messages) > 1 else 200)
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
@@ -114,7 +116,7 @@ def test_who_is_named_is_told_and_no_secret_is_in_any_log(here: Path) -> None:
             self.wfile.write(b"220 here\r\n")
             in_letter = False
             for line in self.rfile:
-                told.append(("mail", line.decode()))
+                messages.append(("mail", line.decode()))
                 begins, ends = line.lower().startswith(b"data"), line.strip() == b"."
                 if not in_letter or ends:
                     quits = line.lower().startswith(b"quit")
@@ -128,8 +130,8 @@ def test_who_is_named_is_told_and_no_secret_is_in_any_log(here: Path) -> None:
         assert "could not be notified" not in well.stderr
         (here / "dvc.yaml").write_text((here / "dvc.yaml").read_text().replace("cp given/model", "false && cp given/model"))
         failed = retrained(here, "--notify", here / "notify.yaml")
-    assert told[0] == (f"/{SECRET}", well.stdout.strip())
-    assert any("version 1 is in production" in line for kind, line in told if kind == "mail")
+    assert messages[0] == (f"/{SECRET}", well.stdout.strip())
+    assert any("version 1 is in production" in line for kind, line in messages if kind == "mail")
     assert failed.returncode == 1
     assert "training failed" in failed.stdout
     assert "the webhook could not be notified (HTTPError 500)" in failed.stderr

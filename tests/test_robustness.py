@@ -1,4 +1,4 @@
-"""What pictures and videos go through, and attacks: each does what it says, and more of it at each step."""
+"""Corruptions, encoding chains and attacks: each has the stated effect, which grows with the severity."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ CONTRACT = InputContract(16, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
 
 
 def portrait(side: int = 96) -> np.ndarray:
-    """Coarse colours and soft grain."""
+    """A picture of coarse colours with soft noise."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(60, 190, (8, 8, 3)).astype(np.uint8).repeat(side // 8, 0).repeat(side // 8, 1)
     return cv2.GaussianBlur(coarse + rng.integers(0, 50, coarse.shape, np.uint8), (0, 0), 1.0)
@@ -39,17 +39,17 @@ def test_a_corruption_grows_with_its_severity_and_is_the_same_each_time(name: st
     corruption, picture = CORRUPTIONS[name], portrait()
     changes = []
     for step in corruption.steps:
-        one, again = (corruption.apply(picture, step, np.random.default_rng(1)) for _ in range(2))
-        assert one.dtype == np.uint8
-        assert one.shape == picture.shape
-        assert np.array_equal(one, again)
-        changes.append(np.abs(one.astype(float) - picture).mean())
+        first, second = (corruption.apply(picture, step, np.random.default_rng(1)) for _ in range(2))
+        assert first.dtype == np.uint8
+        assert first.shape == picture.shape
+        assert np.array_equal(first, second)
+        changes.append(np.abs(first.astype(float) - picture).mean())
     assert changes[0] > 0
     assert all(less < more for less, more in zip(changes, changes[1:], strict=False)), changes
 
 
 class Linear(nn.Module):
-    """The logit of a picture is a weighted sum of its pixels: what an attack does to it is known."""
+    """A network whose logit is a weighted sum of the pixels: so the effect of an attack is known."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,13 +98,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_video_arrives_with_the_size_and_frames_of_its_way_and_worse_each_time(name: str, clip: Path, tmp_path: Path) -> None:
     first = next(picture for _, picture in read_frames(clip, [0], READING)).astype(float)
     differences = []
-    for number, way in enumerate(ENCODING_CHAINS[name]):
+    for number, chain in enumerate(ENCODING_CHAINS[name]):
         target = tmp_path / f"{number}.mp4"
-        reencode(clip, target, way, READING)
+        reencode(clip, target, chain, READING)
         facts = probe_video(target, READING)
-        assert facts.frames_present == -(-24 // way.every)
-        assert facts.frame_rate == pytest.approx(24 / way.every)
-        assert (facts.width, facts.height) == tuple(2 * max(8, round(side * way.size / 2)) for side in (96, 64))
+        assert facts.frames_present == -(-24 // chain.every)
+        assert facts.frame_rate == pytest.approx(24 / chain.every)
+        assert (facts.width, facts.height) == tuple(2 * max(8, round(side * chain.size / 2)) for side in (96, 64))
         arrived = next(picture for _, picture in read_frames(target, [0], READING))
         differences.append(np.abs(cv2.resize(arrived, (96, 64)) - first).mean())
     assert differences[0] > 0
@@ -112,7 +112,7 @@ def test_a_video_arrives_with_the_size_and_frames_of_its_way_and_worse_each_time
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["0.mp4", "1.mp4", "2.mp4"]
 
 
-def test_a_way_is_told_in_words() -> None:
+def test_an_encoding_chain_is_described_in_words() -> None:
     assert EncodingChain("libx265", 28, 0.5, 2, 2).describe() == "x265 crf 28, sides x0.5, one frame of 2, 2 times"
 
 
@@ -131,8 +131,8 @@ def test_kinds_that_were_tried_make_one_table_and_one_picture(tmp_path: Path) ->
                 numbers = {"videos": 10, "lost": lost, "auc": auc, "attack_success": success}
                 writer.writerow({"kind": kind, "severity": severity, "setting": "s", **numbers})
         (tmp_path / f"{kind}.json").write_text(json.dumps({"model": "one", "split": "test_set"}))
-    rows_found = write_table(tmp_path, tmp_path / "table")
-    assert [row["kind"] for row in rows_found] == [CLEAN, "jpeg", "jpeg", *["pgd"] * len(BUDGETS)]
+    table_rows = write_table(tmp_path, tmp_path / "table")
+    assert [row["kind"] for row in table_rows] == [CLEAN, "jpeg", "jpeg", *["pgd"] * len(BUDGETS)]
     assert {path.name for path in (tmp_path / "table").iterdir()} == {"protocol.json", "robustness.csv", "robustness.png"}
     assert json.loads((tmp_path / "table/protocol.json").read_text())["model"] == "one"
     (tmp_path / "pgd.json").write_text(json.dumps({"model": "other", "split": "test_set"}))
@@ -143,8 +143,8 @@ def test_kinds_that_were_tried_make_one_table_and_one_picture(tmp_path: Path) ->
 
 
 def test_the_networks_of_each_manipulation_make_a_matrix(tmp_path: Path) -> None:
-    figure = {"value": 0.8, "low": 0.7, "high": 0.9}
-    matrix = {(a, b): {"count": 9, "auc": figure} for a in ("FaceSwap", "Deepfakes") for b in ("FaceSwap", "Deepfakes")}
+    estimate = {"value": 0.8, "low": 0.7, "high": 0.9}
+    matrix = {(a, b): {"count": 9, "auc": estimate} for a in ("FaceSwap", "Deepfakes") for b in ("FaceSwap", "Deepfakes")}
     del matrix["Deepfakes", "FaceSwap"]
     cross_test.write_matrix(tmp_path, matrix)
     with (tmp_path / "matrix.csv").open(newline="") as file:
@@ -154,15 +154,15 @@ def test_the_networks_of_each_manipulation_make_a_matrix(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("command", "flags", "told"),
+    ("command", "flags", "message"),
     [
         (robustness_test, ["--kind", "rain"], "rain is not known; there are: clean, gaussian_noise"),
         (cross_test, ["--datasets", "CELEBDF"], "it must be NAME=FOLDER"),
         (cross_test, ["--train_on", "Nothing"], "does not exist|no manipulation 'Nothing'"),
     ],
 )
-def test_wrong_words_are_refused(command: object, flags: list[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_words_are_refused(command: object, flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["x", *flags])
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         command.main()  # type: ignore[attr-defined]
     assert len(set(KINDS)) == len(KINDS)

@@ -1,8 +1,8 @@
-"""Long videos: what is requested is scored, and a short fake in a long real video is not passed over."""
+"""Long videos: the requested frames are scored, and a short fake segment in a long real video is detected."""
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pytest
@@ -26,12 +26,12 @@ PINK = np.array((60, -40, -10))
 
 
 class Predictor:
-    """Finds pink faces fake."""
+    """A predictor for which pink faces are fake."""
 
     def __init__(self) -> None:
         self.card = SimpleNamespace(name="pink", warning=None, trained_on=["FACES"], provenance={}, refusal=None)
-        self.networks: dict[str, Any] = {"pink": None}
-        self.runners: dict[str, Any] = {}
+        self.networks: dict[str, None] = {"pink": None}
+        self.runners: dict[str, None] = {}
 
     def predict(self, crops: list[Image]) -> tuple[np.ndarray, np.ndarray]:
         redness = np.array([crop[..., 0].mean() - crop[..., 1].mean() for crop in crops])
@@ -44,7 +44,7 @@ class Predictor:
 
 @pytest.fixture(scope="module")
 def spliced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real person for 40 s; for eight of these somebody else's face is on it."""
+    """A video of a real person for 40 s, of which 8 s show another face."""
     wall, face = plain(110), draw_face(plain(110), WIDTH // 2, HEIGHT // 2)
     pink = (face + PINK * (face != wall).any(2, keepdims=True)).clip(0, 255).astype(np.uint8)
     frames = (pink if index // RATE in FAKE_SECONDS else face for index in range(SECONDS * RATE))
@@ -100,18 +100,18 @@ def test_as_many_frames_are_scored_as_were_requested(spliced: Path, frames: int 
     assert ("--frames" in facts["how"]["command"]) == (frames is not None)
 
 
-def facts_for(seconds: float, rate: float | None = 25.0) -> Any:
-    return SimpleNamespace(frames_present=round(seconds * (rate or 25)), frame_rate=rate)
+def facts_for(seconds: float, rate: float | None = 25.0) -> VideoFacts:
+    return cast(VideoFacts, SimpleNamespace(frames_present=round(seconds * (rate or 25)), frame_rate=rate))
 
 
 @pytest.mark.parametrize(
     ("seconds", "requested", "segments", "frames"),
     [
-        (3, None, 1, 16),  # as short as the clips that a detector is tested on: as many frames, one segment
+        (3, None, 1, 16),  # as short as the test clips: the same number of frames, one segment
         (10, None, 2, 16),
         (180, None, 45, 180),
         (180, 20, 5, 20),
-        (7200, None, 150, 600),  # bounded, however long the video
+        (7200, None, 150, 600),  # bounded for any length
         (180, 2, 1, 2),
     ],
 )
@@ -121,7 +121,7 @@ def test_segments_grow_with_the_video(seconds: float, requested: int | None, seg
 
 
 def test_every_frame_is_in_one_segment() -> None:
-    facts: VideoFacts = facts_for(33.3)
+    facts = facts_for(33.3)
     plan, total = plan_segments(facts, SegmentParams(4, 4, 150), None, 16), facts.frames_present
     stretches = [plan.frames_of(segment, total) for segment in range(plan.segments)]
     assert [frame for first, last in stretches for frame in range(first, last + 1)] == list(range(total))

@@ -1,4 +1,4 @@
-"""The server: a file in, the same verdict out as the command's; and what does not fit refused in words."""
+"""The server: the same verdict as the command's, and messages for refused requests."""
 
 import json
 import shutil
@@ -8,11 +8,10 @@ import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Project
-from little_server import Server, serving
+from little_server import JobAnswer, Server, serving
 from little_videos import numbered, write_video
 
 SMALL_LIMITS = {
@@ -20,38 +19,39 @@ SMALL_LIMITS = {
     "--max_seconds": 5,
     "--seconds_between_bytes": 1,
     "--seconds_to_send": 3,
-    "--most_waiting": 2,
+    "--max_queued": 2,
     "--workers": 1,
 }
 
 
 @pytest.fixture(scope="module")
 def server(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(finished.folder, *chain(*SMALL_LIMITS.items()), "--jobs", tmp_path_factory.mktemp("jobs")) as one:
-        yield one
+    with serving(finished.folder, *chain(*SMALL_LIMITS.items()), "--jobs", tmp_path_factory.mktemp("jobs")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def job(server: Server, fake: Path) -> dict[str, Any]:
+def job(server: Server, fake: Path) -> JobAnswer:
     begun = server.send(fake, batch="case-7", annotated="true")
     assert begun.status == 202
     assert begun.headers["location"] == begun.json()["links"]["self"]
-    return server.over(begun.json()["links"]["self"])
+    return server.wait_until_over(begun.json()["links"]["self"])
 
 
-def test_the_server_finds_what_the_command_finds(finished: Project, server: Server, fake: Path, job: dict[str, Any]) -> None:
+def test_the_server_finds_what_the_command_finds(finished: Project, server: Server, fake: Path, job: JobAnswer) -> None:
     (expected,) = json.loads(finished.stage("serving/predict.py", fake, "--json", "--demo"))
-    found = server.get(job["links"]["found"]).json()
-    assert job["verdict"] == found["verdict"] == expected["verdict"]
-    assert found["fake_probability"] == pytest.approx(expected["fake_probability"], abs=1e-4)
+    served = server.get(job["links"]["result"]).json()
+    assert job["verdict"] == served["verdict"] == expected["verdict"]
+    assert served["fake_probability"] == pytest.approx(expected["fake_probability"], abs=1e-4)
     scores = [
-        [frame["fake_probability"] for person in one["people"] for frame in person["frames"]] for one in (found, expected)
+        [frame["fake_probability"] for person in record["people"] for frame in person["frames"]]
+        for record in (served, expected)
     ]
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
-    assert "drawings only" in found["warning"]
+    assert "drawings only" in served["warning"]
 
 
-def test_a_job_has_its_report_its_video_and_its_heat(server: Server, job: dict[str, Any], tmp_path: Path) -> None:
+def test_a_job_has_its_report_its_video_and_its_heat(server: Server, job: JobAnswer, tmp_path: Path) -> None:
     report = server.get(job["links"]["report"])
     assert report.headers["content-type"].startswith("text/html")
     assert b"trained on drawings only" in report.body
@@ -67,25 +67,25 @@ def test_a_job_has_its_report_its_video_and_its_heat(server: Server, job: dict[s
 
 
 def test_what_the_server_reports_a_second_examiner_finds_again(
-    finished: Project, server: Server, fake: Path, job: dict[str, Any], tmp_path: Path
+    finished: Project, server: Server, fake: Path, job: JobAnswer, tmp_path: Path
 ) -> None:
     (tmp_path / "report.json").write_bytes(server.get(job["links"]["report.json"]).body)
     assert finished.stage("serving/verify.py", fake, tmp_path / "report.json").startswith("the same: ")
 
 
-def test_progress_is_told_until_the_end(server: Server, fake: Path) -> None:
+def test_progress_is_reported_until_the_end(server: Server, fake: Path) -> None:
     begun = server.send(fake).json()
     lines = server.get(begun["links"]["events"]).body.decode().split("\n\n")
-    told = [json.loads(line.removeprefix("data: ")) for line in lines if line]
-    assert told[-1]["state"] == "done"
-    assert {one["state"] for one in told} <= {"queued", "running", "done"}
-    assert len(told) > 2
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line]
+    assert events[-1]["state"] == "done"
+    assert {event["state"] for event in events} <= {"queued", "running", "done"}
+    assert len(events) > 2
 
 
-def test_files_that_belong_together_are_told_together(server: Server, job: dict[str, Any]) -> None:
+def test_files_that_belong_together_are_reported_together(server: Server, job: JobAnswer) -> None:
     batch = server.get("/api/batches/case-7").json()
-    assert [one["id"] for one in batch["jobs"]] == [job["id"]]
-    assert batch["over"] == 1
+    assert [item["id"] for item in batch["jobs"]] == [job["id"]]
+    assert batch["finished"] == 1
     assert "no job has that label" in server.get("/api/batches/other").problem
 
 
@@ -95,7 +95,7 @@ def test_a_picture_is_answered_at_once_and_nothing_of_it_stays(server: Server, f
     capture = cv2.VideoCapture(str(fake))
     cv2.imwrite(str(tmp_path / "photo.png"), capture.read()[1])
     capture.release()
-    answer = server.ask("POST", "/api/images?name=photo.png", (tmp_path / "photo.png").read_bytes())
+    answer = server.request("POST", "/api/images?name=photo.png", (tmp_path / "photo.png").read_bytes())
     assert answer.status == 200
     assert answer.json()["verdict"] in ("real", "fake")
     assert answer.json()["file"] == "photo.png"
@@ -103,25 +103,25 @@ def test_a_picture_is_answered_at_once_and_nothing_of_it_stays(server: Server, f
 
 def test_a_job_that_is_given_up_is_gone_with_its_files(server: Server, fake: Path) -> None:
     link = server.send(fake).json()["links"]["self"]
-    assert server.ask("DELETE", link).status == 204
+    assert server.request("DELETE", link).status == 204
     assert "no such job" in server.get(link).problem
-    assert server.ask("DELETE", link).status == 404
+    assert server.request("DELETE", link).status == 404
 
 
 def test_what_does_not_fit_is_refused_in_words_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
     def refused(body: bytes) -> tuple[int, str]:
-        answer = server.ask("POST", "/api/jobs?name=x.mp4", body)
+        answer = server.request("POST", "/api/jobs?name=x.mp4", body)
         return answer.status, answer.problem
 
     before = server.get("/metrics").body
     long = write_video(tmp_path / "long.mp4", [numbered(index % 8) for index in range(200)])
     assert refused(b"") == (400, "the file is empty; send it as the body of the request")
-    status, words = refused(b"\0" * 1_000_001)
-    assert (status, "more than 1 MB" in words) == (413, True)
-    status, words = refused(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")
-    assert (status, "send a video or a picture" in words) == (415, True)
-    status, words = refused(long.read_bytes())
-    assert (status, "the limit of this server" in words) == (413, True)
+    status, detail = refused(b"\0" * 1_000_001)
+    assert (status, "more than 1 MB" in detail) == (413, True)
+    status, detail = refused(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")
+    assert (status, "send a video or a picture" in detail) == (415, True)
+    status, detail = refused(long.read_bytes())
+    assert (status, "the limit of this server" in detail) == (413, True)
     assert server.get("/metrics").body == before
 
 
@@ -142,7 +142,7 @@ def test_an_upload_that_drips_is_given_up(server: Server) -> None:
         assert slow.recv(4000).startswith(b"HTTP/1.1 408")
 
 
-def test_who_comes_when_all_places_are_taken_is_told_when_to_come_again(server: Server, fake: Path) -> None:
+def test_when_the_queue_is_full_the_answer_says_when_to_try_again(server: Server, fake: Path) -> None:
     answers = [server.send(fake) for _ in range(8)]
     assert {answer.status for answer in answers} == {202, 429}
     refused = next(answer for answer in answers if answer.status == 429)
@@ -150,7 +150,7 @@ def test_who_comes_when_all_places_are_taken_is_told_when_to_come_again(server: 
     assert "the queue is full" in refused.problem
     for answer in answers:
         if answer.status == 202:
-            assert server.over(answer.json()["links"]["self"])["state"] == "done"
+            assert server.wait_until_over(answer.json()["links"]["self"])["state"] == "done"
 
 
 @pytest.mark.parametrize("path", ["/api/jobs/" + "a" * 16, "/api/jobs/..%2F..%2Fetc", "/api/nothing", "/%2e%2e/app.py"])
@@ -161,14 +161,14 @@ def test_what_is_not_there_is_said(server: Server, path: str) -> None:
 
 
 def test_names_are_shown_and_never_paths(server: Server, fake: Path) -> None:
-    answer = server.ask("POST", "/api/jobs?name=..%2F..%2F%00evil%0a.mp4", fake.read_bytes())
+    answer = server.request("POST", "/api/jobs?name=..%2F..%2F%00evil%0a.mp4", fake.read_bytes())
     assert answer.json()["name"] == "evil.mp4"
-    server.ask("DELETE", answer.json()["links"]["self"])
+    server.request("DELETE", answer.json()["links"]["self"])
 
 
 def test_a_page_elsewhere_cannot_ask_under_a_name_of_its_own(server: Server) -> None:
     assert server.get("/version", Host="evil.example").status == 400
-    elsewhere = server.ask("POST", "/api/jobs?name=x.mp4", b"x", Sec_Fetch_Site="cross-site")
+    elsewhere = server.request("POST", "/api/jobs?name=x.mp4", b"x", Sec_Fetch_Site="cross-site")
     assert "another site may not use this server" in elsewhere.problem
 
 
@@ -190,13 +190,13 @@ def test_this_machine_is_asked_by_each_of_its_names_and_no_other(
         for name in ("[2001:db8::1]:80", "[::1", "[::1].evil.example", "evil.example", "localhost.evil.example", "::1"):
             assert "this server is not" in server.get("/health", Host=name).problem
         shown = f"[{host}]" if ":" in host else host
-        assert server.printed().splitlines() == [f"http://{shown}:{server.port}"]
+        assert server.read_output().splitlines() == [f"http://{shown}:{server.port}"]
 
 
 def has_ipv6() -> bool:
     try:
-        with socket.socket(socket.AF_INET6) as one:
-            one.bind(("::1", 0))
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
     except OSError:
         return False
     return True
@@ -209,7 +209,7 @@ def test_tokens_are_asked_for_where_they_are_set(finished: Project, tmp_path: Pa
         assert "a token is needed" in server.get("/api/jobs/" + "a" * 16).problem
         assert server.get("/api/jobs/" + "a" * 16, Authorization="Bearer wrong").status == 401
         assert server.get("/api/jobs/" + "a" * 16, Authorization="Bearer second").status == 404
-        cookie = server.ask("POST", "/session", Authorization="Bearer first").headers["set-cookie"]
+        cookie = server.request("POST", "/session", Authorization="Bearer first").headers["set-cookie"]
         assert "HttpOnly" in cookie
         assert server.get("/api/jobs/" + "a" * 16, Cookie=cookie.split(";")[0]).status == 404
 
@@ -218,10 +218,10 @@ def test_what_waits_when_the_server_ends_is_done_by_the_next(finished: Project, 
     flags = ("--jobs", tmp_path / "jobs", "--workers", 1)
     with serving(finished.folder, *flags) as server:
         links = [server.send(fake).json()["links"]["self"] for _ in range(3)]
-        server.until(links[0], "running", "done")
-        assert server.end() == -signal.SIGTERM  # by what it was told, when it was ready to
+        server.wait_for_state(links[0], "running", "done")
+        assert server.end() == -signal.SIGTERM  # by the signal it received, after a clean shutdown
     with serving(finished.folder, *flags) as server:
-        assert [server.over(link)["state"] for link in links] == ["done"] * 3
+        assert [server.wait_until_over(link)["state"] for link in links] == ["done"] * 3
 
 
 def test_an_upload_that_the_disk_has_no_space_for_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_files_go_when_their_time_is_up(finished: Project, fake: Path, tmp_path:
     job = store.create("a.mp4")
     shutil.copy(fake, job.upload)
     store.remove_expired()
-    assert job.upload.is_file()  # it is not over
+    assert job.upload.is_file()  # it has not finished
     job.set_state(DONE)
     time.sleep(0.1)
     store.remove_expired()
@@ -263,7 +263,7 @@ def test_a_server_with_a_network_that_never_saw_a_real_face_gives_no_verdict(
     reason = "this demo model has never seen a real face"
     flags = ("--jobs", tmp_path / "jobs", "--model_path", "data/models/best.safetensors")
     with serving(finished.folder, *flags, demo=False) as strict:
-        job = strict.over(strict.send(fake).json()["links"]["self"])
+        job = strict.wait_until_over(strict.send(fake).json()["links"]["self"])
         assert (job["state"], job["verdict"], job["uncertain"], job["reason"]) == ("done", "no verdict", False, reason)
         facts = strict.get(job["links"]["report.json"]).json()
         assert (facts["verdict"], facts["fake_probability"], facts["people"]) == ("no verdict", None, [])

@@ -1,4 +1,4 @@
-"""The detector that comes with the project: what it says of itself is true, and it answers where no other is named."""
+"""The detector that ships with the project: its model card is true, and it is the default model."""
 
 import json
 from pathlib import Path
@@ -27,21 +27,21 @@ def test_it_never_saw_crf_above_31_in_training() -> None:
     assert augmentation["codec"]["worst"] <= 31
 
 
-@pytest.mark.parametrize("figure", ["auc", "false_alarm_rate", "miss_rate"])
-def test_the_model_card_has_the_figures_of_the_test(figure: str) -> None:
-    measured = json.loads((TESTS / "metrics.json").read_text())["video"][figure]
+@pytest.mark.parametrize("metric", ["auc", "false_alarm_rate", "miss_rate"])
+def test_the_model_card_has_the_metrics_of_the_test(metric: str) -> None:
+    metrics = json.loads((TESTS / "metrics.json").read_text())["video"][metric]
     card = (SHIPPED.parent / "README.md").read_text()
-    assert f"{measured['value']:.3f} ({measured['low']:.3f} to {measured['high']:.3f})" in card
+    assert f"{metrics['value']:.3f} ({metrics['low']:.3f} to {metrics['high']:.3f})" in card
 
 
-def test_it_answers_where_no_other_is_named_with_its_figures(finished: Project, fake: Path) -> None:
+def test_it_answers_where_no_other_is_named_with_its_metrics(finished: Project, fake: Path) -> None:
     (facts,) = json.loads(finished.stage("serving/predict.py", fake, "--json"))
     assert facts["judged_by"]["sha256"] == content_hash(SHIPPED)
     assert facts["warning"] == PORTRAITS_WARNING
-    measured = json.loads((TESTS / "metrics.json").read_text())["video"]
-    assert facts["tested"]["auc"] == measured["auc"]
-    said = finished.stage("serving/predict.py", fake)
-    assert f"tested on {measured['count']} videos: AUC {measured['auc']['value']:.3f}" in said
+    metrics = json.loads((TESTS / "metrics.json").read_text())["video"]
+    assert facts["tested"]["auc"] == metrics["auc"]
+    output = finished.stage("serving/predict.py", fake)
+    assert f"tested on {metrics['count']} videos: AUC {metrics['auc']['value']:.3f}" in output
 
 
 def test_a_report_of_it_is_verified_without_naming_it(finished: Project, fake: Path, tmp_path: Path) -> None:

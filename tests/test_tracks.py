@@ -1,4 +1,4 @@
-"""One person keeps one number through a video."""
+"""Each person keeps one track number throughout a video."""
 
 import pytest
 
@@ -14,10 +14,13 @@ def face(x: float, y: float = 100, size: float = 60, score: float = 0.99) -> Fac
 
 
 def tracks_of(faces: list[list[Face]], settings: TrackSettings = SETTINGS) -> list[dict[float, int]]:
-    """Per frame, the number of the face whose middle is at x."""
+    """Return for each frame the track number of the face centred at x."""
     tracked = track_faces(zip(LOOKED_AT, faces, strict=False), settings)
     return [
-        {(one.face.box[0] + one.face.box[2]) / 2: one.track for one in tracked.get(index, ())}
+        {
+            (tracked_face.face.box[0] + tracked_face.face.box[2]) / 2: tracked_face.track
+            for tracked_face in tracked.get(index, ())
+        }
         for index in LOOKED_AT[: len(faces)]
     ]
 
@@ -25,7 +28,7 @@ def tracks_of(faces: list[list[Face]], settings: TrackSettings = SETTINGS) -> li
 def test_the_largest_person_is_number_0_whatever_the_order_of_detection():
     small_first = [face(300, size=40), face(100, size=80)]
     frames = [small_first, small_first[::-1]] * 4
-    assert all(found == {100: 0, 300: 1} for found in tracks_of(frames))
+    assert all(tracks == {100: 0, 300: 1} for tracks in tracks_of(frames))
 
 
 @pytest.mark.parametrize("hidden", [(), (7, 8)], ids=["both seen", "one hides the other"])
@@ -35,14 +38,14 @@ def test_crossing_people_keep_their_numbers(hidden):
     frames = [[left, right] for left, right in zip(to_left, to_right, strict=True)]
     for step in hidden:
         frames[step] = [to_right[step]]
-    for step, found in enumerate(tracks_of(frames)):
-        assert found[100 + 25 * step] == 0
-        assert step in hidden or found[490 - 25 * step] == 1
+    for step, tracks in enumerate(tracks_of(frames)):
+        assert tracks[100 + 25 * step] == 0
+        assert step in hidden or tracks[490 - 25 * step] == 1
 
 
 def test_short_misses_do_not_end_a_track():
     frames = [[face(100 + 10 * step)] if step not in (4, 5, 9) else [] for step in range(16)]
-    assert {number for found in tracks_of(frames) for number in found.values()} == {0}
+    assert {number for tracks in tracks_of(frames) for number in tracks.values()} == {0}
 
 
 def test_a_person_who_leaves_and_one_who_comes_elsewhere_are_two():
@@ -72,7 +75,7 @@ def test_a_face_of_another_size_in_the_same_place_is_another_person():
 def test_a_passing_error_of_the_detector_is_no_person():
     frames = [[face(100)] for _ in range(16)]
     frames[7] = [face(100), face(400, size=90)]
-    assert all(found == {100: 0} for found in tracks_of(frames))
+    assert all(tracks == {100: 0} for tracks in tracks_of(frames))
 
 
 def test_doubtful_faces_must_be_seen_more_often():

@@ -1,4 +1,4 @@
-"""Training: what a run learns from, that it forgets nothing when it is killed, and what a checkpoint carries."""
+"""Training: the samples of a run, resuming a killed run, and the contents of a checkpoint."""
 
 import copy
 from dataclasses import replace
@@ -39,7 +39,7 @@ CONFIG = Path(__file__).parents[1] / "model_test_train/configs/patch_transformer
 
 
 def video(name: str, label: int, *identities: str) -> Video:
-    made_from = tuple(f"Original/{one}" for one in identities) if label else ()
+    made_from = tuple(f"Original/{person}" for person in identities) if label else ()
     return Video(name, name.split("/")[0], label, "training_set", identities, "v.mp4", "", "hash", "DEMO", made_from)
 
 
@@ -48,35 +48,37 @@ REAL, FAKE = video("Original/a", 0, "a"), video("FaceSwap/a_b", 1, "a", "b")
 
 
 def crops(of: Video, frames: int, tracks: int = 1, folder: Path = Path("crops")) -> list[Crop]:
-    places = [(frame, track) for frame in range(frames) for track in range(tracks)]
+    faces = [(frame, track) for frame in range(frames) for track in range(tracks)]
     masks = folder / "masks" / of.video if of.label else None
     return [
-        Crop(of.video, frame, track, f"{frame}_{track}.png", (0, 0, 8, 8), folder / of.video, masks) for frame, track in places
+        Crop(of.video, frame, track, f"{frame}_{track}.png", (0, 0, 8, 8), folder / of.video, masks) for frame, track in faces
     ]
 
 
 def test_frames_are_equidistant_to_the_end_and_of_the_main_person_only_when_asked() -> None:
-    found = crops(FAKE, 100, tracks=2)
-    main = samples_by_video([FAKE], found, 4, everybody=False)[FAKE.video]
-    everybody = samples_by_video([FAKE], found, 4, everybody=True)[FAKE.video]
+    all_crops = crops(FAKE, 100, tracks=2)
+    main = samples_by_video([FAKE], all_crops, 4, everybody=False)[FAKE.video]
+    everybody = samples_by_video([FAKE], all_crops, 4, everybody=True)[FAKE.video]
     assert [(s.crop.frame, s.crop.track) for s in main] == [(12, 0), (37, 0), (62, 0), (87, 0)]
     assert [s.crop.track for s in everybody] == [0] * 4 + [1] * 4
 
 
 def test_a_fake_stands_beside_the_same_frame_of_its_own_original() -> None:
-    other = video("Original/b", 0, "b")
-    chosen = samples_by_video([REAL, FAKE, other], crops(REAL, 9) + crops(FAKE, 9) + crops(other, 9), 3, everybody=False)
+    second_original = video("Original/b", 0, "b")
+    chosen = samples_by_video(
+        [REAL, FAKE, second_original], crops(REAL, 9) + crops(FAKE, 9) + crops(second_original, 9), 3, everybody=False
+    )
     groups = pair_with_originals(chosen)
     assert [(fake.video.video, real.video.video) for fake, real in groups[:3]] == [(FAKE.video, REAL.video)] * 3
     assert all(fake.crop.frame == real.crop.frame for fake, real in groups[:3])
-    assert [[sample.video for sample in group] for group in groups[3:]] == [[other]] * 3
+    assert [[sample.video for sample in group] for group in groups[3:]] == [[second_original]] * 3
 
 
 def test_two_real_videos_of_one_person_are_never_confused() -> None:
     takes = [replace(REAL, video=f"Original/a{number}") for number in range(3)]
     swapped = replace(FAKE, made_from=("Original/a1",))
-    found = [crop for one in (*takes, swapped) for crop in crops(one, 9)]
-    groups = pair_with_originals(samples_by_video([*takes, swapped], found, 3, everybody=False))
+    all_crops = [crop for clip in (*takes, swapped) for crop in crops(clip, 9)]
+    groups = pair_with_originals(samples_by_video([*takes, swapped], all_crops, 3, everybody=False))
     names = [[sample.video.video for sample in group] for group in groups]
     assert names[:3] == [[FAKE.video, "Original/a1"]] * 3
     assert sorted(names[3:]) == [["Original/a0"]] * 3 + [["Original/a2"]] * 3
@@ -84,24 +86,24 @@ def test_two_real_videos_of_one_person_are_never_confused() -> None:
 
 @pytest.mark.parametrize("made_from", [(), ("Original/gone", "Original/a"), ("FaceSwap/b",)])
 def test_a_fake_without_its_original_is_learnt_from_by_itself(made_from: tuple[str, ...]) -> None:
-    """Another video that it took a face from is not what it shows, nor is another fake."""
+    """A video that contributed only the face is not its original, nor is another fake."""
     fakes = [replace(FAKE, made_from=made_from), video("FaceSwap/b", 1)]
-    found = [crop for one in (REAL, *fakes) for crop in crops(one, 9)]
-    groups = pair_with_originals(samples_by_video([REAL, *fakes], found, 3, everybody=False))
+    all_crops = [crop for clip in (REAL, *fakes) for crop in crops(clip, 9)]
+    groups = pair_with_originals(samples_by_video([REAL, *fakes], all_crops, 3, everybody=False))
     assert sorted(group[0].video.video for group in groups) == [FAKE.video] * 3 + ["FaceSwap/b"] * 3 + [REAL.video] * 3
     assert {len(group) for group in groups} == {1}
 
 
 def test_shares_of_frames_hold_for_what_has_no_pair() -> None:
-    alone = video("Original/c", 0, "c")
-    found = crops(REAL, 8) + crops(FAKE, 8) + crops(alone, 8)
-    groups = pair_with_originals(samples_by_video([REAL, FAKE, alone], found, 8, everybody=False), share_of_real=0.25)
+    unpaired = video("Original/c", 0, "c")
+    all_crops = crops(REAL, 8) + crops(FAKE, 8) + crops(unpaired, 8)
+    groups = pair_with_originals(samples_by_video([REAL, FAKE, unpaired], all_crops, 8, everybody=False), share_of_real=0.25)
     assert [len(group) for group in groups] == [2] * 8 + [1] * 2
 
 
 def test_packed_groups_are_the_same_groups() -> None:
-    found = crops(REAL, 9, tracks=2) + crops(FAKE, 300)
-    groups = pair_with_originals(samples_by_video([REAL, FAKE], found, 4, everybody=False))
+    all_crops = crops(REAL, 9, tracks=2) + crops(FAKE, 300)
+    groups = pair_with_originals(samples_by_video([REAL, FAKE], all_crops, 4, everybody=False))
     assert len({len(group) for group in groups}) == 1 < len(groups)
     groups[1] = groups[1][:1]
     assert list(SampleGroups(groups)) == groups
@@ -119,21 +121,21 @@ def test_rebalancing_takes_a_share_of_the_frames_by_label() -> None:
 @pytest.fixture
 def groups(tmp_path: Path) -> TrainingDataset:
     generator = np.random.default_rng(0)
-    found = crops(REAL, 12, folder=tmp_path) + crops(FAKE, 12, folder=tmp_path)
-    for crop in found:
+    all_crops = crops(REAL, 12, folder=tmp_path) + crops(FAKE, 12, folder=tmp_path)
+    for crop in all_crops:
         crop.path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(crop.path), generator.integers(0, 255, (40, 40, 3), np.uint8))
         if crop.mask:
             crop.mask.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(crop.mask), LEFT_HALF)
-    chosen = samples_by_video([REAL, FAKE], found, 12, everybody=False)
+    chosen = samples_by_video([REAL, FAKE], all_crops, 12, everybody=False)
     contract = InputContract(32, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
     return TrainingDataset(SampleGroups(pair_with_originals(chosen)), contract, (2, 2), build_augmentation(AUGMENTED), seed=3)
 
 
 def with_lone_reals(groups: TrainingDataset, count: int) -> TrainingDataset:
-    """And so many groups of one real picture."""
-    lone = [(groups.groups[place % len(groups)][1],) for place in range(count)]
+    """Add `count` groups of one real picture."""
+    lone = [(groups.groups[number % len(groups)][1],) for number in range(count)]
     return TrainingDataset(SampleGroups([*groups.groups, *lone]), groups.contract, (2, 2), groups.augmentation, seed=3)
 
 
@@ -145,7 +147,9 @@ def test_batches_are_of_about_the_size_asked_for_whatever_the_sizes_of_groups(gr
     assert np.mean(sizes) == pytest.approx(12, rel=0.1)
     assert max(sizes) <= 16
     members = [ProcessGroup(rank, 2) for rank in range(2)]
-    shares = [[len(labels) for _, labels, _ in training_batches(mixed, 12, 0, 3, 0, process_group=team)] for team in members]
+    shares = [
+        [len(labels) for _, labels, _ in training_batches(mixed, 12, 0, 3, 0, process_group=member)] for member in members
+    ]
     assert [a + b for a, b in zip(*shares, strict=True)] == sizes
 
 
@@ -153,10 +157,10 @@ def test_batches_are_of_about_the_size_asked_for_whatever_the_sizes_of_groups(gr
 def test_an_epoch_is_the_same_for_any_number_of_workers_and_differs_from_the_next(
     groups: TrainingDataset, workers: int
 ) -> None:
-    expected, found, following = (
+    expected, repeated, following = (
         [pictures for pictures, _, _ in training_batches(groups, 8, w, 3, epoch)] for w, epoch in ((0, 0), (workers, 0), (0, 1))
     )
-    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    assert all(torch.equal(first, second) for first, second in zip(expected, repeated, strict=True))
     assert not torch.equal(expected[0], following[0])
 
 
@@ -166,7 +170,7 @@ def test_every_group_is_seen_once_an_epoch(groups: TrainingDataset) -> None:
 
 
 def test_a_mask_moves_with_its_picture(groups: TrainingDataset) -> None:
-    """The left half was changed: it is on the left, or on the right where the picture is flipped; originals have none."""
+    """The mask covers the left half, or the right one if the picture is flipped; originals have no mask."""
     sides = set()
     for epoch in range(20):
         _, labels, masks = groups[epoch, 0]
@@ -200,7 +204,7 @@ def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: Trai
 
 
 class Gazing(nn.Module):
-    """A network that decides nothing and looks where it is told."""
+    """A network with constant logits and a given class-token attention."""
 
     def __init__(self, class_attention: torch.Tensor) -> None:
         super().__init__()
@@ -221,13 +225,13 @@ def test_of_a_fake_whose_truth_is_known_training_wants_the_changed_places_looked
 
     assert loss(middle, changed) < loss(corner, changed) - 0.2
     assert loss(middle, unknown) == loss(corner, unknown)
-    elsewhere = torch.stack([middle[0], corner[1]])  # what a real picture is looked at for is nobody's business
+    elsewhere = torch.stack([middle[0], corner[1]])  # the attention on a real picture does not matter
     assert loss(elsewhere, changed) == loss(middle, changed)
 
 
 def test_whoever_else_is_in_the_original_is_taught_as_real_beside_the_fake() -> None:
-    found = [*crops(REAL, 9, tracks=2), *crops(FAKE, 9, tracks=2)]
-    groups = pair_with_originals(samples_by_video([REAL, FAKE], found, 3, everybody=False))
+    all_crops = [*crops(REAL, 9, tracks=2), *crops(FAKE, 9, tracks=2)]
+    groups = pair_with_originals(samples_by_video([REAL, FAKE], all_crops, 3, everybody=False))
     assert len(groups) == 3
     for fake, *originals in groups:
         assert (fake.video, fake.crop.track) == (FAKE, 0)
@@ -257,8 +261,8 @@ def trainer_of(run: Run, **changes: object) -> Trainer:
     return Trainer(run, recipe(mask_weight=0.0, attention_loss_weight=0.0, **changes), seed=3)
 
 
-def one_epoch(run: Run, groups: TrainingDataset, stop_after: int | None = None) -> None:
-    """Or so many steps of it."""
+def train_epoch(run: Run, groups: TrainingDataset, stop_after: int | None = None) -> None:
+    """Train one epoch, or `stop_after` steps of it."""
     batches = training_batches(groups, 8, 0, 3, run.epoch, run.step)
     if stop_after is not None:
         for batch in islice(batches, stop_after):
@@ -274,37 +278,37 @@ def test_a_run_that_was_stopped_in_the_middle_of_an_epoch_ends_with_the_same_bit
 ) -> None:
     undisturbed, stopped = begun(), begun()
     for _ in range(4):
-        one_epoch(undisturbed, groups)
-    one_epoch(stopped, groups)
-    one_epoch(stopped, groups, stop_after=steps)
+        train_epoch(undisturbed, groups)
+    train_epoch(stopped, groups)
+    train_epoch(stopped, groups, stop_after=steps)
     torch.save(stopped.state(), tmp_path / "state.pt")
     resumed = begun()
     resumed.restore(torch.load(tmp_path / "state.pt", weights_only=True))
-    torch.rand(1000)  # whatever else drew from the generator meanwhile
+    torch.rand(1000)  # another consumer of the random generator
     for _ in range(3):
-        one_epoch(resumed, groups)
+        train_epoch(resumed, groups)
     assert resumed.history == undisturbed.history
     assert all(torch.equal(resumed.best[name], weight) for name, weight in undisturbed.best.items())
 
 
 def test_the_state_of_another_network_is_refused_in_words(groups: TrainingDataset) -> None:
-    other = begin_run(nn.Linear(3, 1), recipe(), steps_per_epoch=3, num_epochs=4)  # type: ignore[arg-type]
+    other_run = begin_run(nn.Linear(3, 1), recipe(), steps_per_epoch=3, num_epochs=4)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is of another network or recipe"):
-        begun().restore(other.state())
+        begun().restore(other_run.state())
 
 
 def test_a_batch_learnt_from_in_parts_teaches_what_the_whole_does(groups: TrainingDataset) -> None:
-    """But for batch norm and dropout, which see only a part."""
+    """Except for batch norm and dropout, which see only a part."""
     batch = next(iter(training_batches(groups, 8, 0, 3, 0)))
     gradients = []
-    for parts in (1, 3):
+    for accumulation in (1, 3):
         run = begun()
         run.network.eval()
-        trainer = trainer_of(run, accumulation=parts, clip_gradient=0.0)
+        trainer = trainer_of(run, accumulation=accumulation, clip_gradient=0.0)
         trainer.step(batch)
         gradients.append([weight.grad for weight in run.network.parameters()])
-    for whole, in_parts in zip(*gradients, strict=True):
-        assert (whole - in_parts).abs().max() < 1e-6
+    for full, accumulated in zip(*gradients, strict=True):
+        assert (full - accumulated).abs().max() < 1e-6
 
 
 def test_where_memory_is_short_a_batch_is_learnt_from_in_more_parts(
@@ -314,12 +318,12 @@ def test_where_memory_is_short_a_batch_is_learnt_from_in_more_parts(
     trainer = trainer_of(begun())
     learn, most = trainer._backward, 3
 
-    def with_little_memory(*tensors: torch.Tensor) -> list[float]:
+    def with_limited_memory(*tensors: torch.Tensor) -> list[float]:
         if len(tensors[1]) / trainer.chunks > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return learn(*tensors)
 
-    monkeypatch.setattr(trainer, "_backward", with_little_memory)
+    monkeypatch.setattr(trainer, "_backward", with_limited_memory)
     assert trainer.step(batch)[0] > 0
     assert trainer.chunks == 4
     assert "in 4 chunks" in capsys.readouterr().err
@@ -356,19 +360,19 @@ def test_a_self_blended_face_takes_the_place_of_the_fake_beside_its_real_one(gro
     pictures, labels, masks = groups[0, 0]
     assert labels.tolist() == [1, 0]
     fake, real = pictures.float()
-    assert 0 < (fake - real).abs().mean() < 20  # of two random pictures, some 80
+    assert 0 < (fake - real).abs().mean() < 20  # two random pictures differ by about 80
     assert masks[0].any()
     assert not masks[1].any()
 
 
 def test_a_self_blended_face_joins_a_real_one_that_has_no_fake(groups: TrainingDataset) -> None:
-    """Else nobody would learn that it is real."""
+    """Otherwise the real face would have no counterpart."""
     groups.augmentation = build_augmentation({"self_blend": {"p": 1.0, "shift": 0.03, "colour": 0.2}})
-    alone = TrainingDataset(
+    real_only = TrainingDataset(
         SampleGroups([group[1:] for group in groups.groups]), groups.contract, (2, 2), groups.augmentation, seed=3
     )
-    assert alone[0, 0][1].tolist() == [0, 1]
-    batches = training_batches(alone, 8, 0, 3, 0)
+    assert real_only[0, 0][1].tolist() == [0, 1]
+    batches = training_batches(real_only, 8, 0, 3, 0)
     assert [len(labels) for _, labels, _ in batches] == [8] * 3
     assert count_pictures(batches) == 24
 
@@ -383,10 +387,10 @@ def test_a_checkpoint_gives_back_the_same_network_and_the_same_bytes(tmp_path: P
     card = checkpoint_of(description, ["DEMO"])
     for name in ("one", "two"):
         save_checkpoint(tmp_path / name, network, card)
-    loaded, said = load_checkpoint(tmp_path / "one", torch.device("cpu"))
+    loaded, loaded_card = load_checkpoint(tmp_path / "one", torch.device("cpu"))
     pixels = torch.randn(2, 3, 128, 128)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert said == card
+    assert loaded_card == card
     with torch.inference_mode():
         assert torch.equal(loaded(pixels), network(pixels))
 

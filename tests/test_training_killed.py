@@ -1,6 +1,6 @@
-"""train_model.py, killed at any step and started again each time, ends with the very bits of an undisturbed run.
+"""train_model.py, killed at any step and restarted each time, ends with exactly the bits of an uninterrupted run.
 
-KILLS=10 kills that often.
+KILLS=10 sets the number of kills.
 """
 
 import multiprocessing
@@ -22,7 +22,7 @@ from model_test_train.training.distributed import EXIT_STOPPED
 from pipeline.project import CODE
 
 KILLS = int(os.environ.get("KILLS", 2))
-EPOCHS = KILLS + 2  # so that it does not end before the last of them
+EPOCHS = KILLS + 2  # so that it does not end before the last kill
 TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
 
 KILLED_AS_IT_BEGINS_TO_READ = """
@@ -58,44 +58,44 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_killed_at_random_steps_it_ends_with_the_same_bits(undisturbed: Path, tmp_path: Path) -> None:
     folder, moments = project(tmp_path / "project"), random.Random(0)
-    went_on = []
+    resumed = []
     for kill in range(1, KILLS + 1):
         running = subprocess.Popen(TRAIN, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         wait_for_a_state(folder, running)
         time.sleep(moments.uniform(0, 0.3))
         running.kill()
-        words, _ = running.communicate()
-        assert running.returncode == -signal.SIGKILL, f"it had ended before kill {kill}: {words}"
-        went_on += [line for line in words.splitlines() if line.startswith("resumed after")]
-    done = subprocess.run(TRAIN, cwd=folder, check=True, capture_output=True, text=True)
-    assert "resumed after" in done.stdout
-    assert any("step 0" not in line for line in went_on), went_on  # not only from the ends of epochs
+        output, _ = running.communicate()
+        assert running.returncode == -signal.SIGKILL, f"it had ended before kill {kill}: {output}"
+        resumed += [line for line in output.splitlines() if line.startswith("resumed after")]
+    result = subprocess.run(TRAIN, cwd=folder, check=True, capture_output=True, text=True)
+    assert "resumed after" in result.stdout
+    assert any("step 0" not in line for line in resumed), resumed  # not only from the ends of epochs
     assert trained(folder) == trained(undisturbed)
 
 
-def test_told_to_end_it_saves_after_the_step_and_goes_on_with_the_same_bits(undisturbed: Path, tmp_path: Path) -> None:
-    """Every process of it is told, those that read crops too, as a cluster does."""
+def test_on_sigterm_it_saves_after_the_step_and_resumes_with_the_same_bits(undisturbed: Path, tmp_path: Path) -> None:
+    """As on a cluster, every process gets the signal, including those that read crops."""
     folder = project(tmp_path / "project")
     running = begun(folder)
     os.killpg(running.pid, signal.SIGTERM)
     step = saved_step(running)
-    done = subprocess.run(TRAIN, cwd=folder, check=True, capture_output=True, text=True)
-    assert f"resumed after epoch 1, step {step}" in done.stdout
+    result = subprocess.run(TRAIN, cwd=folder, check=True, capture_output=True, text=True)
+    assert f"resumed after epoch 1, step {step}" in result.stdout
     assert trained(folder) == trained(undisturbed)
 
 
-def test_if_one_of_two_is_told_to_end_both_do_after_the_same_step(tmp_path: Path) -> None:
+def test_if_one_of_two_gets_sigterm_both_end_after_the_same_step(tmp_path: Path) -> None:
     running = begun(project(tmp_path / "project"), "--devices", "2")
-    members = [one for one in psutil.Process(running.pid).children() if one.cmdline()[1:2] == [TRAIN[1]]]
+    members = [process for process in psutil.Process(running.pid).children() if process.cmdline()[1:2] == [TRAIN[1]]]
     members[-1].terminate()
     assert saved_step(running) > 0
 
 
 def test_a_process_that_reads_ends_when_its_parent_says_so_and_at_no_one_elses_word() -> None:
-    to_be_told = [True]
-    os.register_at_fork(after_in_child=lambda: to_be_told and os.kill(os.getpid(), signal.SIGTERM))  # in its first moment
+    signals_children = [True]
+    os.register_at_fork(after_in_child=lambda: signals_children and os.kill(os.getpid(), signal.SIGTERM))  # at its first moment
     items = iter(SigtermDataLoader(list(range(9)), batch_size=1, num_workers=1))
-    to_be_told.clear()
+    signals_children.clear()
     (reader,) = multiprocessing.active_children()
     assert next(items) == 0
     subprocess.run(["kill", str(reader.pid)], check=True)
@@ -107,13 +107,13 @@ def test_a_process_that_reads_ends_when_its_parent_says_so_and_at_no_one_elses_w
 
 
 def test_a_process_that_reads_ends_with_a_parent_that_was_killed_as_it_began() -> None:
-    """It would hold the terminal, or the pipe, that it was given for ever."""
-    done = subprocess.run([sys.executable, "-c", KILLED_AS_IT_BEGINS_TO_READ], capture_output=True, timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL
+    """Otherwise it would keep its terminal or pipe open for ever."""
+    result = subprocess.run([sys.executable, "-c", KILLED_AS_IT_BEGINS_TO_READ], capture_output=True, timeout=60, check=False)
+    assert result.returncode == -signal.SIGKILL
 
 
 def begun(folder: Path, *flags: str) -> subprocess.Popen[str]:
-    """Training within its second epoch, of which no state is saved by itself."""
+    """Start training, and return in its second epoch, of which no state has been saved."""
     command = [*TRAIN, "--save_seconds", "1000", *flags]
     running = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True)
     for line in running.stdout or ():
@@ -123,14 +123,14 @@ def begun(folder: Path, *flags: str) -> subprocess.Popen[str]:
 
 
 def saved_step(running: subprocess.Popen[str]) -> int:
-    told, _ = running.communicate(timeout=60)
+    output, _ = running.communicate(timeout=60)
     assert running.returncode == EXIT_STOPPED
-    (step,) = re.findall("received SIGTERM: saved after epoch 1, step ([0-9]+)", told)
+    (step,) = re.findall("received SIGTERM: saved after epoch 1, step ([0-9]+)", output)
     return int(step)
 
 
 def wait_for_a_state(folder: Path, running: subprocess.Popen[str]) -> None:
-    """Until one is written that was not there when it was started."""
+    """Wait until a new state is written."""
     before = states(folder)
     while states(folder) == before and running.poll() is None:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""From frames to a verdict, and from verdicts to figures."""
+"""From frames to verdicts, and from verdicts to metrics."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_a_persons_frames_become_one_probability_by_rule(rule: str, frames: tupl
 
 
 def test_the_published_rule_depends_on_the_order_of_the_people_and_ours_do_not() -> None:
-    """The first above 0.55 decides; where nobody is, their mean."""
+    """The first person above 0.55 decides; if there is none, the mean of all."""
     for people, published in (((0.6, 0.9), 0.6), ((0.9, 0.6), 0.9), ((0.5, 0.1), 0.3), ((0.1, 0.8, 0.9), 0.8)):
         assert AGGREGATIONS["published"].video(people) == pytest.approx(published)
         for ours in ("mean", "median", "top-5"):
@@ -106,28 +106,30 @@ def test_within_the_band_a_verdict_is_uncertain_and_that_is_counted() -> None:
     verdicts = video_verdicts(videos, frames, rule)
     assert [v.is_uncertain for v in verdicts] == [True, False, False, False]
     params = load_params("test", TestParams, {"bootstrap": 20})
-    measured = compute_test_metrics(verdicts, rule, params)
-    assert measured["abstaining"] == {
+    metrics = compute_test_metrics(verdicts, rule, params)
+    assert metrics["abstaining"] == {
         "uncertain": 1,
         "wrong_though_certain": {"of_real": 1, "of_fake": 1},
         "certain": {"of_real": 1, "of_fake": 1},
     }
-    assert (measured["no_verdict"], measured["video"]["count"]) == (1, 3)
-    assert [one.name for one in labelled_videos(verdicts)] == [v.video for v in videos[:3]]
+    assert (metrics["no_verdict"], metrics["video"]["count"]) == (1, 3)
+    assert [score.name for score in labelled_videos(verdicts)] == [v.video for v in videos[:3]]
 
 
-def test_figures_of_each_method_are_against_all_originals_and_same_stems_stay_apart() -> None:
+def test_metrics_of_each_method_are_against_all_originals_and_same_stems_stay_apart() -> None:
     names = [("Original/001", 0), ("Original/002", 0), ("FaceSwap/001_002", 1), ("Deepfakes/001_002", 1)]
     videos = [video(name, label, *name.split("/")[1].split("_")) for name, label in names]
     frames = [frame(v.video, n, 0, p) for v, p in zip(videos, (0.1, 0.4, 0.9, 0.3), strict=True) for n in range(2)]
     rule = VerdictRule("mean", 0.5)
-    found = compute_test_metrics(video_verdicts(videos, frames, rule), rule, load_params("test", TestParams, {"bootstrap": 20}))
-    assert {name: (f["count"], f["fakes"], f["auc"]["value"]) for name, f in found["video_by_method"].items()} == {
+    metrics = compute_test_metrics(
+        video_verdicts(videos, frames, rule), rule, load_params("test", TestParams, {"bootstrap": 20})
+    )
+    assert {name: (f["count"], f["fakes"], f["auc"]["value"]) for name, f in metrics["video_by_method"].items()} == {
         "Deepfakes": (3, 1, 0.5),
         "FaceSwap": (3, 1, 1.0),
     }
-    assert (found["video"]["count"], found["frame"]["count"]) == (4, 8)
-    assert {name: (f["count"], f["auc"]["value"]) for name, f in found["frame_by_method"].items()} == {
+    assert (metrics["video"]["count"], metrics["frame"]["count"]) == (4, 8)
+    assert {name: (f["count"], f["auc"]["value"]) for name, f in metrics["frame_by_method"].items()} == {
         "Deepfakes": (6, 0.5),
         "FaceSwap": (6, 1.0),
     }

@@ -1,4 +1,4 @@
-"""Frames are those of the file, whichever are asked for, by either reader and any number of threads; decoders fail alone."""
+"""Any requested frames are read correctly by either reader and any number of threads; decoder failures are isolated."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ SPARSE = [1, 2, 26, 33, 47, 48, 59]
 
 
 def moving(count):
-    """Pictures of which no two are equal, nor easy to predict."""
+    """Pictures of which no two are equal, and which are hard to predict."""
     rng = np.random.default_rng(0)
     still = rng.integers(0, 40, (HEIGHT, WIDTH, 3))
     for index, picture in enumerate(face(count)):
@@ -72,13 +72,13 @@ def moving(count):
 def kinds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kinds")
     os.environ["SVT_LOG"] = "0"
-    for name, (codec, how) in KINDS.items():
-        encode(folder / name, codec, list(moving(60)), **how)
+    for name, (codec, options) in KINDS.items():
+        encode(folder / name, codec, list(moving(60)), **options)
     return folder
 
 
 def plainly_decoded(path):
-    """All frames, as one thread decodes them from first to last."""
+    """Decode all frames in order with one thread."""
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.thread_count = 1
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -94,11 +94,11 @@ def ten_frames(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "wanted", "expected"),
+    ("count", "requested", "expected"),
     [(10, 5, [1, 3, 5, 7, 9]), (300, 3, [50, 150, 250]), (2, 5, [0, 1]), (0, 5, []), (7, 1, [3])],
 )
-def test_evenly_spaced_reaches_the_end_of_the_video(count, wanted, expected):
-    assert evenly_spaced(count, wanted) == expected
+def test_evenly_spaced_reaches_the_end_of_the_video(count, requested, expected):
+    assert evenly_spaced(count, requested) == expected
 
 
 @EVERY_READER
@@ -127,9 +127,9 @@ def test_frames_are_bit_for_bit_those_of_a_full_decode(kinds, name):
         with open_video(kinds / name, reading(decoder_threads=threads)) as opened:
             assert opened.facts.frames_present == 60
             for indices in (SPARSE, [45], None):
-                given = dict(opened.frames(indices))
-                assert list(given) == (list(range(60)) if indices is None else indices)
-                assert all(np.array_equal(picture, expected[index]) for index, picture in given.items())
+                pictures = dict(opened.frames(indices))
+                assert list(pictures) == (list(range(60)) if indices is None else indices)
+                assert all(np.array_equal(picture, expected[index]) for index, picture in pictures.items())
                 assert opened.stats.frames_damaged == 0
 
 
@@ -145,7 +145,7 @@ def test_what_nobody_needs_is_not_decoded(kinds, name, at_most):
     "name", ["h264.mp4", "pyramid.mkv", "h264.avi", "uneven.mp4", "hevc.mp4", "vp9.webm", "mpeg4.mp4", "mjpeg.avi"]
 )
 def test_both_readers_give_the_same_pixels(kinds, name):
-    """Shrunk ones are nearly the same: PyAV averages brightness and colour as they are coded, decord gives RGB to average."""
+    """Downscaled frames differ slightly: with PyAV, luma and chroma are averaged as coded, with decord RGB is averaged."""
     for longest_side, tolerance in ((None, 0), (70, 3)):
         ours, theirs = (dict(read_frames(kinds / name, SPARSE, reading(reader=reader), longest_side)) for reader in READERS)
         assert list(ours) == list(theirs) == SPARSE
@@ -179,23 +179,23 @@ def test_shrunk_pictures_have_the_size_that_is_said(tmp_path, longest_side, size
 
 @pytest.mark.parametrize("name", ["h264.mp4", "hevc.mp4", "vp9.webm", "h264.ts"])
 def test_frames_asked_for_again_are_the_same(kinds, name):
-    """Others too, which have to be decoded for that."""
-    whole = dict(read_frames(kinds / name, None, reading()))
+    """So are other frames that must be decoded on the way."""
+    full = dict(read_frames(kinds / name, None, reading()))
     with open_video(kinds / name, reading()) as video:
         assert [index for index, _ in video.frames(SPARSE, 40, keep_decoded=True)] == SPARSE
         for indices in (SPARSE, SPARSE[1:], [0, *SPARSE]):
             again = dict(video.frames(indices))
             assert list(again) == indices
-            assert all(np.array_equal(again[index], whole[index]) for index in indices)
+            assert all(np.array_equal(again[index], full[index]) for index in indices)
 
 
 @pytest.mark.parametrize("longest_side", [80, 70, 40])
 def test_a_shrunk_picture_shows_what_the_whole_one_shows(tmp_path, longest_side):
-    """Also where its colours are shrunk as the codec keeps them, which is where it shrinks a whole number of times."""
+    """Also for integer factors, for which the colours are downscaled as they are coded."""
     encode(tmp_path / "clip.mp4", "libx264", list(face(2, 160, 120)))
-    _, whole = next(read_frames(tmp_path / "clip.mp4", None, reading()))
+    _, full = next(read_frames(tmp_path / "clip.mp4", None, reading()))
     _, shrunk = next(read_frames(tmp_path / "clip.mp4", None, reading(), longest_side))
-    expected = cv2.resize(whole, shrunk_size(160, 120, longest_side), interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(full, shrunk_size(160, 120, longest_side), interpolation=cv2.INTER_AREA)
     assert np.abs(shrunk.astype(int) - expected).mean() < 3
 
 
@@ -208,7 +208,7 @@ def test_shrinking_averages(tmp_path):
 
 
 def test_colours_survive(tmp_path):
-    """By the matrix and the range that the file names, not by the usual ones."""
+    """Colours are converted by the matrix and the range of the file, not by defaults."""
     bars = np.repeat(np.array([[200, 30, 30], [30, 180, 40], [40, 50, 190], [128] * 3], np.uint8), WIDTH // 4, 0)
     picture = np.broadcast_to(bars, (HEIGHT, WIDTH, 3))
     for name, colour in {"usual": {}, "bt709": {"colorspace": 1}, "full": {"color_range": 2}}.items():
@@ -222,23 +222,23 @@ def test_colours_survive(tmp_path):
                 setattr(stream.codec_context, key, value)
             container.mux(stream.encode(frame))
             container.mux(stream.encode())
-        _, seen = next(read_frames(path, None, reading()))
-        assert np.abs(seen.astype(int) - picture).max() <= 4, name
+        _, decoded = next(read_frames(path, None, reading()))
+        assert np.abs(decoded.astype(int) - picture).max() <= 4, name
 
 
 def test_of_a_truncated_video_the_frames_that_decode_are_used(tmp_path):
-    whole = write_video(tmp_path / "whole.mkv", (numbered(index % 25) for index in range(120)))
+    complete = write_video(tmp_path / "whole.mkv", (numbered(index % 25) for index in range(120)))
     cut = tmp_path / "cut.mkv"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    cut.write_bytes(complete.read_bytes()[: complete.stat().st_size // 2])
     facts = probe_video(cut, reading())
     assert 10 < facts.frames_present < 120
     assert len(list(read_frames(cut, None, reading()))) == facts.frames_present
 
 
 def test_a_header_that_promises_too_much_is_not_believed(tmp_path):
-    whole = write_video(tmp_path / "whole.mp4", (numbered(index % 25) for index in range(60)), header_first=True)
+    complete = write_video(tmp_path / "whole.mp4", (numbered(index % 25) for index in range(60)), header_first=True)
     cut = tmp_path / "cut.mp4"
-    cut.write_bytes(whole.read_bytes()[:-2000])
+    cut.write_bytes(complete.read_bytes()[:-2000])
     facts = probe_video(cut, reading())
     assert facts.frames_promised == 60
     assert 0 < facts.frames_present < 60
@@ -247,20 +247,24 @@ def test_a_header_that_promises_too_much_is_not_believed(tmp_path):
 
 @pytest.mark.parametrize("name", ["h264.mp4", "hevc.mp4", "vp9.webm", "vp8.webm", "av1.mp4", "mpeg4.mp4", "h264.ts"])
 def test_damage_shows_the_same_each_time_and_with_any_number_of_threads(kinds, tmp_path, name):
-    """Several threads hide it as they come: the same file would give other pixels each time."""
+    """With several threads, error concealment would give different pixels each time."""
     content = bytearray((kinds / name).read_bytes())
-    for place in range(len(content) // 3, len(content) - 3000, 1500):
-        content[place] ^= 0x55
+    for offset in range(len(content) // 3, len(content) - 3000, 1500):
+        content[offset] ^= 0x55
     (tmp_path / name).write_bytes(content)
-    seen = []
+    results = []
     for threads in (1, 2, 4, 4):
         with open_video(tmp_path / name, reading(decoder_threads=threads)) as opened:
             pictures = {index: picture.tobytes() for index, picture in opened.frames()}
-            seen.append((opened.facts, opened.stats, pictures))
-    assert seen[1:] == seen[:1] * 3
-    stats = seen[0][1]
-    assert stats.frames_damaged > 0 or name in ("hevc.mp4", "vp9.webm", "vp8.webm")  # which take most bits for a picture
-    assert stats.frames_missing == seen[0][0].frames_present - len(pictures)
+            results.append((opened.facts, opened.stats, pictures))
+    assert results[1:] == results[:1] * 3
+    stats = results[0][1]
+    assert stats.frames_damaged > 0 or name in (
+        "hevc.mp4",
+        "vp9.webm",
+        "vp8.webm",
+    )  # these decode most wrong bits
+    assert stats.frames_missing == results[0][0].frames_present - len(pictures)
 
 
 def test_a_healthy_video_has_no_damage(kinds):
@@ -281,13 +285,13 @@ def test_a_video_is_read_as_it_is_to_be_shown(tmp_path, matrix, shape, corner):
     picture = plain(0)
     picture[: HEIGHT // 2, : WIDTH // 2] = 255
     path = write_video(tmp_path / "turned.mp4", [picture] * 3)
-    assert path.read_bytes().count(UPRIGHT) == 2  # of the whole, then of the one track
+    assert path.read_bytes().count(UPRIGHT) == 2  # of the movie, then of its only track
     before, header, rest = path.read_bytes().partition(b"tkhd")
     path.write_bytes(before + header + rest.replace(UPRIGHT, matrix, 1))
-    _, seen = next(read_frames(path, None, reading()))
-    assert seen.shape == shape
-    assert seen[corner].min() > 200
-    assert sum(seen[y, x].min() > 200 for y in (10, -10) for x in (10, -10)) == 1
+    _, decoded = next(read_frames(path, None, reading()))
+    assert decoded.shape == shape
+    assert decoded[corner].min() > 200
+    assert sum(decoded[y, x].min() > 200 for y in (10, -10) for x in (10, -10)) == 1
     assert probe_video(path, reading()).width == shape[1]
 
 
@@ -297,9 +301,9 @@ def test_a_photograph_of_a_turned_camera_is_read_upright(tmp_path):
     picture = plain(0)
     picture[:40, :40] = 255
     Image.fromarray(picture).save(tmp_path / "lying.jpg", exif=exif)
-    _, seen = next(read_frames(tmp_path / "lying.jpg", None, reading()))
-    assert seen.shape == (WIDTH, HEIGHT, 3)
-    assert seen[10, -10].min() > 200
+    _, decoded = next(read_frames(tmp_path / "lying.jpg", None, reading()))
+    assert decoded.shape == (WIDTH, HEIGHT, 3)
+    assert decoded[10, -10].min() > 200
 
 
 def test_what_is_transparent_is_white(tmp_path):
@@ -309,9 +313,9 @@ def test_what_is_transparent_is_white(tmp_path):
     images = [Image.fromarray(picture)] * 2
     images[0].save(tmp_path / "moving.gif", save_all=True, append_images=[Image.fromarray(picture[::-1])], disposal=2)
     for name in ("picture.png", "moving.gif"):
-        _, seen = next(read_frames(tmp_path / name, None, reading()))
-        assert seen[60, 10].tolist() == [255, 255, 255]
-        assert np.abs(seen[60, 100].astype(int) - 40).max() < 8
+        _, decoded = next(read_frames(tmp_path / name, None, reading()))
+        assert decoded[60, 10].tolist() == [255, 255, 255]
+        assert np.abs(decoded[60, 100].astype(int) - 40).max() < 8
 
 
 def test_limits_are_kept_and_named(tmp_path, ten_frames):
@@ -344,43 +348,43 @@ def test_what_is_no_video_is_said_to_be_none(tmp_path, reader, content):
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "link.mp4").symlink_to("gone.mp4")
-    for name, told in (("pipe.mp4", "not a regular file"), ("link.mp4", "broken symbolic link"), (".", "a folder")):
-        with pytest.raises(UnreadableVideo, match=told):
+    for name, message in (("pipe.mp4", "not a regular file"), ("link.mp4", "broken symbolic link"), (".", "a folder")):
+        with pytest.raises(UnreadableVideo, match=message):
             probe_video(tmp_path / name, reading())
 
 
 def test_an_open_pair_of_videos_and_one_that_is_given_up_do_not_meet(kinds, ten_frames):
-    with open_video(kinds / "h264.mp4", reading()) as one, open_video(ten_frames, reading()) as other:
-        given_up = one.frames()
-        next(given_up)
-        assert shades(other.frames([3, 4])) == [3, 4]
-        given_up.close()
-        assert [index for index, _ in one.frames([5, 6])] == [5, 6]
+    with open_video(kinds / "h264.mp4", reading()) as first, open_video(ten_frames, reading()) as second:
+        abandoned = first.frames()
+        next(abandoned)
+        assert shades(second.frames([3, 4])) == [3, 4]
+        abandoned.close()
+        assert [index for index, _ in first.frames([5, 6])] == [5, 6]
     assert shades(read_frames(ten_frames, [8], reading())) == [8]
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("failure", "message"),
     [
         ("sleeps", "returned nothing for 0.5 seconds; raise read_video.max_seconds_stuck"),
         ("crashes", "SIGSEGV"),
         ("is_killed", "SIGKILL"),
     ],
 )
-def test_a_decoder_that_fails_costs_its_own_video_alone(tmp_path, monkeypatch, ten_frames, how, told):
-    """What it gave before is used."""
-    with open_video(ten_frames, reading()) as other:
-        frames = other.frames()
+def test_a_decoder_that_fails_costs_its_own_video_alone(tmp_path, monkeypatch, ten_frames, failure, message):
+    """The frames before the failure are used."""
+    with open_video(ten_frames, reading()) as healthy:
+        frames = healthy.frames()
         assert next(frames)[0] == 0
         with monkeypatch.context() as patch:
             patch.setattr(video, "DECODER", "failing_decoder")
             patch.setattr(video, "_idle_decoders", [])
-            (tmp_path / how).touch()
-            with open_video(tmp_path / how, reading(max_seconds_stuck=0.5)) as failing:
-                given = failing.frames()
-                assert [next(given)[0], next(given)[0]] == [0, 1]
-                with pytest.raises(UnreadableVideo, match=told):
-                    next(given)
+            (tmp_path / failure).touch()
+            with open_video(tmp_path / failure, reading(max_seconds_stuck=0.5)) as failing:
+                failing_frames = failing.frames()
+                assert [next(failing_frames)[0], next(failing_frames)[0]] == [0, 1]
+                with pytest.raises(UnreadableVideo, match=message):
+                    next(failing_frames)
                 assert failing.stats.frames_decoded == 2
                 assert failing.stats.ended_early
         assert len(list(frames)) == 9
@@ -397,14 +401,14 @@ def test_what_a_decoder_gave_before_it_died_is_used_however_late_it_is_asked_for
     monkeypatch.setattr(ForkedProcess, "receive", receive_late)
     (tmp_path / "crashes").touch()
     with open_video(tmp_path / "crashes", reading()) as failing:
-        given = failing.frames()
-        assert [next(given)[0], next(given)[0]] == [0, 1]
+        failing_frames = failing.frames()
+        assert [next(failing_frames)[0], next(failing_frames)[0]] == [0, 1]
         with pytest.raises(UnreadableVideo, match="SIGSEGV"):
-            next(given)
+            next(failing_frames)
 
 
 def is_running(pid):
-    """A process that has ended but was not yet asked how is not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

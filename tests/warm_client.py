@@ -1,4 +1,4 @@
-"""Has a command run by the server of warm_commands.py, with this process' streams and in its group; ends as it ends."""
+"""Run a command by the server of warm_commands.py with this process' streams and group, and exit with its status."""
 
 import json
 import os

@@ -1,8 +1,8 @@
-"""The project's commands, run as a user runs them, but each in a process forked off one that has imported the large libraries.
+"""Run the project's commands as a user does, but in processes forked from one that has imported the large libraries.
 
-Else most of the tests' time would be the same imports, again and again. The project's own code is not among what is imported
-before, and nothing of a command is left for the next. Processes that a command starts for its work are forked off one that
-is as fresh and as warm, instead of being started from nothing.
+Otherwise the same imports would take most of the tests' time. The project's own code is not imported
+beforehand, and no state of a command is left for the next. Processes that a command starts are forked from one that
+has imported the same libraries.
 """
 
 import atexit
@@ -19,10 +19,11 @@ import traceback
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import arbitrary_address
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 LARGE = ["torch", "torchvision", "timm", "cv2", "av", "pandas", "matplotlib.pyplot", "scipy.optimize", "sklearn.metrics"]
 MOST_SECONDS, MOST_BYTES = 600, 2**17
@@ -38,10 +39,10 @@ def run_warm(script: Path, flags: Sequence[str], cwd: Path) -> subprocess.Comple
         process = WARM.Process(target=_command, args=(str(script), [*flags], str(cwd), dict(os.environ), *map(str, streams)))
         process.start()
         process.join(MOST_SECONDS)
-        process.kill()  # where it is stuck
+        process.kill()  # if it hangs
         process.join()
-        told = [stream.read_text() for stream in streams]
-    return subprocess.CompletedProcess([str(script), *flags], process.exitcode or 0, *told)
+        outputs = [stream.read_text() for stream in streams]
+    return subprocess.CompletedProcess([str(script), *flags], process.exitcode or 0, *outputs)
 
 
 def _command(script: str, flags: list[str], cwd: str, environment: dict[str, str], *streams: str) -> None:
@@ -56,7 +57,7 @@ def _command(script: str, flags: list[str], cwd: str, environment: dict[str, str
     sys.argv = [script, *flags]
     main = types.ModuleType("__main__")
     main.__file__ = script
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = main  # processes that it starts know it by the second name
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main  # child processes know it by the second name
     try:
         exec(compile(Path(script).read_text(), script, "exec"), main.__dict__)
     finally:
@@ -69,7 +70,7 @@ def _command(script: str, flags: list[str], cwd: str, environment: dict[str, str
 
 @contextmanager
 def warm_python() -> Iterator[str]:
-    """What stands for `python` in the words of a command that somebody else runs, as DVC does, in a session of ours."""
+    """Yield a replacement for `python` in command lines that another program runs, as DVC does, in our session."""
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         address = f"{folder}/socket"
         listener.bind(address)
@@ -84,7 +85,7 @@ def warm_python() -> Iterator[str]:
 
 
 def _serve_clients(listener: socket.socket) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # they are not waited for
     while True:
         client, _ = listener.accept()
         with client:
@@ -94,7 +95,7 @@ def _serve_clients(listener: socket.socket) -> None:
 
 
 def _answer(client: socket.socket) -> None:
-    """In the client's process group: who kills that kills the command too."""
+    """Run the command in the client's process group, so that killing the group kills the command, too."""
     status = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -115,18 +116,18 @@ def _answer(client: socket.socket) -> None:
 
 
 class _WarmWorkers:
-    """Only those with an initializer are spawned: it limits their memory, to which imports count."""
+    """Spawns only workers with an initializer, since it limits their memory, including imports; forks the others."""
 
     Pipe = staticmethod(multiprocessing.Pipe)
 
     @staticmethod
-    def Process(target: Any, args: Any) -> Any:
+    def Process(target: partial[None], args: tuple[object, ...]) -> BaseProcess:
         _, initializer = target.args
         return multiprocessing.get_context("spawn" if initializer else "forkserver").Process(target=target, args=args)
 
 
 def _have_workers_forked() -> None:
-    """By a server of the command's own, which has its surroundings and its streams, and ends with it."""
+    """Start a fork server for the command, with its environment and streams, which ends with it."""
     server = forkserver._forkserver
     alive, ours = os.pipe()
     with socket.socket(socket.AF_UNIX) as listener:
@@ -147,10 +148,10 @@ def _have_workers_forked() -> None:
 
 
 def _call(command: list[str]) -> int:
-    """A command that a command runs."""
+    """Run a command from within a command."""
     _, script, *flags = command
-    told = (script, flags, os.getcwd(), dict(os.environ))
-    process = multiprocessing.get_context("forkserver").Process(target=_command, args=told)
+    arguments = (script, flags, os.getcwd(), dict(os.environ))
+    process = multiprocessing.get_context("forkserver").Process(target=_command, args=arguments)
     process.start()
     process.join()
     return process.exitcode or 0

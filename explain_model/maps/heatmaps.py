@@ -1,7 +1,7 @@
 """Heatmaps: face crops -> arrays in [0, 1] over the crops' own pixels.
 
-The scale is absolute. A position with its fair share of the evidence has heat 0.25, three times that share 0.5, nine times
-0.75. The map of an undecided network therefore stays pale; it is not stretched until its noise looks like a finding.
+The scale is absolute. A position with the average evidence (1/N of the total over N positions) has heat 0.25, with three
+times the average 0.5, with nine times 0.75. The map of an undecided network stays pale: its noise is not stretched.
 
 Attention heads that support fake and those that support real attend to nearly the same positions. Evidence for real therefore
 counts only where it outweighs the evidence for fake at the same position.
@@ -22,7 +22,7 @@ from model_test_train.networks.network import Network
 from preprocessing.crops.crops import Crop
 from preprocessing.crops.stores import UnreadablePicture, read_picture
 
-FAIR_SHARE = 0.25  # heat of a position that has the average relevancy
+HEAT_AT_AVERAGE = 0.25  # heat of a position that has the average relevancy
 
 
 class FailureRow(TypedDict):
@@ -138,7 +138,7 @@ def relevancy_to_heat(relevancy: Tensor, total: Tensor | None = None) -> Tensor:
     positions = relevancy[0].numel()
     total = relevancy.sum((1, 2), keepdim=True) if total is None else total.view(-1, 1, 1)
     times_fair = torch.where(total > 0, relevancy * positions / total.clamp(min=1e-30), torch.ones_like(relevancy))
-    return times_fair / (times_fair + (1 - FAIR_SHARE) / FAIR_SHARE)
+    return times_fair / (times_fair + (1 - HEAT_AT_AVERAGE) / HEAT_AT_AVERAGE)
 
 
 def peak(heat: np.ndarray) -> tuple[int, int]:

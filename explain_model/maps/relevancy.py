@@ -146,7 +146,7 @@ def token_relevancy(
     network: torch.nn.Module, inputs: Tensor, to_tokens: torch.nn.Module | None = None, tokens: TokenReadout = CLASS_TOKEN_FIRST
 ) -> Relevancy:
     """Relevancy for pictures or features (b, …), a few at a time; `to_tokens` is the module whose outputs get evidence."""
-    first = _batch_relevancy(network, inputs[:1], to_tokens, tokens)  # tells the number of tokens
+    first = _batch_relevancy(network, inputs[:1], to_tokens, tokens)  # determines the number of tokens
     batch_size = max(1, TOKENS_AT_ONCE // first.for_fake.shape[1])
     rest = [_batch_relevancy(network, batch, to_tokens, tokens) for batch in inputs[1:].split(batch_size) if len(batch)]
     results = [first, *rest]

@@ -108,7 +108,9 @@ class TestParams:
     aggregation: str = setting("how the scores of frames become a verdict", choices=tuple(AGGREGATIONS))
     calibration: str = setting("calibration of the videos' probabilities, fitted on validation", choices=calibration.METHODS)
     abstain_error: float = setting(
-        "error rate of either class above which a verdict is marked uncertain; 0 marks none", low=0, high=0.5
+        "mark verdicts as uncertain so that at most this share of either class is confidently wrong; 0 marks none",
+        low=0,
+        high=0.5,
     )
     bootstrap: int = setting("bootstrap draws of each 95 %% interval", low=0)
     workers: int = setting("batches that are read and scored in parallel", low=0)

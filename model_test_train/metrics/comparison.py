@@ -13,7 +13,7 @@ from scipy.stats import norm, rankdata
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from model_test_train.metrics.intervals import NO_DRAWS, bootstrap_weights
+from model_test_train.metrics.intervals import NO_DRAWS, QUANTILES, bootstrap_weights
 from model_test_train.metrics.point_metrics import Scores, compute_metrics
 
 Array = NDArray[np.float64]
@@ -50,7 +50,7 @@ def compare(a: Scores, b: Scores, groups: NDArray[np.int64], draws: int, seed: i
     for name in values_a:
         drawn = drawn_b.get(name, NO_DRAWS) - drawn_a.get(name, NO_DRAWS)
         drawn = drawn[~np.isnan(drawn)]
-        low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+        low, high = np.quantile(drawn, QUANTILES) if len(drawn) else (np.nan, np.nan)
         test = SPECIFIC_TESTS.get(name, BOOTSTRAP)
         p = _bootstrap_p_value(drawn)
         if test == DELONG:
@@ -71,7 +71,7 @@ def delong_interval(labels: NDArray[np.int64], a: Array, b: Array) -> tuple[floa
     if variance <= 1e-18:
         return difference, difference, 1.0 if abs(difference) < 1e-12 else 0.0
     error = float(np.sqrt(variance))
-    reach = float(norm.ppf(0.975)) * error
+    reach = float(norm.ppf(QUANTILES[1])) * error
     return difference - reach, difference + reach, float(2 * norm.sf(abs(difference) / error))
 
 

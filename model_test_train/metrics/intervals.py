@@ -23,7 +23,7 @@ class Estimate(TypedDict):
     high: float | None
 
 
-LEVEL = 0.95
+QUANTILES = (0.025, 0.975)  # bounds of a 95 % interval; captions and docs say 95 %
 MIN_GROUPS = 5  # for an interval
 WEIGHTS_PER_BLOCK = 500_000
 NO_DRAWS = np.zeros(0)
@@ -42,7 +42,7 @@ def estimate_metrics(scores: Scores, groups: NDArray[np.int64], draws: int, seed
 def make_estimate(value: float, drawn: NDArray[np.float64]) -> Estimate:
     """A metric with the interval spanned by its values over the bootstrap's draws."""
     drawn = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(drawn) else (np.nan, np.nan)
+    low, high = np.quantile(drawn, QUANTILES) if len(drawn) else (np.nan, np.nan)
     return {"value": json_number(value), "low": json_number(low), "high": json_number(high)}
 
 

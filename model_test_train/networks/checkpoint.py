@@ -31,6 +31,14 @@ UNKNOWN_DATA = "unknown"  # for imported weights
 PORTRAITS_DATA = "PORTRAITS"
 PORTRAITS_WARNING = "Trained on animated and manipulated photographs only, not on generated video or real face-swap programs."
 DRAWN_WARNING = "This network was trained on drawings only. Its verdict is no evidence about real faces."
+# Names of weights in earlier checkpoints, as regular expressions, and the current ones.
+FORMER_WEIGHT_NAMES = {
+    r"^detector\.": "head.",
+    r"to_place_logit\.": "to_patch_logit.",
+    r"\.asks\.": ".queries.",
+    r"\.shows\.": ".keys.",
+    r"\.tells\.": ".values.",
+}
 WARNINGS = {frozenset({DRAWN_DATA}): DRAWN_WARNING, frozenset({PORTRAITS_DATA}): PORTRAITS_WARNING}
 
 
@@ -88,8 +96,9 @@ def _read_checkpoint(path: Path, with_weights: bool) -> tuple[Checkpoint, dict[s
 
 
 def _current_weight_name(name: str) -> str:
-    """The current name of a weight: earlier checkpoints call the head 'detector' and a patch 'place'."""
-    return re.sub("^detector[.]", "head.", name).replace("to_place_logit.", "to_patch_logit.")
+    for former, current in FORMER_WEIGHT_NAMES.items():
+        name = re.sub(former, current, name)
+    return name
 
 
 def are_finite(weights: Iterable[Tensor]) -> bool:

@@ -97,23 +97,20 @@ class LocalStatistics(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Each patch of either stream attends to all patches of the other stream and adds a learnt share of the result.
-
-    `asks`, `shows` and `tells` project to queries, keys and values; checkpoints contain these names.
-    """
+    """Each patch of either stream attends to all patches of the other stream and adds a learnt share of the result."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         dim = channels // 8
-        self.asks, self.shows = (nn.ModuleList(nn.Conv2d(channels, dim, 1) for _ in range(2)) for _ in range(2))
-        self.tells = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(2))
+        self.queries, self.keys = (nn.ModuleList(nn.Conv2d(channels, dim, 1) for _ in range(2)) for _ in range(2))
+        self.values = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(2))
         self.shares = nn.Parameter(torch.full((2,), 0.1))
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         return self._attend(0, first, second), self._attend(1, second, first)
 
     def _attend(self, stream: int, target: Tensor, source: Tensor) -> Tensor:
-        projections = ((self.asks[stream], target), (self.shows[stream], source), (self.tells[stream], source))
+        projections = ((self.queries[stream], target), (self.keys[stream], source), (self.values[stream], source))
         q, k, v = (project(features).flatten(2).mT[:, None] for project, features in projections)  # (b, 1, h w, channels)
         return target + self.shares[stream] * scaled_dot_product_attention(q, k, v).mT.reshape(target.shape)
 

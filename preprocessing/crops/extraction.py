@@ -24,12 +24,12 @@ EncodedCrops = deque[tuple[str, Future[bytes]]]  # names, and file contents to c
 
 @dataclass(frozen=True)
 class CropSettings:
-    """Everything that determines which faces of a video are cut out, and what their crops show; checkpoints store it."""
+    """Everything that determines which faces of a video are cropped, and what their crops show; checkpoints store it."""
 
     margin: float = setting("margin on each side, as a fraction of the box of the face", low=0)
-    square: bool = setting("cut squares instead of boxes")
+    square: bool = setting("crop squares instead of boxes")
     min_size: int = setting("shorter side of the smallest boxes to use, px", low=1)
-    people: str = setting("people to cut out: all, or the main person only", choices=("all", "main"))
+    people: str = setting("people to crop: all, or the main person only", choices=("all", "main"))
     frames: int | None = setting("evenly spaced frames with faces per video, at most; null: all of them", low=1)
     format: str = setting("format of the crops; jpeg and webp are lossy", choices=tuple(SUFFIXES))
     quality: int = setting("quality of jpeg and webp", low=1, high=100)

@@ -23,9 +23,9 @@ class DetectionSettings:
 
     detector: str = setting("face detector", choices=tuple(DETECTORS), flags=("--detector-type",))
     frames: int = setting("frames analysed per video, evenly spaced", low=1)
-    every_frame: bool = setting("analyse every frame instead")
+    every_frame: bool = setting("analyse every frame; overrides --frames")
     search_every: int = setting("with --every_frame: full detection every N frames; faces are tracked in between", low=1)
-    search_every_spaced: int = setting("with evenly spaced frames: full detection every N of them", low=1)
+    search_every_spaced: int = setting("without --every_frame: full detection in every N-th analysed frame", low=1)
     least_span: int = setting("minimum distance between two full detections where people enter or leave, in frames", low=1)
     min_face_size: int = setting("smallest face to detect, in pixels of the original frame", low=12)
     scale_to: int = setting("downscale larger frames to this longest side before detection; small faces may be missed", low=64)
@@ -33,7 +33,7 @@ class DetectionSettings:
         "score thresholds of the three MTCNN networks, as [a,b,c]; lower ones detect more", low=0, high=1
     )
     min_track_share: float = setting("drop tracks that are visible in a smaller share of the analysed frames", low=0, high=1)
-    max_track_gap: int = setting("analysed frames that a track may miss", low=0)
+    max_track_gap: int = setting("longest gap in a track, in analysed frames", low=0)
 
     def face_detector_settings(self) -> FaceDetectorSettings:
         return FaceDetectorSettings(self.detector, self.min_face_size, self.scale_to, self.thresholds)

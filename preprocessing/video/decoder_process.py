@@ -105,7 +105,7 @@ def send_frames(
 
 
 class Heartbeat:
-    """Tells the parent, which kills a process that sends nothing for a long time, that decoding goes on."""
+    """Shows the parent, which kills a process that sends nothing for a long time, that decoding continues."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection, self.last_sent = connection, time.monotonic()

@@ -16,7 +16,7 @@ from serving.examination.records import FileRecord
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 FINAL_STATES = {DONE, FAILED, CANCELLED}
 RECORD, UPLOAD, REPORT = "job.json", "upload", "report.html"
-RESULT, PLAYABLE, ANNOTATED, HEAT = "found.json", "played.mp4", "annotated.mp4", "heat"
+RESULT, PLAYABLE, ANNOTATED, HEAT = "result.json", "played.mp4", "annotated.mp4", "heat"
 RECORDED_FIELDS = ("id", "name", "batch", "annotated", "state", "error", "tries", "begun", "ended")
 ID_BYTES = 12
 ID_PATTERN = re.compile(r"[\w-]{16}")

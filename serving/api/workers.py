@@ -35,7 +35,7 @@ SECONDS_TO_STOP = 5.0  # a worker that does not leave a cancelled job by then is
 SECONDS_UNTIL_RETRY = 5.0  # after the model could not be loaded
 # The fork server has imported everything, but started nothing: a crashed worker is replaced without a delay.
 FORK_SERVER = multiprocessing.get_context("forkserver")
-FORK_SERVER.set_forkserver_preload(["serving.api.results"])
+FORK_SERVER.set_forkserver_preload(["serving.api.job_outputs"])
 
 FileIdentity = tuple[int, int, int]  # inode, size, time of change
 
@@ -58,7 +58,7 @@ class WorkerConfig:
     frames: int | None = None  # of a video; None: as the checkpoint card says
     backend: str = TORCH
     demo: bool = False  # whether a network that was never trained on real faces may give verdicts
-    examine: str = "serving.api.results.examine_job"  # an ExamineJob by its name, so that the server imports nothing large
+    examine: str = "serving.api.job_outputs.examine_job"  # an ExamineJob by its name, so that the server imports nothing large
 
 
 @dataclass(frozen=True)

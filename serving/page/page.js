@@ -66,7 +66,7 @@ async function update(status) {
   const hadVerdict = job.verdict;
   job = status;
   showProgress(status.doing ?? (status.state === "queued" ? "waiting in the queue" : status.state), status.done, status.total);
-  if (status.verdict && !hadVerdict) showVerdict(await (await request(status.links.found)).json());
+  if (status.verdict && !hadVerdict) showVerdict(await (await request(status.links.result)).json());
   if (status.state === "failed") showError(status.error);
   if (status.state === "cancelled") show("working", false);
   if (status.state === "done") { show("working", false); await showEvidence(); }

@@ -1,0 +1,122 @@
+"""The state that all requests share, and the dependencies of the routes: the state, the authorization and the job."""
+
+import asyncio
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi import Path as InPath
+
+from pipeline.params import DEVICES, setting
+from preprocessing.video.video import ReadingParams
+from serving.api import uploads
+from serving.api.jobs import Job, JobStore
+from serving.api.problems import Problem
+from serving.api.workers import WorkerPool
+from serving.models.backends import BACKENDS
+
+SECONDS_BETWEEN_CHECKS = 0.15
+RETRY_AFTER = "5"  # seconds
+COOKIE = "token"
+
+
+@dataclass(frozen=True)
+class ServerParams:
+    host: str = setting("address to listen on; 127.0.0.1 accepts connections from this machine only")
+    port: int = setting("port to listen on", low=1, high=65535)
+    workers: int = setting("number of worker processes; each examines one file at a time", low=1)
+    threads: int = setting("CPU threads of each worker", low=1)
+    backend: str = setting("runtime of the network; heatmaps always use PyTorch", choices=BACKENDS)
+    frames: int = setting("frames to sample from a video; 0: as many as the checkpoint card says", low=0)
+    device: str = setting("device that the network runs on", choices=DEVICES)
+    max_queued: int = setting("largest number of waiting jobs; further uploads are refused with status 429", low=1)
+    max_upload_mb: float = setting("largest size of a file in MB", low=0.001)
+    max_seconds: float = setting("longest duration of a video in seconds", low=1)
+    max_gigapixels: float = setting("largest number of pixels in all frames of a video together, in billions", low=0.001)
+    deadline: float = setting("longest time that a job may run, in seconds", low=1)
+    seconds_between_bytes: float = setting("an upload that sends no data for this many seconds is refused", low=0.1)
+    seconds_to_send: float = setting("longest time that an upload may take, in seconds", low=0.1)
+    seconds_to_end: float = setting("time for running jobs to finish when the server shuts down, in seconds", low=0)
+    keep_minutes: float = setting("time to keep a finished job and its files, in minutes", low=0.01)
+
+
+@dataclass
+class AppState:
+    """The state that the routes share."""
+
+    params: ServerParams
+    reading: ReadingParams
+    store: JobStore
+    workers: WorkerPool
+    tokens: Sequence[str]
+    receiving: int = 0  # uploads in progress, each of which will need a place in the queue
+
+    async def accept_upload(self, request: Request, name: str, batch: str = "", annotated: bool = False) -> Job:
+        """Store the body of the request and queue a job for it."""
+        if self.workers.waiting.full() or self.receiving >= self.params.max_queued:
+            raise queue_full()
+        if self.workers.load_error and not self.workers.ready:
+            raise Problem(503, f"this server cannot load its model: {self.workers.load_error}")
+        job, params = self.store.create(uploads.display_name(name), batch, annotated), self.params
+        self.receiving += 1
+        try:
+            timeouts = params.seconds_between_bytes, params.seconds_to_send
+            await uploads.receive(request.stream(), job.upload, int(params.max_upload_mb * 1e6), *timeouts)
+            await asyncio.to_thread(uploads.check_limits, job.upload, self.reading, params.max_seconds, params.max_gigapixels)
+            job.write_record()
+            if not self.workers.submit(job):
+                raise queue_full()
+        except BaseException:  # also if the client disconnected
+            self.store.remove(job)
+            raise
+        finally:
+            self.receiving -= 1
+        return job
+
+    async def wait_until_finished(self, job: Job) -> None:
+        while not job.is_finished:
+            await asyncio.sleep(SECONDS_BETWEEN_CHECKS)
+
+    async def cancel(self, job: Job) -> None:
+        """Cancel a job if it has not finished, and remove its files."""
+        job.is_cancelled.set()
+        while job.id in self.workers.running:
+            await asyncio.sleep(SECONDS_BETWEEN_CHECKS)
+        await asyncio.to_thread(self.store.remove, job)
+
+
+def queue_full() -> Problem:
+    return Problem(429, f"the queue is full; send the file again in {RETRY_AFTER} seconds", Retry_After=RETRY_AFTER)
+
+
+def app_state(request: Request) -> AppState:
+    state: AppState = request.app.state.shared
+    return state
+
+
+def authorize(request: Request) -> None:
+    """Refuse requests from pages of other sites, and requests without a valid token (header or cookie) if tokens are set."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise Problem(403, "a page of another site may not use this server")
+    tokens = app_state(request).tokens
+    token = bearer_token(request) or request.cookies.get(COOKIE, "")
+    if tokens and not any(hmac.compare_digest(token.encode(), known.encode()) for known in tokens):
+        raise Problem(401, "a token is needed: send the header Authorization: Bearer TOKEN", WWW_Authenticate="Bearer")
+
+
+def bearer_token(request: Request) -> str:
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
+
+
+AppStateDep = Annotated[AppState, Depends(app_state)]
+
+
+def find_job(state: AppStateDep, id: Annotated[str, InPath(pattern=r"^[\w-]{16}$", examples=["Zk3vPq0aXw1LmN2b"])]) -> Job:
+    if not (job := state.store.get(id)):
+        raise Problem(404, "there is no such job; finished jobs are removed after a while")
+    return job
+
+
+JobDep = Annotated[Job, Depends(find_job)]
