@@ -38,7 +38,7 @@ IN_TEXTS = {
     r"spoke": "evidence, top-scoring frames",
     r"knobs?": "setting",
     r"taken up|takes up where": "resumed",
-    r"tells|told": "reports, prints, returns",
+    r"(?<![.])tells|told": "reports, prints, returns",  # a weight was called so
     r"anew": "again",
     r"at hand|aside": "local copy, temporary file",
 }
