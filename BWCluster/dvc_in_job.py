@@ -5,7 +5,7 @@ import sys
 
 from dvc.cli import main
 
-from pipeline.mended_dvc import repair_dvc_files
+from explain_deepfakes.pipeline.mended_dvc import repair_dvc_files
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: None)  # unlike SIG_IGN, not inherited: the stage gets the signal and ends

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from pipeline.project import from_root
+from explain_deepfakes.pipeline.project import from_root
 
 RESUMABLE_KIND = "train"  # the kind of job that saves its state and is requeued at the time limit
 TAIL_BYTES = 20_000  # of stderr, kept to find the reason of a failure

@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from BWCluster.slurm.cluster import SlurmJob, job_script, read_cluster, submit
-from pipeline.errors import UserError, run
-from pipeline.project import CODE, relative, root
+from explain_deepfakes.BWCluster.slurm.cluster import SlurmJob, job_script, read_cluster, submit
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.project import CODE, relative, root
 
 COMMANDS = {
     "preprocess": "preprocessing/preprocess.py",

@@ -30,14 +30,14 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from torchvision.ops import box_iou
 
-from pipeline.params import load_params
-from pipeline.workers import map_unordered
-from preprocessing.crops import extraction
-from preprocessing.crops.stores import picture_writer
-from preprocessing.faces import detection
-from preprocessing.faces.boxes import read_boxes, write_boxes
-from preprocessing.faces.face import Box
-from preprocessing.video.video import ReadingParams, open_video
+from explain_deepfakes.pipeline.params import load_params
+from explain_deepfakes.pipeline.workers import map_unordered
+from explain_deepfakes.preprocessing.crops import extraction
+from explain_deepfakes.preprocessing.crops.stores import picture_writer
+from explain_deepfakes.preprocessing.faces import detection
+from explain_deepfakes.preprocessing.faces.boxes import read_boxes, write_boxes
+from explain_deepfakes.preprocessing.faces.face import Box
+from explain_deepfakes.preprocessing.video.video import ReadingParams, open_video
 
 PUBLISHED_BATCH, PUBLISHED_SCALE = 32, 2
 CROPS, COPIES = 20, 30

@@ -18,10 +18,10 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from explain_model.maps.relevancy import token_relevancy
-from model_test_train.networks.network import build_network, read_description
-from pipeline.memory import keep_memory, peak_memory
-from pipeline.project import CODE
+from explain_deepfakes.explain_model.maps.relevancy import token_relevancy
+from explain_deepfakes.model_test_train.networks.network import build_network, read_description
+from explain_deepfakes.pipeline.memory import keep_memory, peak_memory
+from explain_deepfakes.pipeline.project import CODE
 
 sys.path.append(str(CODE / "tests"))
 from published_network import PublishedNetwork, published_relevancy

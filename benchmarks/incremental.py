@@ -22,10 +22,10 @@ from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
-from pipeline.incremental import Outcome, StageFolder, VideoTask, update_outputs
-from pipeline.index import Video
-from pipeline.outputs import atomic_write, write_bytes
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.incremental import Outcome, StageFolder, VideoTask, update_outputs
+from explain_deepfakes.pipeline.index import Video
+from explain_deepfakes.pipeline.outputs import atomic_write, write_bytes
+from explain_deepfakes.pipeline.project import CODE
 
 OUTPUTS = {"index_videos": "index", "detect_faces": "boxes", "extract_crops": "crops"}
 COMMANDS = tuple(OUTPUTS)

@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 import psutil
 
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.project import CODE
 
 FRAME_RATE = 25
 COMMAND = "preprocessing/detect_faces.py"

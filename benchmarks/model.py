@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from model_test_train.networks.network import build_network, read_description
-from model_test_train.training.trainer import Recipe, begin_run
-from pipeline.memory import keep_memory
-from pipeline.params import build_settings
-from pipeline.project import CODE
+from explain_deepfakes.model_test_train.networks.network import build_network, read_description
+from explain_deepfakes.model_test_train.training.trainer import Recipe, begin_run
+from explain_deepfakes.pipeline.memory import keep_memory
+from explain_deepfakes.pipeline.params import build_settings
+from explain_deepfakes.pipeline.project import CODE
 
 sys.path.append(str(CODE / "tests"))
 from published_network import PublishedNetwork

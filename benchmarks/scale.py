@@ -27,20 +27,20 @@ from unittest.mock import patch
 
 import numpy as np
 
-from pipeline import incremental
-from pipeline.incremental import Outcome, Scope, StageFolder, StaleItem, VideoTask, update_outputs
-from pipeline.index import Index, Video, write_index
-from pipeline.ledger import content_hash, key_of
-from pipeline.memory import peak_memory
-from pipeline.params import load_params
-from pipeline.project import CODE
-from pipeline.ray_workers import map_unordered
-from preprocessing.crops import extraction
-from preprocessing.crops.stores import picture_writer
-from preprocessing.faces import detection
-from preprocessing.faces.following import follow_faces
-from preprocessing.video.sampling import evenly_spaced
-from preprocessing.video.video import ReadingParams, open_video
+from explain_deepfakes.pipeline import incremental
+from explain_deepfakes.pipeline.incremental import Outcome, Scope, StageFolder, StaleItem, VideoTask, update_outputs
+from explain_deepfakes.pipeline.index import Index, Video, write_index
+from explain_deepfakes.pipeline.ledger import content_hash, key_of
+from explain_deepfakes.pipeline.memory import peak_memory
+from explain_deepfakes.pipeline.params import load_params
+from explain_deepfakes.pipeline.project import CODE
+from explain_deepfakes.pipeline.ray_workers import map_unordered
+from explain_deepfakes.preprocessing.crops import extraction
+from explain_deepfakes.preprocessing.crops.stores import picture_writer
+from explain_deepfakes.preprocessing.faces import detection
+from explain_deepfakes.preprocessing.faces.following import follow_faces
+from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
+from explain_deepfakes.preprocessing.video.video import ReadingParams, open_video
 
 DFDC, DFDC_BYTES = 128_000, 500e9  # number of videos and their total size
 CORES, FRAMES = 16, 20  # cores per machine; frames per video

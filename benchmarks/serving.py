@@ -29,7 +29,7 @@ from typing import TypedDict
 
 import psutil
 
-from pipeline.project import CODE, from_root
+from explain_deepfakes.pipeline.project import CODE, from_root
 
 MODEL = from_root("data/models/best.safetensors")
 FINAL_STATES = ("done", "failed", "cancelled")

@@ -20,14 +20,14 @@ import psutil
 import torch
 from memory import memory_of
 
-from model_test_train.evaluation.testing import TestParams, score_frames, select_samples
-from model_test_train.networks.checkpoint import load_checkpoint
-from model_test_train.networks.scoring import fake_probabilities, map_ranges
-from model_test_train.training.data import PictureDataset
-from pipeline.index import read_index
-from pipeline.params import load_params
-from pipeline.project import CODE, from_root
-from pipeline.reproducible import seed_everything
+from explain_deepfakes.model_test_train.evaluation.testing import TestParams, score_frames, select_samples
+from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint
+from explain_deepfakes.model_test_train.networks.scoring import fake_probabilities, map_ranges
+from explain_deepfakes.model_test_train.training.data import PictureDataset
+from explain_deepfakes.pipeline.index import read_index
+from explain_deepfakes.pipeline.params import load_params
+from explain_deepfakes.pipeline.project import CODE, from_root
+from explain_deepfakes.pipeline.reproducible import seed_everything
 
 sys.path.append(str(CODE / "tests"))
 from little_crops import project_of_crops

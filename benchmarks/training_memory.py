@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from memory import memory_of
 
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.project import CODE
 
 sys.path.append(str(CODE / "tests"))
 from little_crops import project_of_crops

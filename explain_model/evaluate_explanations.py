@@ -11,40 +11,46 @@ from itertools import chain
 import numpy as np
 import torch
 
-from explain_model.faithfulness.baselines import BASELINES, BaselineInput, shrink_mask
-from explain_model.faithfulness.localisation import localisation_metrics
-from explain_model.faithfulness.plots import draw_localisation, draw_randomisation, draw_removal
-from explain_model.faithfulness.randomised import randomised_networks
-from explain_model.faithfulness.removal import Curves, area_under_curve, rank_cells, removal_curves, road_scores
-from explain_model.faithfulness.stability import map_correlation, stability_metrics
-from explain_model.faithfulness.summary import MAP_METRICS, EvaluationSummary, MapMetrics, summarise
-from explain_model.inputs.samples import ExplainedSample, read_true_mask
-from explain_model.inputs.test_results import (
+from explain_deepfakes.explain_model.faithfulness.baselines import BASELINES, BaselineInput, shrink_mask
+from explain_deepfakes.explain_model.faithfulness.localisation import localisation_metrics
+from explain_deepfakes.explain_model.faithfulness.plots import draw_localisation, draw_randomisation, draw_removal
+from explain_deepfakes.explain_model.faithfulness.randomised import randomised_networks
+from explain_deepfakes.explain_model.faithfulness.removal import (
+    Curves,
+    area_under_curve,
+    rank_cells,
+    removal_curves,
+    road_scores,
+)
+from explain_deepfakes.explain_model.faithfulness.stability import map_correlation, stability_metrics
+from explain_deepfakes.explain_model.faithfulness.summary import MAP_METRICS, EvaluationSummary, MapMetrics, summarise
+from explain_deepfakes.explain_model.inputs.samples import ExplainedSample, read_true_mask
+from explain_deepfakes.explain_model.inputs.test_results import (
     SAMPLES_FLAG,
     TEST_FLAGS,
     ExplainRuntimeParams,
     load_tested_network,
     read_tested_samples,
 )
-from explain_model.maps.heatmaps import (
+from explain_deepfakes.explain_model.maps.heatmaps import (
     compute_fake_and_real_heatmaps,
     compute_fake_heatmaps,
     relevancy_to_heat,
     resize_to_crop,
 )
-from explain_model.maps.methods import METHODS, get_map_method, resolve_method_name
-from model_test_train.metrics.intervals import Estimate, identity_groups
-from model_test_train.networks.input_contract import Image
-from model_test_train.networks.network import Network
-from pipeline.errors import UserError, run
-from pipeline.index import read_index
-from pipeline.outputs import write_csv, write_json
-from pipeline.params import PathFlag, read_command_line, setting
-from pipeline.progress import track
-from preprocessing.corpus.folders import claim, index_for
-from preprocessing.crops.crops import read_crops
-from preprocessing.crops.stores import read_crop
-from preprocessing.video.sampling import evenly_spaced
+from explain_deepfakes.explain_model.maps.methods import METHODS, get_map_method, resolve_method_name
+from explain_deepfakes.model_test_train.metrics.intervals import Estimate, identity_groups
+from explain_deepfakes.model_test_train.networks.input_contract import Image
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.index import read_index
+from explain_deepfakes.pipeline.outputs import write_csv, write_json
+from explain_deepfakes.pipeline.params import PathFlag, read_command_line, setting
+from explain_deepfakes.pipeline.progress import track
+from explain_deepfakes.preprocessing.corpus.folders import claim, index_for
+from explain_deepfakes.preprocessing.crops.crops import read_crops
+from explain_deepfakes.preprocessing.crops.stores import read_crop
+from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
 
 NOTHING_SHUFFLED = "nothing"
 COLUMNS = ("video", "method", "map", *MAP_METRICS)

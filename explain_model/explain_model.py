@@ -15,27 +15,40 @@ from typing import TypedDict
 
 import numpy as np
 
-from explain_model.figures.sample_figure import ConceptsFigure, PairFigure, SampleFigure
-from explain_model.inputs.samples import EXAMPLES, ExplainedSample, match_originals, read_examples, read_true_mask
-from explain_model.inputs.test_results import (
+from explain_deepfakes.explain_model.figures.sample_figure import ConceptsFigure, PairFigure, SampleFigure
+from explain_deepfakes.explain_model.inputs.samples import (
+    EXAMPLES,
+    ExplainedSample,
+    match_originals,
+    read_examples,
+    read_true_mask,
+)
+from explain_deepfakes.explain_model.inputs.test_results import (
     SAMPLES_FLAG,
     TEST_FLAGS,
     ExplainRuntimeParams,
     load_tested_network,
     read_tested_samples,
 )
-from explain_model.maps.heatmaps import FailureRow, Heatmaps, concept_heatmaps, confidence, explain_crops, peak
-from explain_model.maps.methods import METHODS, get_map_method
-from model_test_train.evaluation.testing import TestParams, make_verdict_rule
-from model_test_train.networks.network import Network
-from pipeline.errors import run
-from pipeline.index import read_index
-from pipeline.outputs import atomic_write, write_csv
-from pipeline.params import PathFlag, SwitchFlag, load_params, read_command_line, setting
-from pipeline.progress import track
-from pipeline.project import from_root, root
-from preprocessing.corpus.folders import claim, index_for
-from preprocessing.crops.crops import Crop, read_crops
+from explain_deepfakes.explain_model.maps.heatmaps import (
+    FailureRow,
+    Heatmaps,
+    concept_heatmaps,
+    confidence,
+    explain_crops,
+    peak,
+)
+from explain_deepfakes.explain_model.maps.methods import METHODS, get_map_method
+from explain_deepfakes.model_test_train.evaluation.testing import TestParams, make_verdict_rule
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.pipeline.errors import run
+from explain_deepfakes.pipeline.index import read_index
+from explain_deepfakes.pipeline.outputs import atomic_write, write_csv
+from explain_deepfakes.pipeline.params import PathFlag, SwitchFlag, load_params, read_command_line, setting
+from explain_deepfakes.pipeline.progress import track
+from explain_deepfakes.pipeline.project import from_root, root
+from explain_deepfakes.preprocessing.corpus.folders import claim, index_for
+from explain_deepfakes.preprocessing.crops.crops import Crop, read_crops
 
 COLUMNS = (
     "video",

@@ -10,7 +10,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from explain_model.figures.over_time import (
+from explain_deepfakes.explain_model.figures.over_time import (
     Moment,
     People,
     Person,
@@ -19,22 +19,27 @@ from explain_model.figures.over_time import (
     mean_heat,
     write_annotated,
 )
-from explain_model.inputs.samples import read_table
-from explain_model.inputs.test_results import TEST_FLAGS, ExplainRuntimeParams, load_tested_network, read_verdict_rule
-from explain_model.maps.heatmaps import FailureRow, explain_crops
-from explain_model.maps.methods import METHODS, get_map_method
-from model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, VerdictRule, person_scores
-from model_test_train.networks.checkpoint import Checkpoint
-from model_test_train.networks.network import Network
-from pipeline.errors import UserError, run
-from pipeline.index import Video, read_index
-from pipeline.outputs import atomic_write, write_csv
-from pipeline.params import PathFlag, Section, TextFlag, read_command_line, setting
-from pipeline.progress import track
-from pipeline.project import from_root, relative
-from preprocessing.corpus.folders import claim, index_for
-from preprocessing.crops.crops import Crop, read_crops
-from preprocessing.video.video import ReadingParams, UnreadableVideo, open_video
+from explain_deepfakes.explain_model.inputs.samples import read_table
+from explain_deepfakes.explain_model.inputs.test_results import (
+    TEST_FLAGS,
+    ExplainRuntimeParams,
+    load_tested_network,
+    read_verdict_rule,
+)
+from explain_deepfakes.explain_model.maps.heatmaps import FailureRow, explain_crops
+from explain_deepfakes.explain_model.maps.methods import METHODS, get_map_method
+from explain_deepfakes.model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, VerdictRule, person_scores
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.index import Video, read_index
+from explain_deepfakes.pipeline.outputs import atomic_write, write_csv
+from explain_deepfakes.pipeline.params import PathFlag, Section, TextFlag, read_command_line, setting
+from explain_deepfakes.pipeline.progress import track
+from explain_deepfakes.pipeline.project import from_root, relative
+from explain_deepfakes.preprocessing.corpus.folders import claim, index_for
+from explain_deepfakes.preprocessing.crops.crops import Crop, read_crops
+from explain_deepfakes.preprocessing.video.video import ReadingParams, UnreadableVideo, open_video
 
 COLUMNS = ("video", "frame", "track", "fake_probability", "person_verdict", "person_uncertain")
 

@@ -9,12 +9,12 @@ import jinja2
 import yaml
 from PIL import Image
 
-from explain_model.inputs.samples import read_json, read_table
-from model_test_train.metrics.intervals import Estimate
-from pipeline.errors import run
-from pipeline.outputs import write_text
-from pipeline.params import PathFlag, read_command_line, setting
-from pipeline.project import from_root
+from explain_deepfakes.explain_model.inputs.samples import read_json, read_table
+from explain_deepfakes.model_test_train.metrics.intervals import Estimate
+from explain_deepfakes.pipeline.errors import run
+from explain_deepfakes.pipeline.outputs import write_text
+from explain_deepfakes.pipeline.params import PathFlag, read_command_line, setting
+from explain_deepfakes.pipeline.project import from_root
 
 WEBP_QUALITY = 82
 PAIRS_PER_METHOD = 4  # faces in the gallery that are shown next to their originals

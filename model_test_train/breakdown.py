@@ -13,13 +13,18 @@ from pathlib import Path
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from model_test_train.evaluation.plots import format_estimate
-from model_test_train.evaluation.score_tables import read_scores
-from model_test_train.evaluation.testing import LabelledScore, estimate_metrics_of, get_estimate, group_by_method
-from pipeline.errors import UserError, run
-from pipeline.outputs import write_csv
-from pipeline.params import flag_spellings
-from pipeline.project import from_root
+from explain_deepfakes.model_test_train.evaluation.plots import format_estimate
+from explain_deepfakes.model_test_train.evaluation.score_tables import read_scores
+from explain_deepfakes.model_test_train.evaluation.testing import (
+    LabelledScore,
+    estimate_metrics_of,
+    get_estimate,
+    group_by_method,
+)
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.outputs import write_csv
+from explain_deepfakes.pipeline.params import flag_spellings
+from explain_deepfakes.pipeline.project import from_root
 
 METRICS = ("auc", "false_alarm_rate", "miss_rate")
 COLUMNS = ("by", "part", "videos", "fakes", *METRICS)

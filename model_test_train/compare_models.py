@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from model_test_train.evaluation.score_tables import ScoreTable, read_scores
-from model_test_train.evaluation.testing import as_arrays, first_difference
-from model_test_train.metrics.comparison import MIN_DIFFERENCE, SIGNIFICANCE_LEVEL, MetricDifference, compare
-from model_test_train.metrics.intervals import json_number
-from pipeline.errors import UserError, run
-from pipeline.outputs import write_csv, write_json
-from pipeline.params import flag_spellings
+from explain_deepfakes.model_test_train.evaluation.score_tables import ScoreTable, read_scores
+from explain_deepfakes.model_test_train.evaluation.testing import as_arrays, first_difference
+from explain_deepfakes.model_test_train.metrics.comparison import MIN_DIFFERENCE, SIGNIFICANCE_LEVEL, MetricDifference, compare
+from explain_deepfakes.model_test_train.metrics.intervals import json_number
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.outputs import write_csv, write_json
+from explain_deepfakes.pipeline.params import flag_spellings
 
 MUST_AGREE = ("dataset", "split", "index", "frames_per_video", "aggregation", "crops")  # keys of the two protocols
 COLUMNS = ("figure", "a", "b", "difference", "low", "high", "p", "corrected_p", "test")

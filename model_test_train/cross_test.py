@@ -1,7 +1,7 @@
 """Deprecated alias of evaluate_transfer.py, kept for one more release."""
 
-from model_test_train.evaluate_transfer import main
-from pipeline.errors import run
+from explain_deepfakes.model_test_train.evaluate_transfer import main
+from explain_deepfakes.pipeline.errors import run
 
 if __name__ == "__main__":
     run(main)

@@ -14,23 +14,29 @@ from pathlib import Path
 
 import numpy as np
 
-from model_test_train.ensembles.members import SPLIT_FOLDERS, Member, Predictions, find_member, read_predictions
-from model_test_train.ensembles.weight_search import fit_fusion, make_folds, out_of_fold_probabilities
-from model_test_train.evaluation.fusion import FUSION_METHODS, Array, Fusion, balanced_log_loss
-from model_test_train.evaluation.predictor import EnsembleRecord, MemberVotes, collect_votes
-from model_test_train.evaluation.testing import ProtocolRecord, TestParams, make_protocol, make_verdict_rule
-from model_test_train.metrics.calibration import Calibration
-from model_test_train.metrics.point_metrics import Scores, best_threshold, compute_metrics
-from model_test_train.metrics.verdicts import FAKE_VERDICT, FrameScore, Verdict, video_verdicts
-from model_test_train.networks.checkpoint import Checkpoint
-from model_test_train.test_model import print_summary, write_results
-from pipeline.errors import UserError, run
-from pipeline.index import read_index, select_dataset
-from pipeline.ledger import content_hash, key_of
-from pipeline.outputs import write_csv, write_json
-from pipeline.params import SwitchFlag, load_params, read_command_line, setting
-from pipeline.project import from_root, relative
-from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
+from explain_deepfakes.model_test_train.ensembles.members import (
+    SPLIT_FOLDERS,
+    Member,
+    Predictions,
+    find_member,
+    read_predictions,
+)
+from explain_deepfakes.model_test_train.ensembles.weight_search import fit_fusion, make_folds, out_of_fold_probabilities
+from explain_deepfakes.model_test_train.evaluation.fusion import FUSION_METHODS, Array, Fusion, balanced_log_loss
+from explain_deepfakes.model_test_train.evaluation.predictor import EnsembleRecord, MemberVotes, collect_votes
+from explain_deepfakes.model_test_train.evaluation.testing import ProtocolRecord, TestParams, make_protocol, make_verdict_rule
+from explain_deepfakes.model_test_train.metrics.calibration import Calibration
+from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, best_threshold, compute_metrics
+from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, FrameScore, Verdict, video_verdicts
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
+from explain_deepfakes.model_test_train.test_model import print_summary, write_results
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.index import read_index, select_dataset
+from explain_deepfakes.pipeline.ledger import content_hash, key_of
+from explain_deepfakes.pipeline.outputs import write_csv, write_json
+from explain_deepfakes.pipeline.params import SwitchFlag, load_params, read_command_line, setting
+from explain_deepfakes.pipeline.project import from_root, relative
+from explain_deepfakes.preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
 
 FILE = "ensemble.json"
 NOT_HELD_OUT = "on the videos that they were fitted on, so too optimistic: people connect these videos, which allows no folds"

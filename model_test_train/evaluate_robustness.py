@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from model_test_train.evaluation.attacks import ATTACKS
-from model_test_train.evaluation.corruptions import CORRUPTIONS
-from model_test_train.evaluation.testing import (
+from explain_deepfakes.model_test_train.evaluation.attacks import ATTACKS
+from explain_deepfakes.model_test_train.evaluation.corruptions import CORRUPTIONS
+from explain_deepfakes.model_test_train.evaluation.testing import (
     ProtocolRecord,
     TestParams,
     estimate_metrics_of,
@@ -35,25 +35,25 @@ from model_test_train.evaluation.testing import (
     score_frames,
     select_samples,
 )
-from model_test_train.metrics.drawing import plt, save_figure
-from model_test_train.metrics.verdicts import NO_VERDICT, VerdictRule, video_verdicts
-from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
-from model_test_train.networks.network import Network
-from model_test_train.networks.scoring import fake_probabilities, map_ranges
-from model_test_train.training.data import PictureTransform, Samples
-from pipeline.commands import run_command
-from pipeline.errors import UserError, run
-from pipeline.index import Video, read_index, write_index
-from pipeline.ledger import content_hash
-from pipeline.outputs import remove, write_csv, write_json
-from pipeline.params import PathFlag, SwitchFlag, TextFlag, load_params, read_command_line
-from pipeline.progress import track
-from pipeline.project import from_root, relative
-from pipeline.reproducible import choose_device, seed_everything
-from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
-from preprocessing.crops.stores import read_crop
-from preprocessing.video.reencoding import ENCODING_CHAINS, EncodingChain, reencode
-from preprocessing.video.video import ReadingParams, UnreadableVideo
+from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
+from explain_deepfakes.model_test_train.metrics.verdicts import NO_VERDICT, VerdictRule, video_verdicts
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.networks.scoring import fake_probabilities, map_ranges
+from explain_deepfakes.model_test_train.training.data import PictureTransform, Samples
+from explain_deepfakes.pipeline.commands import run_command
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.index import Video, read_index, write_index
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.outputs import remove, write_csv, write_json
+from explain_deepfakes.pipeline.params import PathFlag, SwitchFlag, TextFlag, load_params, read_command_line
+from explain_deepfakes.pipeline.progress import track
+from explain_deepfakes.pipeline.project import from_root, relative
+from explain_deepfakes.pipeline.reproducible import choose_device, seed_everything
+from explain_deepfakes.preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
+from explain_deepfakes.preprocessing.crops.stores import read_crop
+from explain_deepfakes.preprocessing.video.reencoding import ENCODING_CHAINS, EncodingChain, reencode
+from explain_deepfakes.preprocessing.video.video import ReadingParams, UnreadableVideo
 
 COLUMNS = ("kind", "severity", "setting", "videos", "lost", "auc", "low", "high", "balanced_accuracy", "attack_success")
 BUDGETS = (1, 2, 4, 8, 16)  # grey levels of 255

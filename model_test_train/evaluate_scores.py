@@ -9,19 +9,19 @@ and for the people in the video are optional; intervals are computed over groups
 import argparse
 from pathlib import Path
 
-from model_test_train.evaluation.plots import format_estimate, write_plots
-from model_test_train.evaluation.score_tables import read_scores
-from model_test_train.evaluation.testing import (
+from explain_deepfakes.model_test_train.evaluation.plots import format_estimate, write_plots
+from explain_deepfakes.model_test_train.evaluation.score_tables import read_scores
+from explain_deepfakes.model_test_train.evaluation.testing import (
     ProtocolHeader,
     VideoMetrics,
     estimate_metrics_by_method,
     estimate_metrics_of,
     get_estimate,
 )
-from pipeline.errors import run
-from pipeline.ledger import content_hash
-from pipeline.outputs import write_csv, write_json
-from pipeline.params import flag_spellings
+from explain_deepfakes.pipeline.errors import run
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.outputs import write_csv, write_json
+from explain_deepfakes.pipeline.params import flag_spellings
 
 COLUMNS = ("name", "method", "label", "group", "probability", "called_fake")
 PRINTED_METRICS = ("accuracy", "balanced_accuracy", "auc", "ap", "f1", "eer", "log_loss", "calibration_error")

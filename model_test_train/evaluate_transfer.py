@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from model_test_train.evaluation.plots import format_estimate
-from model_test_train.evaluation.testing import MetricTable, get_estimate
-from model_test_train.metrics.drawing import plt, save_figure
-from model_test_train.metrics.intervals import Estimate
-from pipeline.commands import run_command
-from pipeline.errors import UserError, run
-from pipeline.index import read_index
-from pipeline.outputs import write_csv, write_json
-from pipeline.params import flag_spellings, load_params, setting
-from pipeline.project import from_root
+from explain_deepfakes.model_test_train.evaluation.plots import format_estimate
+from explain_deepfakes.model_test_train.evaluation.testing import MetricTable, get_estimate
+from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
+from explain_deepfakes.model_test_train.metrics.intervals import Estimate
+from explain_deepfakes.pipeline.commands import run_command
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.index import read_index
+from explain_deepfakes.pipeline.outputs import write_csv, write_json
+from explain_deepfakes.pipeline.params import flag_spellings, load_params, setting
+from explain_deepfakes.pipeline.project import from_root
 
 COLUMNS = ("trained_on", "tested_on", "videos", "auc", "low", "high")
 Matrix = dict[tuple[str, str], MetricTable]  # (trained on, tested on) -> metrics by video

@@ -1,6 +1,6 @@
 """Import the weights of a published network as a checkpoint, which testing, explanations and serving accept.
 
-    python -m model_test_train.import_checkpoint --weights FILE --config YAML --output CHECKPOINT
+    python model_test_train/import_checkpoint.py --weights FILE --config YAML --output CHECKPOINT
 
 Accepts a state dict of the published hybrid network, or an .h5 file of MesoNet saved by Keras. No code in the file is executed.
 The file does not state the training data or the threshold, so set `--trained_on` and `--threshold`.
@@ -10,16 +10,16 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from model_test_train.metrics.verdicts import PUBLISHED_THRESHOLD
-from model_test_train.networks.checkpoint import UNKNOWN_DATA, Checkpoint, save_checkpoint
-from model_test_train.networks.mesonet_weights import load_mesonet
-from model_test_train.networks.network import Description, Network, empty_network, read_description
-from model_test_train.networks.pretrained import Weights, read_weights
-from pipeline.errors import UserError, run
-from pipeline.ledger import content_hash
-from pipeline.params import flag_spellings, load_params
-from preprocessing.crops import extraction
-from preprocessing.faces import detection
+from explain_deepfakes.model_test_train.metrics.verdicts import PUBLISHED_THRESHOLD
+from explain_deepfakes.model_test_train.networks.checkpoint import UNKNOWN_DATA, Checkpoint, save_checkpoint
+from explain_deepfakes.model_test_train.networks.mesonet_weights import load_mesonet
+from explain_deepfakes.model_test_train.networks.network import Description, Network, empty_network, read_description
+from explain_deepfakes.model_test_train.networks.pretrained import Weights, read_weights
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.params import flag_spellings, load_params
+from explain_deepfakes.preprocessing.crops import extraction
+from explain_deepfakes.preprocessing.faces import detection
 
 PUBLISHED_CROPS = extraction.CropSettings(1 / 3, square=False, min_size=1, people="all", frames=None, format="png", quality=95)
 

@@ -1,7 +1,7 @@
 """Import pretrained weights into data/weights, pinned by their hash, for `pretrained: true` in a network's YAML.
 
-    python -m model_test_train.import_weights --config YAML                  # downloads with the library that publishes them
-    python -m model_test_train.import_weights --config YAML --weights FILE   # uses a file that you downloaded
+    python model_test_train/import_weights.py --config YAML                  # downloads with the library that publishes them
+    python model_test_train/import_weights.py --config YAML --weights FILE   # uses a file that you downloaded
 
 No stage downloads anything: the initial weights of a network are a file whose hash is in git and in dvc.lock.
 """
@@ -13,12 +13,12 @@ import yaml
 from safetensors.torch import save
 from torch import nn
 
-from model_test_train.networks.network import empty_network, read_description
-from model_test_train.networks.pretrained import PINS, Source, Weights, load_weights, read_pins, read_weights
-from pipeline.errors import UserError, run
-from pipeline.ledger import content_hash
-from pipeline.outputs import write_bytes, write_text
-from pipeline.project import from_root, relative
+from explain_deepfakes.model_test_train.networks.network import empty_network, read_description
+from explain_deepfakes.model_test_train.networks.pretrained import PINS, Source, Weights, load_weights, read_pins, read_weights
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.outputs import write_bytes, write_text
+from explain_deepfakes.pipeline.project import from_root, relative
 
 HEADER = "# SHA-256 of the weights that `pretrained: true` loads. Written by import_weights.\n"
 

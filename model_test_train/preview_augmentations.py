@@ -1,6 +1,6 @@
 """Draw a preview of all augmentations: a row for each, with several random variants of the same crop.
 
-    python -m model_test_train.preview_augmentations [--crop IMAGE] [--output docs/images/augmentations.jpg]
+    python model_test_train/preview_augmentations.py [--crop IMAGE] [--output docs/images/augmentations.jpg]
 
 The settings are those of `PREVIEW_SETTINGS`, stronger than in training, so that effects are visible.
 """
@@ -12,14 +12,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from model_test_train.networks.input_contract import Image, resize
-from model_test_train.training.augmentations.augmentation import KINDS, build_augmentation
-from model_test_train.training.augmentations.geometric import GEOMETRIC
-from model_test_train.training.augmentations.photometric import PHOTOMETRIC
-from pipeline.errors import UserError, run
-from pipeline.project import from_root
-from preprocessing.crops.crops import read_crops
-from preprocessing.crops.stores import read_picture
+from explain_deepfakes.model_test_train.networks.input_contract import Image, resize
+from explain_deepfakes.model_test_train.training.augmentations.augmentation import KINDS, build_augmentation
+from explain_deepfakes.model_test_train.training.augmentations.geometric import GEOMETRIC
+from explain_deepfakes.model_test_train.training.augmentations.photometric import PHOTOMETRIC
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.project import from_root
+from explain_deepfakes.preprocessing.crops.crops import read_crops
+from explain_deepfakes.preprocessing.crops.stores import read_picture
 
 SIDE, COLUMNS = 128, 6
 PREVIEW_SETTINGS: dict[str, dict[str, float]] = {

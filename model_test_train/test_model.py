@@ -9,8 +9,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from model_test_train.evaluation.plots import format_estimate, write_plots
-from model_test_train.evaluation.testing import (
+from explain_deepfakes.model_test_train.evaluation.plots import format_estimate, write_plots
+from explain_deepfakes.model_test_train.evaluation.testing import (
     MetricsRecord,
     ProtocolRecord,
     TestParams,
@@ -23,15 +23,15 @@ from model_test_train.evaluation.testing import (
     score_frames,
     select_samples,
 )
-from model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Verdict, VerdictRule, video_verdicts
-from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
-from model_test_train.networks.network import read_description
-from pipeline.errors import UserError, run
-from pipeline.index import Video, read_index, select_dataset
-from pipeline.outputs import write_csv, write_json, write_text
-from pipeline.params import PathFlag, read_command_line
-from pipeline.reproducible import choose_device, seed_everything
-from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
+from explain_deepfakes.model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Verdict, VerdictRule, video_verdicts
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
+from explain_deepfakes.model_test_train.networks.network import read_description
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.index import Video, read_index, select_dataset
+from explain_deepfakes.pipeline.outputs import write_csv, write_json, write_text
+from explain_deepfakes.pipeline.params import PathFlag, read_command_line
+from explain_deepfakes.pipeline.reproducible import choose_device, seed_everything
+from explain_deepfakes.preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
 
 FRAME_COLUMNS = ("video", "method", "label", "frame", "track", "path", "fake_probability")
 VIDEO_COLUMNS = (

@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from model_test_train.networks.checkpoint import Checkpoint, save_checkpoint
-from model_test_train.networks.network import Description, build_network, read_description
-from model_test_train.networks.pretrained import pretrained_identity
-from model_test_train.training.augmentations.augmentation import FORGERIES, Augmentation, build_augmentation
-from model_test_train.training.augmentations.mixing import Batch
-from model_test_train.training.data import (
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, save_checkpoint
+from explain_deepfakes.model_test_train.networks.network import Description, build_network, read_description
+from explain_deepfakes.model_test_train.networks.pretrained import pretrained_identity
+from explain_deepfakes.model_test_train.training.augmentations.augmentation import FORGERIES, Augmentation, build_augmentation
+from explain_deepfakes.model_test_train.training.augmentations.mixing import Batch
+from explain_deepfakes.model_test_train.training.data import (
     Sample,
     SampleGroups,
     Samples,
@@ -32,7 +32,7 @@ from model_test_train.training.data import (
     single_crop_groups,
     training_batches,
 )
-from model_test_train.training.distributed import (
+from explain_deepfakes.model_test_train.training.distributed import (
     EXIT_STOPPED,
     SINGLE_PROCESS,
     ProcessGroup,
@@ -42,26 +42,42 @@ from model_test_train.training.distributed import (
     start_processes,
     synchronise_batch_norms,
 )
-from model_test_train.training.loggers import RunLogger
-from model_test_train.training.run_folder import RunFolder
-from model_test_train.training.sanity_checks import run_checks
-from model_test_train.training.trainer import PRECISIONS, Recipe, Run, Trainer, begin_run, record_epoch, should_stop
-from model_test_train.training.validation import ValidationSet, add_forged_twins, validate
-from model_test_train.training.video_sampling import sample_videos
-from pipeline.errors import UserError, run
-from pipeline.index import FAKE, REAL, Video, read_index, select_dataset
-from pipeline.ledger import content_hash, key_of
-from pipeline.memory import keep_memory
-from pipeline.outputs import write_bytes
-from pipeline.params import DEVICES, PathFlag, SwitchFlag, build_settings, load_params, read_command_line, setting
-from pipeline.progress import track
-from pipeline.project import from_root, relative
-from pipeline.provenance import code_revision
-from pipeline.reproducible import seed_everything
-from preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
-from preprocessing.crops import extraction
-from preprocessing.crops.crops import find_ledgers, read_crops
-from preprocessing.faces import detection
+from explain_deepfakes.model_test_train.training.loggers import RunLogger
+from explain_deepfakes.model_test_train.training.run_folder import RunFolder
+from explain_deepfakes.model_test_train.training.sanity_checks import run_checks
+from explain_deepfakes.model_test_train.training.trainer import (
+    PRECISIONS,
+    Recipe,
+    Run,
+    Trainer,
+    begin_run,
+    record_epoch,
+    should_stop,
+)
+from explain_deepfakes.model_test_train.training.validation import ValidationSet, add_forged_twins, validate
+from explain_deepfakes.model_test_train.training.video_sampling import sample_videos
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.index import FAKE, REAL, Video, read_index, select_dataset
+from explain_deepfakes.pipeline.ledger import content_hash, key_of
+from explain_deepfakes.pipeline.memory import keep_memory
+from explain_deepfakes.pipeline.outputs import write_bytes
+from explain_deepfakes.pipeline.params import (
+    DEVICES,
+    PathFlag,
+    SwitchFlag,
+    build_settings,
+    load_params,
+    read_command_line,
+    setting,
+)
+from explain_deepfakes.pipeline.progress import track
+from explain_deepfakes.pipeline.project import from_root, relative
+from explain_deepfakes.pipeline.provenance import code_revision
+from explain_deepfakes.pipeline.reproducible import seed_everything
+from explain_deepfakes.preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
+from explain_deepfakes.preprocessing.crops import extraction
+from explain_deepfakes.preprocessing.crops.crops import find_ledgers, read_crops
+from explain_deepfakes.preprocessing.faces import detection
 
 FORGERY_OPTIONS = " or ".join(f"augmentation.{name}" for name in FORGERIES)
 NOT_IDENTIFYING = ("workers", "save_seconds", "tensorboard")  # settings that do not make it a different run

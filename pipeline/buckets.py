@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
-from pipeline.errors import UserError
+from explain_deepfakes.pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from upath import UPath

@@ -3,8 +3,8 @@
 import sys
 from subprocess import call
 
-from pipeline.errors import UserError
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.project import CODE
 
 
 def run_command(script: str, *flags: object) -> None:

@@ -18,17 +18,17 @@ from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
-from pipeline.buckets import is_in_bucket, join_path
-from pipeline.disk_dict import DiskDict
-from pipeline.errors import UserError
-from pipeline.index import Video
-from pipeline.ledger import Entries, Entry, Ledger, report_failures
-from pipeline.outputs import PART_SUFFIX, remove, remove_empty_folders, remove_leftovers
-from pipeline.params import SwitchFlag, TextFlag
-from pipeline.progress import track
-from pipeline.ray_workers import LOCAL
-from pipeline.ray_workers import map_unordered as map_on_ray
-from pipeline.workers import map_unordered
+from explain_deepfakes.pipeline.buckets import is_in_bucket, join_path
+from explain_deepfakes.pipeline.disk_dict import DiskDict
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import Video
+from explain_deepfakes.pipeline.ledger import Entries, Entry, Ledger, report_failures
+from explain_deepfakes.pipeline.outputs import PART_SUFFIX, remove, remove_empty_folders, remove_leftovers
+from explain_deepfakes.pipeline.params import SwitchFlag, TextFlag
+from explain_deepfakes.pipeline.progress import track
+from explain_deepfakes.pipeline.ray_workers import LOCAL
+from explain_deepfakes.pipeline.ray_workers import map_unordered as map_on_ray
+from explain_deepfakes.pipeline.workers import map_unordered
 
 LEDGER, FAILURES = "ledger.jsonl", "failures.csv"
 BEGUN = "begun"  # key in the ledger of a video whose outputs are being written

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.outputs import write_csv
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.outputs import write_csv
 
 SPLITS = ("training_set", "validation_set", "test_set")
 REAL, FAKE = 0, 1

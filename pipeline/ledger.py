@@ -17,11 +17,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, TypedDict, cast
 
-from pipeline.buckets import is_in_bucket, object_version
-from pipeline.disk_dict import DiskDict
-from pipeline.errors import UserError
-from pipeline.outputs import atomic_write, write_csv
-from pipeline.project import from_root
+from explain_deepfakes.pipeline.buckets import is_in_bucket, object_version
+from explain_deepfakes.pipeline.disk_dict import DiskDict
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.outputs import atomic_write, write_csv
+from explain_deepfakes.pipeline.project import from_root
 
 FAILURE_COLUMNS = ("file", "reason", "remedy")
 JOURNALS = "data/journals"

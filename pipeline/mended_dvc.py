@@ -1,4 +1,4 @@
-"""`python -m pipeline.mended_dvc repro`: `dvc repro`, after repairing files that a killed run left half-written.
+"""`python pipeline/mended_dvc.py repro`: `dvc repro`, after repairing files that a killed run left half-written.
 
 DVC does not write its lock files atomically. The module also hides the demo's hashes from git: the committed dvc.lock has no
 stages, because the last digits of results, and so their hashes, differ between processors.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline.buckets import atomic_upload, is_in_bucket, remove_from_bucket
+from explain_deepfakes.pipeline.buckets import atomic_upload, is_in_bucket, remove_from_bucket
 
 FLUSH_THREADS = 8  # flushing the 20 files of a folder takes 9 ms instead of 90
 PART_SUFFIX = ".part"  # also in `.dvcignore`: leftovers of a killed run are not part of any output

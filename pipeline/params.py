@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from pipeline.buckets import local_path, reachable_path
-from pipeline.errors import UserError
-from pipeline.project import absolute, from_root
+from explain_deepfakes.pipeline.buckets import local_path, reachable_path
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.project import absolute, from_root
 
 DEVICES = ("auto", "cpu", "cuda")  # choices of settings that select a device
 NULL_WORDS = ("null", "none", "~", "")  # values of a flag that mean None

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pipeline.buckets import is_in_bucket, parse_path
+from explain_deepfakes.pipeline.buckets import is_in_bucket, parse_path
 
 CODE = Path(__file__).resolve().parents[1]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from pipeline.params import read_yaml
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.params import read_yaml
+from explain_deepfakes.pipeline.project import CODE
 
 PACKAGES = ("serving", "explain_model", "model_test_train", "preprocessing", "pipeline")
 

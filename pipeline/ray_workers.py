@@ -16,9 +16,9 @@ from itertools import islice
 from types import ModuleType
 from typing import TypeVar
 
-from pipeline.errors import UserError
-from pipeline.project import root
-from pipeline.workers import MEMORY_HINT, Crash, ItemResult, attempt
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.project import root
+from explain_deepfakes.pipeline.workers import MEMORY_HINT, Crash, ItemResult, attempt
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from pipeline.errors import UserError
+from explain_deepfakes.pipeline.errors import UserError
 
 
 def seed_everything(seed: int, threads: int) -> None:

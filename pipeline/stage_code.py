@@ -1,6 +1,6 @@
 """The code that each stage of dvc.yaml depends on: its script, and the modules that it imports, directly or indirectly.
 
-`python -m pipeline.stage_code` checks dvc.yaml, and updates it with --write. A subfolder of a package is listed as a folder.
+`python pipeline/stage_code.py` checks dvc.yaml, and updates it with --write. A subfolder of a package is listed as a folder.
 Modules of `pipeline` are left out, except the index: all stages import them, and they do not affect the results.
 """
 
@@ -13,9 +13,10 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from pipeline.errors import UserError, run
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.project import CODE
 
+IMPORT_PREFIX = "explain_deepfakes."  # that package consists of links to these folders
 PACKAGES = ("pipeline", "preprocessing", "model_test_train", "explain_model", "serving", "BWCluster")
 ALWAYS = {"pipeline/index.py"}
 DVC = CODE / "dvc.yaml"
@@ -57,8 +58,8 @@ def _files_imported(tree: ast.Module) -> Iterator[str]:
         else:
             continue
         for name in names:
-            path = name.replace(".", "/")
-            if name.split(".")[0] in PACKAGES and "\n" not in name:
+            path = name.removeprefix(IMPORT_PREFIX).replace(".", "/")
+            if path.split("/")[0] in PACKAGES and "\n" not in name:
                 yield from (file for file in (f"{path}.py", f"{path}/__init__.py") if (CODE / file).is_file())
 
 
@@ -92,7 +93,7 @@ def main() -> None:
     content = yaml.load(DVC.read_text())
     wrong = {name: stage for name, stage in content["stages"].items() if code_listed(stage) != code_needed(stage)}
     if wrong and not args.write:
-        raise UserError(f"dvc.yaml: wrong code dependencies of {', '.join(wrong)}; run `python -m pipeline.stage_code --write`")
+        raise UserError(f"dvc.yaml: wrong code dependencies of {', '.join(wrong)}; run `python pipeline/stage_code.py --write`")
     for stage in wrong.values():
         others = [dep for dep in stage["deps"] if dep not in code_listed(stage)]
         stage["deps"] = CommentedSeq([*others, *sorted(code_needed(stage))])

@@ -18,7 +18,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar, cast
 
-from pipeline.errors import UserError
+from explain_deepfakes.pipeline.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -9,18 +9,26 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.errors import run
-from pipeline.incremental import SCOPE_FLAGS, Outcome, StageFolder, VideoTask, failure, scope_from_args, update_outputs
-from pipeline.index import Video
-from pipeline.ledger import key_of
-from pipeline.params import PathOrUrlFlag, Section, read_command_line
-from pipeline.project import from_root
-from preprocessing.corpus.folders import CorpusFolders
-from preprocessing.corpus.source import CORPUS_FLAGS, select_videos
-from preprocessing.faces.boxes import write_boxes
-from preprocessing.faces.detection import DetectionParams, find_boxes
-from preprocessing.faces.ray_detector import ray_detectors
-from preprocessing.video.video import OpenVideo, ReadingParams, UnreadableVideo, open_video
+from explain_deepfakes.pipeline.errors import run
+from explain_deepfakes.pipeline.incremental import (
+    SCOPE_FLAGS,
+    Outcome,
+    StageFolder,
+    VideoTask,
+    failure,
+    scope_from_args,
+    update_outputs,
+)
+from explain_deepfakes.pipeline.index import Video
+from explain_deepfakes.pipeline.ledger import key_of
+from explain_deepfakes.pipeline.params import PathOrUrlFlag, Section, read_command_line
+from explain_deepfakes.pipeline.project import from_root
+from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
+from explain_deepfakes.preprocessing.corpus.source import CORPUS_FLAGS, select_videos
+from explain_deepfakes.preprocessing.faces.boxes import write_boxes
+from explain_deepfakes.preprocessing.faces.detection import DetectionParams, find_boxes
+from explain_deepfakes.preprocessing.faces.ray_detector import ray_detectors
+from explain_deepfakes.preprocessing.video.video import OpenVideo, ReadingParams, UnreadableVideo, open_video
 
 
 def detect_in_video(

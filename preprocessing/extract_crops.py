@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.buckets import join_path
-from pipeline.errors import UserError, run
-from pipeline.incremental import (
+from explain_deepfakes.pipeline.buckets import join_path
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.incremental import (
     SCOPE_FLAGS,
     FilteredVideos,
     Outcome,
@@ -25,17 +25,17 @@ from pipeline.incremental import (
     scope_from_args,
     update_outputs,
 )
-from pipeline.index import ORIGINAL, SPLITS, Video
-from pipeline.ledger import content_hash, key_of
-from pipeline.params import PathOrUrlFlag, Section, read_command_line
-from pipeline.project import from_root, relative
-from preprocessing.corpus.folders import CorpusFolders
-from preprocessing.corpus.source import CORPUS_FLAGS, select_videos
-from preprocessing.crops.crops import CropRow
-from preprocessing.crops.extraction import CropParams, select_faces, write_crops, write_masks
-from preprocessing.crops.stores import output_name, picture_writer
-from preprocessing.faces.boxes import BadBoxes, read_boxes
-from preprocessing.video.video import OpenVideo, ReadingParams, UnreadableVideo, open_video
+from explain_deepfakes.pipeline.index import ORIGINAL, SPLITS, Video
+from explain_deepfakes.pipeline.ledger import content_hash, key_of
+from explain_deepfakes.pipeline.params import PathOrUrlFlag, Section, read_command_line
+from explain_deepfakes.pipeline.project import from_root, relative
+from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
+from explain_deepfakes.preprocessing.corpus.source import CORPUS_FLAGS, select_videos
+from explain_deepfakes.preprocessing.crops.crops import CropRow
+from explain_deepfakes.preprocessing.crops.extraction import CropParams, select_faces, write_crops, write_masks
+from explain_deepfakes.preprocessing.crops.stores import output_name, picture_writer
+from explain_deepfakes.preprocessing.faces.boxes import BadBoxes, read_boxes
+from explain_deepfakes.preprocessing.video.video import OpenVideo, ReadingParams, UnreadableVideo, open_video
 
 DETECT_AGAIN = "run detect_faces, and see its failures.csv"
 PUBLISHED_ORIGINALS = ("youtube", "actors")  # folders where the published script writes the boxes of originals

@@ -8,12 +8,12 @@ prints the full report and writes nothing; its last line is `ready` or the numbe
 import sys
 from pathlib import Path
 
-from pipeline.errors import UserError, run
-from pipeline.index import read_index, write_index
-from pipeline.params import PathFlag, SwitchFlag, read_command_line
-from preprocessing.corpus.corpus import Corpus, CorpusParams, read_corpus
-from preprocessing.corpus.folders import CorpusFolders
-from preprocessing.corpus.report import READY, report_lines
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.index import read_index, write_index
+from explain_deepfakes.pipeline.params import PathFlag, SwitchFlag, read_command_line
+from explain_deepfakes.preprocessing.corpus.corpus import Corpus, CorpusParams, read_corpus
+from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
+from explain_deepfakes.preprocessing.corpus.report import READY, report_lines
 
 EXIT_PROBLEMS = 2
 

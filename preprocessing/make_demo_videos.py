@@ -22,19 +22,25 @@ import av
 import cv2
 import numpy as np
 
-from pipeline import errors
-from pipeline.errors import UserError
-from pipeline.index import DEMO_LEDGER as LEDGER
-from pipeline.ledger import Ledger, key_of
-from pipeline.outputs import atomic_write, remove_leftovers, write_json_if_changed
-from pipeline.params import PathFlag, read_command_line, setting
-from pipeline.progress import track
-from pipeline.workers import map_unordered
-from preprocessing.corpus.generated_files import GeneratedFiles
-from preprocessing.demo_corpus.manipulations import METHODS, FaceManipulator, TargetFrame, region_for, swap_face
-from preprocessing.demo_corpus.people import DrawnPerson, Performance, Pose, sample_performance, sample_person
-from preprocessing.demo_corpus.portraits import DrawnFrame, draw_backdrop, draw_frame, make_body
-from preprocessing.demo_corpus.scenery import Scene, Sensor, sample_scene, shake_path
+from explain_deepfakes.pipeline import errors
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import DEMO_LEDGER as LEDGER
+from explain_deepfakes.pipeline.ledger import Ledger, key_of
+from explain_deepfakes.pipeline.outputs import atomic_write, remove_leftovers, write_json_if_changed
+from explain_deepfakes.pipeline.params import PathFlag, read_command_line, setting
+from explain_deepfakes.pipeline.progress import track
+from explain_deepfakes.pipeline.workers import map_unordered
+from explain_deepfakes.preprocessing.corpus.generated_files import GeneratedFiles
+from explain_deepfakes.preprocessing.demo_corpus.manipulations import (
+    METHODS,
+    FaceManipulator,
+    TargetFrame,
+    region_for,
+    swap_face,
+)
+from explain_deepfakes.preprocessing.demo_corpus.people import DrawnPerson, Performance, Pose, sample_performance, sample_person
+from explain_deepfakes.preprocessing.demo_corpus.portraits import DrawnFrame, draw_backdrop, draw_frame, make_body
+from explain_deepfakes.preprocessing.demo_corpus.scenery import Scene, Sensor, sample_scene, shake_path
 
 CODE_VERSION = 1  # increased when the code changes any pixel, so that the corpus is rendered again
 SPLITS = ("train", "val", "test")

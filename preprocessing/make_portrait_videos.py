@@ -16,16 +16,16 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline import errors
-from pipeline.errors import UserError
-from pipeline.index import PORTRAIT_LEDGER
-from pipeline.ledger import FAILURE_COLUMNS, Entry, Ledger, key_of
-from pipeline.outputs import remove_leftovers, write_csv, write_json_if_changed
-from pipeline.params import PathFlag, read_command_line
-from pipeline.progress import track
-from pipeline.workers import map_unordered
-from preprocessing.corpus.generated_files import GeneratedFiles
-from preprocessing.portrait_corpus.plan import (
+from explain_deepfakes.pipeline import errors
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import PORTRAIT_LEDGER
+from explain_deepfakes.pipeline.ledger import FAILURE_COLUMNS, Entry, Ledger, key_of
+from explain_deepfakes.pipeline.outputs import remove_leftovers, write_csv, write_json_if_changed
+from explain_deepfakes.pipeline.params import PathFlag, read_command_line
+from explain_deepfakes.pipeline.progress import track
+from explain_deepfakes.pipeline.workers import map_unordered
+from explain_deepfakes.preprocessing.corpus.generated_files import GeneratedFiles
+from explain_deepfakes.preprocessing.portrait_corpus.plan import (
     SPLITS,
     PersonPlan,
     PortraitVideoParams,
@@ -34,8 +34,8 @@ from preprocessing.portrait_corpus.plan import (
     people_with_faces,
     plan_corpus,
 )
-from preprocessing.portrait_corpus.portraits import Portrait, UnusablePortrait, detect_task, list_portraits
-from preprocessing.portrait_corpus.rendering import render
+from explain_deepfakes.preprocessing.portrait_corpus.portraits import Portrait, UnusablePortrait, detect_task, list_portraits
+from explain_deepfakes.preprocessing.portrait_corpus.rendering import render
 
 CODE_VERSION = 1  # increased when the code changes any pixel, so that all videos are rendered again
 DETECTION_VERSION = 1  # the same for the face detection in portraits

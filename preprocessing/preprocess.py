@@ -8,19 +8,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from pipeline.errors import run
-from pipeline.incremental import SCOPE_FLAGS, Outcome, StageFolder, StaleItem, scope_from_args, update_all_outputs
-from pipeline.outputs import remove
-from pipeline.params import PathOrUrlFlag, Section, load_params, read_command_line
-from pipeline.project import from_root
-from preprocessing import detect_faces, extract_crops
-from preprocessing.corpus.folders import CorpusFolders
-from preprocessing.corpus.source import CORPUS_FLAGS, select_videos
-from preprocessing.crops.extraction import CropParams
-from preprocessing.extract_crops import CropPaths
-from preprocessing.faces.detection import DetectionParams
-from preprocessing.faces.ray_detector import ray_detectors
-from preprocessing.video.video import OpenVideo, ReadingParams, UnreadableVideo, open_video
+from explain_deepfakes.pipeline.errors import run
+from explain_deepfakes.pipeline.incremental import (
+    SCOPE_FLAGS,
+    Outcome,
+    StageFolder,
+    StaleItem,
+    scope_from_args,
+    update_all_outputs,
+)
+from explain_deepfakes.pipeline.outputs import remove
+from explain_deepfakes.pipeline.params import PathOrUrlFlag, Section, load_params, read_command_line
+from explain_deepfakes.pipeline.project import from_root
+from explain_deepfakes.preprocessing import detect_faces, extract_crops
+from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
+from explain_deepfakes.preprocessing.corpus.source import CORPUS_FLAGS, select_videos
+from explain_deepfakes.preprocessing.crops.extraction import CropParams
+from explain_deepfakes.preprocessing.extract_crops import CropPaths
+from explain_deepfakes.preprocessing.faces.detection import DetectionParams
+from explain_deepfakes.preprocessing.faces.ray_detector import ray_detectors
+from explain_deepfakes.preprocessing.video.video import OpenVideo, ReadingParams, UnreadableVideo, open_video
 
 
 def preprocess_video(

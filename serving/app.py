@@ -18,16 +18,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.base import RequestResponseEndpoint
 
-from pipeline.errors import UserError, run
-from pipeline.params import PathFlag, Section, SwitchFlag, read_command_line
-from pipeline.provenance import all_code
-from preprocessing.video.video import ReadingParams
-from serving.api.jobs import JobStore
-from serving.api.problems import add_problem_handlers, problem_response
-from serving.api.routes import api, public_routes
-from serving.api.state import AppState, ServerParams
-from serving.api.workers import WorkerConfig, WorkerPool
-from serving.models.default_model import default_model
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.params import PathFlag, Section, SwitchFlag, read_command_line
+from explain_deepfakes.pipeline.provenance import all_code
+from explain_deepfakes.preprocessing.video.video import ReadingParams
+from explain_deepfakes.serving.api.jobs import JobStore
+from explain_deepfakes.serving.api.problems import add_problem_handlers, problem_response
+from explain_deepfakes.serving.api.routes import api, public_routes
+from explain_deepfakes.serving.api.state import AppState, ServerParams
+from explain_deepfakes.serving.api.workers import WorkerConfig, WorkerPool
+from explain_deepfakes.serving.models.default_model import default_model
 
 PAGE = Path(__file__).parent / "page"
 HOST_HEADER = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<name>[^:]*))(?::\d*)?")

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from model_test_train.evaluation.predictor import load_predictor
-from pipeline.errors import UserError, run
-from pipeline.ledger import content_hash
-from pipeline.outputs import write_bytes
-from pipeline.params import flag_spellings
-from pipeline.project import from_root
-from serving.models.onnx_backend import TOLERANCE, export_onnx
+from explain_deepfakes.model_test_train.evaluation.predictor import load_predictor
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.outputs import write_bytes
+from explain_deepfakes.pipeline.params import flag_spellings
+from explain_deepfakes.pipeline.project import from_root
+from explain_deepfakes.serving.models.onnx_backend import TOLERANCE, export_onnx
 
 
 def main() -> None:

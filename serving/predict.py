@@ -14,16 +14,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from model_test_train.evaluation.plots import format_estimate
-from model_test_train.metrics.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
-from pipeline.errors import UserError, run
-from pipeline.outputs import shorten_name
-from pipeline.params import DEVICES, flag_spellings
-from preprocessing.video.video import UnreadableVideo
-from serving.examination.evidence import crop_record, file_record, write_evidence
-from serving.examination.examiner import CalibratedVerdict, Examiner, ProgressCallback
-from serving.examination.records import CropRecord, FileRecord, PersonRecord, TestRecord, VerdictRecord
-from serving.models.default_model import default_model
+from explain_deepfakes.model_test_train.evaluation.plots import format_estimate
+from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.outputs import shorten_name
+from explain_deepfakes.pipeline.params import DEVICES, flag_spellings
+from explain_deepfakes.preprocessing.video.video import UnreadableVideo
+from explain_deepfakes.serving.examination.evidence import crop_record, file_record, write_evidence
+from explain_deepfakes.serving.examination.examiner import CalibratedVerdict, Examiner, ProgressCallback
+from explain_deepfakes.serving.examination.records import CropRecord, FileRecord, PersonRecord, TestRecord, VerdictRecord
+from explain_deepfakes.serving.models.default_model import default_model
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
 COLOURS = {FAKE_VERDICT: "bold red", REAL_VERDICT: "bold green", NO_VERDICT: "bold yellow"}

@@ -23,13 +23,18 @@ from typing import TypedDict
 
 import numpy as np
 
-from model_test_train.compare_models import check_comparable, compare_tested_models, describe_differences, read_tested_model
-from model_test_train.networks.checkpoint import read_card
-from pipeline.errors import UserError, run
-from pipeline.ledger import content_hash
-from pipeline.outputs import atomic_write, write_text
-from pipeline.project import from_root
-from serving.models.deployment import Deployment
+from explain_deepfakes.model_test_train.compare_models import (
+    check_comparable,
+    compare_tested_models,
+    describe_differences,
+    read_tested_model,
+)
+from explain_deepfakes.model_test_train.networks.checkpoint import read_card
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.outputs import atomic_write, write_text
+from explain_deepfakes.pipeline.project import from_root
+from explain_deepfakes.serving.models.deployment import Deployment
 
 CANDIDATE, PRODUCTION, ARCHIVED = "candidate", "production", "archived"
 ADD, PROMOTE, DEPLOY, RETURN = "add", "promote", "deploy", "return"  # actions in the history

@@ -29,11 +29,11 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import UserError, run
-from pipeline.ledger import content_hash
-from pipeline.project import from_root, root
-from serving.models.deployment import Deployment
-from serving.registry import Registry, deploy
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.project import from_root, root
+from explain_deepfakes.serving.models.deployment import Deployment
+from explain_deepfakes.serving.registry import Registry, deploy
 
 STAGE = "test"  # with all stages that it depends on
 MODEL, TESTS = "data/models/best.safetensors", "results/tests"

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.errors import UserError, run
-from pipeline.ledger import content_hash
-from pipeline.params import build_settings, flag_spellings
-from preprocessing.video.video import UnreadableVideo
-from serving.examination.evidence import FORMAT, file_record
-from serving.examination.examiner import Examiner
-from serving.examination.records import FileRecord
-from serving.examination.segments import SegmentParams
-from serving.models.default_model import default_model
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.params import build_settings, flag_spellings
+from explain_deepfakes.preprocessing.video.video import UnreadableVideo
+from explain_deepfakes.serving.examination.evidence import FORMAT, file_record
+from explain_deepfakes.serving.examination.examiner import Examiner
+from explain_deepfakes.serving.examination.records import FileRecord
+from explain_deepfakes.serving.examination.segments import SegmentParams
+from explain_deepfakes.serving.models.default_model import default_model
 
 TOLERANCE = 1e-4  # of probabilities: other processors sum in another order
 VERDICT_FIELDS = ("verdict", "uncertain", "fake_probability")

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from warm_commands import run_warm
 
-from pipeline.index import read_index
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.index import read_index
+from explain_deepfakes.pipeline.project import CODE
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else parallel processes busy-wait for one another
 ParamChanges = Mapping[str, Mapping[str, object]]  # section of params.yaml -> key -> value

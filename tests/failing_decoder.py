@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mmap import mmap
 from multiprocessing.connection import Connection
 
-from preprocessing.video.fork_server import receive, receive_fd, send
+from explain_deepfakes.preprocessing.video.fork_server import receive, receive_fd, send
 
 FACTS = {"width": 4, "height": 2, "frame_rate": 25.0, "frames_promised": 5, "frames_present": 5}
 

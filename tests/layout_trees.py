@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from little_videos import face_video, fake, numbered, original, write_video
 
-from preprocessing.corpus.file_facts import FileFacts, inspect_file
+from explain_deepfakes.preprocessing.corpus.file_facts import FileFacts, inspect_file
 
 FF_METHODS = ("Deepfakes", "FaceSwap")
 FF_PAIRS = {"train": [["000", "003"]], "val": [["010", "011"]], "test": [["020", "021"]]}

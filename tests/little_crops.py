@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import yaml
 
-from model_test_train.networks.network import read_description
-from pipeline.index import Video, write_index
-from pipeline.ledger import Ledger
-from pipeline.project import CODE
+from explain_deepfakes.model_test_train.networks.network import read_description
+from explain_deepfakes.pipeline.index import Video, write_index
+from explain_deepfakes.pipeline.ledger import Ledger
+from explain_deepfakes.pipeline.project import CODE
 
 SIDE = 40
 SPLITS = ("training_set", "validation_set")

@@ -9,9 +9,9 @@ from pathlib import Path
 import yaml
 from conftest import ONE, ParamChanges, Project
 
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.project import CODE
 
-DVC = (sys.executable, "-m", "pipeline.mended_dvc")  # as `make repro` does
+DVC = (sys.executable, "-m", "explain_deepfakes.pipeline.mended_dvc")  # as `make repro` does
 TINY: dict[str, Mapping[str, object]] = {
     "make_demo_videos": {"train_identities": 4, "val_identities": 2, "test_identities": 2, "frames": 6, "workers": 1},
     "detect_faces": {"frames": 2, "workers": 1},

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from serving.examination.examiner import Examiner, ProgressCallback
+from explain_deepfakes.serving.examination.examiner import Examiner, ProgressCallback
 
 
 def dies_once(examiner: Examiner, upload: Path, name: str, annotated: bool, report_progress: ProgressCallback) -> None:

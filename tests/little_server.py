@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypedDict
 
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.project import CODE
 
 SECONDS = 90.0  # timeout of every wait
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from model_test_train.training.distributed import PR_SET_PDEATHSIG
+from explain_deepfakes.model_test_train.training.distributed import PR_SET_PDEATHSIG
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
 os.environ["PATH"] += ":/usr/sbin"  # where Debian installs the daemons, which is not in every user's PATH

@@ -8,11 +8,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-from pipeline.errors import run
-from pipeline.incremental import Outcome, Scope, Shard, StageFolder, VideoTask, failure, update_outputs
-from pipeline.index import Video
-from pipeline.ledger import key_of
-from pipeline.outputs import atomic_write, write_text
+from explain_deepfakes.pipeline.errors import run
+from explain_deepfakes.pipeline.incremental import Outcome, Scope, Shard, StageFolder, VideoTask, failure, update_outputs
+from explain_deepfakes.pipeline.index import Video
+from explain_deepfakes.pipeline.ledger import key_of
+from explain_deepfakes.pipeline.outputs import atomic_write, write_text
 
 NAMES = tuple(f"{method}/{number:03d}" for method in ("Deepfakes", "Original") for number in range(6))
 ALL = Scope()

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from conftest import Project
 
-from model_test_train.networks.checkpoint import load_checkpoint, save_checkpoint
+from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint, save_checkpoint
 
 
 def noisy_checkpoint(finished: Project, folder: Path, noise: float) -> Path:

@@ -6,13 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_test_train.preview_augmentations import PREVIEW_SETTINGS
-from model_test_train.training.augmentations.augmentation import FORGERIES, KINDS, Augmentation, build_augmentation
-from model_test_train.training.augmentations.forgery import ForgedPair, Picture
-from model_test_train.training.augmentations.photometric import PHOTOMETRIC
-from model_test_train.training.augmentations.video_codecs import CODECS, Encoding, encode
-from model_test_train.training.data import forgery_probability
-from pipeline.errors import UserError
+from explain_deepfakes.model_test_train.preview_augmentations import PREVIEW_SETTINGS
+from explain_deepfakes.model_test_train.training.augmentations.augmentation import (
+    FORGERIES,
+    KINDS,
+    Augmentation,
+    build_augmentation,
+)
+from explain_deepfakes.model_test_train.training.augmentations.forgery import ForgedPair, Picture
+from explain_deepfakes.model_test_train.training.augmentations.photometric import PHOTOMETRIC
+from explain_deepfakes.model_test_train.training.augmentations.video_codecs import CODECS, Encoding, encode
+from explain_deepfakes.model_test_train.training.data import forgery_probability
+from explain_deepfakes.pipeline.errors import UserError
 
 SIZE = 64
 

@@ -6,12 +6,12 @@ from array import array
 import numpy as np
 import pytest
 
-from preprocessing.crops.crops import compute_window, crop_image, is_plausible_box
-from preprocessing.crops.extraction import CropSettings, select_faces
-from preprocessing.faces.boxes import BadBoxes, Boxes, read_boxes, write_boxes
-from preprocessing.faces.face import Face
-from preprocessing.faces.tracks import TrackedFace
-from preprocessing.video.video import VideoFacts
+from explain_deepfakes.preprocessing.crops.crops import compute_window, crop_image, is_plausible_box
+from explain_deepfakes.preprocessing.crops.extraction import CropSettings, select_faces
+from explain_deepfakes.preprocessing.faces.boxes import BadBoxes, Boxes, read_boxes, write_boxes
+from explain_deepfakes.preprocessing.faces.face import Face
+from explain_deepfakes.preprocessing.faces.tracks import TrackedFace
+from explain_deepfakes.preprocessing.video.video import VideoFacts
 
 FACE = Face((10.13, 20.0, 60.0, 90.5), 0.9988, array("d", [20.11, 30.0] * 5))
 OURS = {"video": "v", "width": 9, "height": 9, "frame_rate": 9, "frames_promised": 9, "frames_present": 9, "looked_at": [0]}

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from model_test_train.breakdown import break_down, read_table
-from model_test_train.evaluation.score_tables import read_scores
-from pipeline.errors import UserError
+from explain_deepfakes.model_test_train.breakdown import break_down, read_table
+from explain_deepfakes.model_test_train.evaluation.score_tables import read_scores
+from explain_deepfakes.pipeline.errors import UserError
 
 
 @pytest.fixture

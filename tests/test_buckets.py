@@ -14,10 +14,10 @@ from little_storage import object_storage, objects, storage_flags
 from little_videos import face_video, files_of, original, project, run_script
 from test_workers import wait_until
 
-from pipeline.buckets import is_in_bucket, join_path, parse_path, reachable_path
-from pipeline.errors import UserError
-from pipeline.ledger import JOURNALS, Ledger
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.buckets import is_in_bucket, join_path, parse_path, reachable_path
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ledger import JOURNALS, Ledger
+from explain_deepfakes.pipeline.project import CODE
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem

@@ -21,9 +21,9 @@ from little_crops import project_of_crops
 from little_dag import TINY, dag, repro
 from little_slurm import command_output, is_installed, little_slurm, wait_until
 
-from BWCluster.jobs import plan_jobs
-from BWCluster.slurm.cluster import SlurmJob, read_cluster, submit
-from pipeline.project import CODE
+from explain_deepfakes.BWCluster.jobs import plan_jobs
+from explain_deepfakes.BWCluster.slurm.cluster import SlurmJob, read_cluster, submit
+from explain_deepfakes.pipeline.project import CODE
 
 SCRIPTS = CODE / "BWCluster"
 TRAIN = "model_test_train/train_model.py"

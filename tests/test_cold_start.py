@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.project import CODE
 
 PACKAGES = ("preprocessing", "model_test_train", "explain_model", "serving", "BWCluster")
 COMMANDS = [

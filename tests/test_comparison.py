@@ -12,10 +12,10 @@ from little_crops import project_of_crops
 from sklearn.metrics import roc_auc_score
 from warm_commands import run_warm
 
-from model_test_train import compare_models, evaluate_scores
-from model_test_train.evaluation.score_tables import read_scores
-from pipeline.errors import UserError
-from pipeline.project import CODE
+from explain_deepfakes.model_test_train import compare_models, evaluate_scores
+from explain_deepfakes.model_test_train.evaluation.score_tables import read_scores
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.project import CODE
 
 
 class Comparison(TypedDict):

@@ -18,14 +18,19 @@ from layout_trees import (
 )
 from little_videos import project
 
-from explain_model.inputs.samples import ExplainedSample, match_originals
-from model_test_train.training.data import SampleGroups, describe_groups, pair_with_originals, samples_by_video
-from pipeline.errors import UserError
-from pipeline.index import DEMO_LEDGER, Index, Video, read_index, write_index
-from preprocessing.corpus.corpus import CorpusParams, read_corpus
-from preprocessing.crops.crops import Crop
-from preprocessing.demo_corpus.manipulations import METHODS
-from preprocessing.make_demo_videos import DemoVideoParams, plan_corpus
+from explain_deepfakes.explain_model.inputs.samples import ExplainedSample, match_originals
+from explain_deepfakes.model_test_train.training.data import (
+    SampleGroups,
+    describe_groups,
+    pair_with_originals,
+    samples_by_video,
+)
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import DEMO_LEDGER, Index, Video, read_index, write_index
+from explain_deepfakes.preprocessing.corpus.corpus import CorpusParams, read_corpus
+from explain_deepfakes.preprocessing.crops.crops import Crop
+from explain_deepfakes.preprocessing.demo_corpus.manipulations import METHODS
+from explain_deepfakes.preprocessing.make_demo_videos import DemoVideoParams, plan_corpus
 
 TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
 
@@ -33,7 +38,9 @@ TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(project(tmp_path / "project"))
-    monkeypatch.setattr("preprocessing.corpus.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items))
+    monkeypatch.setattr(
+        "explain_deepfakes.preprocessing.corpus.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items)
+    )
     return tmp_path / "data"
 
 

@@ -17,9 +17,9 @@ from little_videos import draw_face, fake, files_of, original, plain, project, r
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from model_test_train.networks.input_contract import InputContract
-from model_test_train.training.augmentations.augmentation import build_augmentation
-from model_test_train.training.data import (
+from explain_deepfakes.model_test_train.networks.input_contract import InputContract
+from explain_deepfakes.model_test_train.training.augmentations.augmentation import build_augmentation
+from explain_deepfakes.model_test_train.training.data import (
     PictureDataset,
     SampleGroups,
     TrainingDataset,
@@ -27,10 +27,10 @@ from model_test_train.training.data import (
     samples_by_video,
     training_batches,
 )
-from pipeline.errors import UserError
-from pipeline.index import Video, read_index, write_index
-from preprocessing.crops.crops import Crop, find_ledgers, read_crops
-from preprocessing.crops.stores import (
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import Video, read_index, write_index
+from explain_deepfakes.preprocessing.crops.crops import Crop, find_ledgers, read_crops
+from explain_deepfakes.preprocessing.crops.stores import (
     ARCHIVES,
     FOLDERS,
     STORES,

@@ -11,9 +11,9 @@ import pytest
 from facenet_pytorch import MTCNN
 from PIL import Image
 
-from pipeline.errors import UserError
-from preprocessing.demo_corpus.manipulations import METHODS, REGIONS
-from preprocessing.make_demo_videos import (
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.preprocessing.demo_corpus.manipulations import METHODS, REGIONS
+from explain_deepfakes.preprocessing.make_demo_videos import (
     HARD_CASES,
     DemoSequence,
     DemoVideoParams,

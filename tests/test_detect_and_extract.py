@@ -11,10 +11,10 @@ import pytest
 import yaml
 from little_videos import face_video, fake, files_of, original, plain, project, reading, run_script, write_video
 
-from pipeline.index import read_index
-from preprocessing.crops.crops import crop_image, read_crops
-from preprocessing.faces.boxes import read_boxes
-from preprocessing.video.video import read_frames
+from explain_deepfakes.pipeline.index import read_index
+from explain_deepfakes.preprocessing.crops.crops import crop_image, read_crops
+from explain_deepfakes.preprocessing.faces.boxes import read_boxes
+from explain_deepfakes.preprocessing.video.video import read_frames
 
 QUICK = ("--frames", "4", "--workers", "1")
 TOLERANT = ("--max_failed_fraction", "0.7")

@@ -15,12 +15,12 @@ import torch
 from little_crops import project_of_crops
 from torch import multiprocessing
 
-from model_test_train.networks.network import build_network, read_description
-from model_test_train.training.data import EpochBatches
-from model_test_train.training.distributed import ProcessGroup, join_process_group, synchronise_batch_norms
-from model_test_train.training.trainer import Recipe, Trainer, begin_run
-from pipeline.params import build_settings
-from pipeline.project import CODE
+from explain_deepfakes.model_test_train.networks.network import build_network, read_description
+from explain_deepfakes.model_test_train.training.data import EpochBatches
+from explain_deepfakes.model_test_train.training.distributed import ProcessGroup, join_process_group, synchronise_batch_norms
+from explain_deepfakes.model_test_train.training.trainer import Recipe, Trainer, begin_run
+from explain_deepfakes.pipeline.params import build_settings
+from explain_deepfakes.pipeline.project import CODE
 
 TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
 

@@ -10,9 +10,9 @@ import yaml
 from little_crops import project_of_crops
 from safetensors.torch import load_file, save_file
 
-from model_test_train.networks.checkpoint import are_finite, load_checkpoint, read_card, save_checkpoint
-from pipeline.errors import UserError
-from pipeline.project import CODE
+from explain_deepfakes.model_test_train.networks.checkpoint import are_finite, load_checkpoint, read_card, save_checkpoint
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.project import CODE
 
 TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
 

@@ -13,19 +13,19 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
-from model_test_train.ensemble import EnsembleParams, fit_ensemble, format_summary
-from model_test_train.ensembles.members import Predictions
-from model_test_train.ensembles.weight_search import (
+from explain_deepfakes.model_test_train.ensemble import EnsembleParams, fit_ensemble, format_summary
+from explain_deepfakes.model_test_train.ensembles.members import Predictions
+from explain_deepfakes.model_test_train.ensembles.weight_search import (
     fit_fusion,
     fit_scale,
     make_folds,
     out_of_fold_probabilities,
     search_weights,
 )
-from model_test_train.evaluation.fusion import FUSION_METHODS, Array, Fusion, MemberLogits, balanced_log_loss
-from model_test_train.evaluation.predictor import collect_votes
-from model_test_train.metrics.verdicts import FrameScore
-from pipeline.index import Video, read_index
+from explain_deepfakes.model_test_train.evaluation.fusion import FUSION_METHODS, Array, Fusion, MemberLogits, balanced_log_loss
+from explain_deepfakes.model_test_train.evaluation.predictor import collect_votes
+from explain_deepfakes.model_test_train.metrics.verdicts import FrameScore
+from explain_deepfakes.pipeline.index import Video, read_index
 
 FRAMES, TRIALS = 4, 200
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from model_test_train.networks.registry import HEADS, build_module
-from pipeline.errors import UserError, run
+from explain_deepfakes.model_test_train.networks.registry import HEADS, build_module
+from explain_deepfakes.pipeline.errors import UserError, run
 
 
 def open_missing_file(folder: Path) -> None:

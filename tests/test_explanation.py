@@ -13,12 +13,18 @@ import torch
 from conftest import Project
 from torch import Tensor, nn
 
-from explain_model import explain_videos
-from explain_model.evaluate_explanations import contrast
-from explain_model.explain_model import ExplainParams, explain_model, find_local_examples
-from explain_model.faithfulness.localisation import border_pixels, localisation_metrics
-from explain_model.faithfulness.removal import SHARES, area_under_curve, rank_cells, removal_curves, road_scores
-from explain_model.figures.over_time import (
+from explain_deepfakes.explain_model import explain_videos
+from explain_deepfakes.explain_model.evaluate_explanations import contrast
+from explain_deepfakes.explain_model.explain_model import ExplainParams, explain_model, find_local_examples
+from explain_deepfakes.explain_model.faithfulness.localisation import border_pixels, localisation_metrics
+from explain_deepfakes.explain_model.faithfulness.removal import (
+    SHARES,
+    area_under_curve,
+    rank_cells,
+    removal_curves,
+    road_scores,
+)
+from explain_deepfakes.explain_model.figures.over_time import (
     BOX_COLOURS,
     Moment,
     Person,
@@ -29,20 +35,20 @@ from explain_model.figures.over_time import (
     top_scoring_frames,
     write_annotated,
 )
-from explain_model.inputs.samples import read_examples
-from explain_model.inputs.test_results import read_verdict_rule
-from explain_model.maps.heatmaps import compute_fake_and_real_heatmaps, compute_heatmaps
-from model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, REAL_VERDICT, VerdictRule
-from model_test_train.networks.checkpoint import load_checkpoint
-from model_test_train.networks.input_contract import InputContract
-from model_test_train.networks.network import Network
-from pipeline.errors import UserError
-from pipeline.index import read_index
-from pipeline.params import load_params
-from pipeline.project import relative
-from preprocessing.crops.crops import read_crops
-from preprocessing.crops.stores import read_crop
-from preprocessing.video.video import ReadingParams, open_video
+from explain_deepfakes.explain_model.inputs.samples import read_examples
+from explain_deepfakes.explain_model.inputs.test_results import read_verdict_rule
+from explain_deepfakes.explain_model.maps.heatmaps import compute_fake_and_real_heatmaps, compute_heatmaps
+from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, REAL_VERDICT, VerdictRule
+from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint
+from explain_deepfakes.model_test_train.networks.input_contract import InputContract
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import read_index
+from explain_deepfakes.pipeline.params import load_params
+from explain_deepfakes.pipeline.project import relative
+from explain_deepfakes.preprocessing.crops.crops import read_crops
+from explain_deepfakes.preprocessing.crops.stores import read_crop
+from explain_deepfakes.preprocessing.video.video import ReadingParams, open_video
 
 EXPLANATION, EVALUATION, OVER_TIME = "results/explanation", "results/explanation_evaluation", "results/explained_videos"
 COLUMNS = ("video_name", "label", "video_prob", "high_low_prob", "example_file_name")

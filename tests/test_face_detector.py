@@ -6,9 +6,9 @@ from facenet_pytorch import MTCNN
 from little_videos import draw_face
 from PIL import Image
 
-from preprocessing.faces.face import Box, Face, iou
-from preprocessing.faces.face_detector import DETECTORS, FaceDetector, FaceDetectorSettings
-from preprocessing.video.video import Picture
+from explain_deepfakes.preprocessing.faces.face import Box, Face, iou
+from explain_deepfakes.preprocessing.faces.face_detector import DETECTORS, FaceDetector, FaceDetectorSettings
+from explain_deepfakes.preprocessing.video.video import Picture
 
 THRESHOLDS = (0.85, 0.95, 0.95)
 SIZE = (240, 320, 3)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from preprocessing.faces.face import Box, Face, iou
-from preprocessing.faces.following import FollowSettings, follow_faces
-from preprocessing.video.video import Picture
+from explain_deepfakes.preprocessing.faces.face import Box, Face, iou
+from explain_deepfakes.preprocessing.faces.following import FollowSettings, follow_faces
+from explain_deepfakes.preprocessing.video.video import Picture
 
 SIDE = 100.0
 EVERY = 16

@@ -17,9 +17,9 @@ import pytest
 from little_stage import FAILING, KILLING, NAMES, run_stage
 from little_videos import files_of
 
-from pipeline.errors import UserError
-from pipeline.incremental import Scope, Shard, read_shard
-from preprocessing.crops.crops import find_ledgers
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.incremental import Scope, Shard, read_shard
+from explain_deepfakes.preprocessing.crops.crops import find_ledgers
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import little_examiners
 import pytest
 from conftest import Project
 
-from serving.api import workers
-from serving.api.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, JobStore
-from serving.api.workers import WorkerConfig, WorkerPool
+from explain_deepfakes.serving.api import workers
+from explain_deepfakes.serving.api.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, JobStore
+from explain_deepfakes.serving.api.workers import WorkerConfig, WorkerPool
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_job_of_which_nothing_can_be_written_ends_and_goes_when_its_time_is_up
 
     with working(finished, "little_examiners.dies") as one:
         with monkeypatch.context() as patched:
-            patched.setattr("serving.api.jobs.write_json", disk_is_full)
+            patched.setattr("explain_deepfakes.serving.api.jobs.write_json", disk_is_full)
             job = sent(store, one)
             until(job, DONE, FAILED)
         assert job.state == FAILED

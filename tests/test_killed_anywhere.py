@@ -17,7 +17,7 @@ import pytest
 from little_videos import face_video, fake, files_of, original, project, run_script
 from warm_commands import warm_python
 
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.project import CODE
 
 KILLS = int(os.environ.get("KILLS", 4))
 SEED = int(os.environ.get("SEED", random.randrange(10**6)))

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.provenance import code_of, code_revision
-from pipeline.stage_code import code_listed, code_needed, code_of_script
+from explain_deepfakes.pipeline.provenance import code_of, code_revision
+from explain_deepfakes.pipeline.stage_code import code_listed, code_needed, code_of_script
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = "commands"
+IMPORT_PREFIX = "explain_deepfakes."
 # Each imports only from those before it. The modules at the top of a package are its commands.
 LAYERS = {
     "pipeline": [COMMANDS],
@@ -39,7 +40,7 @@ def imported_modules(tree: ast.Module) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    return {name for name in names if name.split(".")[0] in PACKAGES}
+    return {name.removeprefix(IMPORT_PREFIX) for name in names if name.startswith(IMPORT_PREFIX)}
 
 
 def _without_type_checking(tree: ast.AST) -> list[ast.AST]:
@@ -92,7 +93,10 @@ def test_the_top_of_each_package_lists_only_commands() -> None:
 
 
 def test_the_check_sees_imports_in_functions_and_skips_those_for_annotations() -> None:
-    source = "import json\nif TYPE_CHECKING:\n    import serving.app\ndef f():\n    from serving.predict import main\n"
+    source = (
+        "import json\nif TYPE_CHECKING:\n    import explain_deepfakes.serving.app\n"
+        "def f():\n    from explain_deepfakes.serving.predict import main\n"
+    )
     assert imported_modules(ast.parse(source)) == {"serving.predict", "serving.predict.main"}
     assert layer_of("serving.predict") == "serving.commands"
     assert layer_of("preprocessing.corpus.layouts.tree") == "preprocessing.corpus"
@@ -107,7 +111,7 @@ def test_every_stage_runs_a_script_and_lists_it_as_a_dependency() -> None:
 
 def test_a_change_of_any_code_that_a_stage_runs_makes_it_run_again() -> None:
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
-        assert code_listed(stage) == code_needed(stage), f"{name}: run python -m pipeline.stage_code --write"
+        assert code_listed(stage) == code_needed(stage), f"{name}: run python pipeline/stage_code.py --write"
 
 
 def test_the_code_of_a_stage_is_found_through_imports_and_through_names_of_modules() -> None:

@@ -24,14 +24,14 @@ from layout_trees import (
 )
 from little_videos import fake, files_of, original, project, run_script
 
-from pipeline.errors import UserError
-from pipeline.incremental import LEDGER
-from pipeline.index import Video, read_index
-from preprocessing.corpus.corpus import CACHE, Corpus, CorpusParams, read_corpus
-from preprocessing.corpus.file_facts import read_file_facts
-from preprocessing.corpus.layouts.class_names import class_label
-from preprocessing.corpus.report import report_lines
-from preprocessing.corpus.splits import Leak, find_leaks
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.incremental import LEDGER
+from explain_deepfakes.pipeline.index import Video, read_index
+from explain_deepfakes.preprocessing.corpus.corpus import CACHE, Corpus, CorpusParams, read_corpus
+from explain_deepfakes.preprocessing.corpus.file_facts import read_file_facts
+from explain_deepfakes.preprocessing.corpus.layouts.class_names import class_label
+from explain_deepfakes.preprocessing.corpus.report import report_lines
+from explain_deepfakes.preprocessing.corpus.splits import Leak, find_leaks
 
 TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
 
@@ -41,7 +41,9 @@ def data(tmp_path, monkeypatch):
     """An empty folder for a tree, in a separate project."""
     monkeypatch.chdir(project(tmp_path / "project"))
     # New processes for each tree would take most of the time; only the command tests at the end of this file start them.
-    monkeypatch.setattr("preprocessing.corpus.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items))
+    monkeypatch.setattr(
+        "explain_deepfakes.preprocessing.corpus.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items)
+    )
     root = tmp_path / "data"
     root.mkdir()
     return root
@@ -542,7 +544,7 @@ def test_a_file_that_may_not_be_read_takes_nothing_with_it(data, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return path.name
 
-    monkeypatch.setattr("preprocessing.corpus.file_facts.content_hash", hash_if_allowed)
+    monkeypatch.setattr("explain_deepfakes.preprocessing.corpus.file_facts.content_hash", hash_if_allowed)
     corpus = corpus_of(faceforensics(data))
     assert "000.mp4: it cannot be read (Permission denied)" in report_text(corpus)
     assert len(corpus.videos) == 12
@@ -749,14 +751,14 @@ def test_a_file_is_looked_at_once_and_again_when_it_changed(data, monkeypatch):
     cut = cache.read_text()
     cache.write_text(cut + cut[:20])
     with monkeypatch.context() as patch:
-        patch.setattr("preprocessing.corpus.file_facts.map_unordered", None)
+        patch.setattr("explain_deepfakes.preprocessing.corpus.file_facts.map_unordered", None)
         assert read_file_facts([path], cache, 1) == first
     add_video(path, "other bytes, of another length")
     assert read_file_facts([path], cache, 1)[path].content != first[path].content
 
 
 def test_a_file_that_crashes_or_stops_the_library_takes_nothing_with_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("preprocessing.corpus.file_facts.inspect_file", inspect_or_crash)
+    monkeypatch.setattr("explain_deepfakes.preprocessing.corpus.file_facts.inspect_file", inspect_or_crash)
     paths = [add_video(tmp_path / f"{name}.mp4") for name in ("crash", "good", "hang")]
     crash, good, hang = read_file_facts(paths, tmp_path / "cache.jsonl", 2).values()
     assert (good.problem, good.seconds) == ("", pytest.approx(0.2))

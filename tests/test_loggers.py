@@ -12,10 +12,10 @@ from little_crops import project_of_crops
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from warm_commands import run_warm
 
-from model_test_train import train_model
-from model_test_train.networks.checkpoint import load_checkpoint
-from pipeline.errors import UserError
-from pipeline.project import CODE
+from explain_deepfakes.model_test_train import train_model
+from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.project import CODE
 
 RECIPE = {"warmup_epochs": 0.0, "lr": 0.005}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import Project
 
-from preprocessing.corpus.layouts import AUTO
+from explain_deepfakes.preprocessing.corpus.layouts import AUTO
 
 LONG = {"real": "字" * 78, "fake": "字" * 77 + "偽"}  # 238 bytes with .mp4
 

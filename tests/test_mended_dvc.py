@@ -18,6 +18,7 @@ stages:
     deps: [first.txt]
     outs: [second.txt]
 """
+REPRO = (sys.executable, "-m", "explain_deepfakes.pipeline.mended_dvc", "repro")
 COMMIT = ("-c", "user.name=me", "-c", "user.email=me@here", "commit", "--quiet", "--all", "--message", "a run")
 
 
@@ -49,7 +50,7 @@ def run(folder: Path, *command: str) -> str:
 
 
 def repro(folder: Path) -> str:
-    return run(folder, sys.executable, "-m", "pipeline.mended_dvc", "repro")
+    return run(folder, *REPRO)
 
 
 def test_claims_that_cannot_be_read_are_void(project: Path) -> None:
@@ -88,16 +89,18 @@ def test_a_merge_that_is_not_done_is_left_to_who_merges(project: Path) -> None:
     results = project / "dvc.lock"
     merging = b"<<<<<<< ours\n" + results.read_bytes() + b"=======\n>>>>>>> theirs\n"
     results.write_bytes(merging)
-    result = subprocess.run(
-        [sys.executable, "-m", "pipeline.mended_dvc", "repro"], cwd=project, capture_output=True, check=False
-    )
+    result = subprocess.run(REPRO, cwd=project, capture_output=True, check=False)
     assert result.returncode
     assert results.read_bytes() == merging
 
 
 def test_outside_of_a_project_dvc_says_so(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "pipeline.mended_dvc", "repro"], cwd=tmp_path, capture_output=True, text=True, check=False
+        REPRO,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "you are not inside of a DVC repository" in result.stderr
     assert "Traceback" not in result.stderr

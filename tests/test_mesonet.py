@@ -13,10 +13,10 @@ import pytest
 import torch
 from published_mesonet import PublishedMesoNet
 
-from model_test_train.networks.mesonet_weights import load_mesonet
-from model_test_train.networks.network import Network, empty_network, read_description
-from pipeline.errors import UserError
-from pipeline.project import CODE
+from explain_deepfakes.model_test_train.networks.mesonet_weights import load_mesonet
+from explain_deepfakes.model_test_train.networks.network import Network, empty_network, read_description
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.project import CODE
 
 CONFIGS = {False: "meso4", True: "mesoinception4"}
 PUBLISHED = os.environ.get("MESONET")

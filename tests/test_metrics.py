@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import beta, norm
 from sklearn import metrics
 
-from model_test_train.metrics.calibration import Calibration
-from model_test_train.metrics.comparison import compare, delong_interval, holm_corrected, mcnemar_p_value
-from model_test_train.metrics.intervals import bootstrap_weights, connected_groups, estimate_metrics
-from model_test_train.metrics.point_metrics import Scores, best_threshold, compute_metrics
+from explain_deepfakes.model_test_train.metrics.calibration import Calibration
+from explain_deepfakes.model_test_train.metrics.comparison import compare, delong_interval, holm_corrected, mcnemar_p_value
+from explain_deepfakes.model_test_train.metrics.intervals import bootstrap_weights, connected_groups, estimate_metrics
+from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, best_threshold, compute_metrics
 
 
 def drawn(seed: int, count: int = 200, decimals: int = 12) -> tuple[np.ndarray, np.ndarray]:

@@ -11,15 +11,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from explain_model.maps.heatmaps import compute_heatmaps
-from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from model_test_train.networks.input_contract import InputContract
-from model_test_train.networks.network import Description, Network, build_network, read_description
-from model_test_train.training.augmentations.augmentation import build_augmentation
-from model_test_train.training.trainer import Recipe, Run, Trainer, begin_run
-from pipeline.errors import UserError
-from pipeline.memory import keep_memory
-from pipeline.params import build_settings
+from explain_deepfakes.explain_model.maps.heatmaps import compute_heatmaps
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from explain_deepfakes.model_test_train.networks.input_contract import InputContract
+from explain_deepfakes.model_test_train.networks.network import Description, Network, build_network, read_description
+from explain_deepfakes.model_test_train.training.augmentations.augmentation import build_augmentation
+from explain_deepfakes.model_test_train.training.trainer import Recipe, Run, Trainer, begin_run
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.memory import keep_memory
+from explain_deepfakes.pipeline.params import build_settings
 
 CONFIGS = Path(__file__).parents[1] / "model_test_train/configs"
 PUBLISHED = [path.stem for path in sorted(CONFIGS.glob("*.yaml"))]

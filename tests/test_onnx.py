@@ -10,12 +10,12 @@ import torch
 from conftest import Project
 from little_server import serving
 
-from model_test_train.evaluation.predictor import load_predictor
-from model_test_train.networks.network import build_network, read_description
-from pipeline.errors import UserError
-from pipeline.project import CODE
-from serving.models import onnx_backend
-from serving.models.onnx_backend import TOLERANCE, create_runner, export_onnx
+from explain_deepfakes.model_test_train.evaluation.predictor import load_predictor
+from explain_deepfakes.model_test_train.networks.network import build_network, read_description
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.project import CODE
+from explain_deepfakes.serving.models import onnx_backend
+from explain_deepfakes.serving.models.onnx_backend import TOLERANCE, create_runner, export_onnx
 
 CONFIGS = sorted((CODE / "model_test_train/configs/demo").glob("*.yaml"))
 

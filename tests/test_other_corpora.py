@@ -17,10 +17,10 @@ from layout_trees import (
     make_faceforensics_with_actors_tree,
 )
 
-from model_test_train.networks.network import read_description
-from pipeline.index import FAKE, Video, original_of, read_index
-from pipeline.project import CODE
-from preprocessing.crops.crops import read_crops
+from explain_deepfakes.model_test_train.networks.network import read_description
+from explain_deepfakes.pipeline.index import FAKE, Video, original_of, read_index
+from explain_deepfakes.pipeline.project import CODE
+from explain_deepfakes.preprocessing.crops.crops import read_crops
 
 TREES: dict[str, Callable[[Path, Iterable[Pair]], Path]] = {
     "CELEBDF": make_celebdf_tree,

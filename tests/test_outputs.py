@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.disk_dict import DiskDict
-from pipeline.errors import UserError
-from pipeline.ledger import Ledger, report_failures
-from pipeline.outputs import atomic_write, remove_empty_folders, remove_leftovers, write_text
+from explain_deepfakes.pipeline.disk_dict import DiskDict
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ledger import Ledger, report_failures
+from explain_deepfakes.pipeline.outputs import atomic_write, remove_empty_folders, remove_leftovers, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

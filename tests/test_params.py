@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.errors import UserError
-from pipeline.params import build_settings, read_command_line, setting
-from pipeline.project import CODE
-from preprocessing.crops.extraction import CropSettings
-from preprocessing.faces.detection import DetectionSettings
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.params import build_settings, read_command_line, setting
+from explain_deepfakes.pipeline.project import CODE
+from explain_deepfakes.preprocessing.crops.extraction import CropSettings
+from explain_deepfakes.preprocessing.faces.detection import DetectionSettings
 
 
 @dataclass(frozen=True)

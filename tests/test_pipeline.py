@@ -18,9 +18,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.index import SPLITS, Video, read_index, write_index
-from preprocessing.crops.crops import read_crops
-from preprocessing.crops.stores import read_crop
+from explain_deepfakes.pipeline.index import SPLITS, Video, read_index, write_index
+from explain_deepfakes.preprocessing.crops.crops import read_crops
+from explain_deepfakes.preprocessing.crops.stores import read_crop
 
 TESTS = Path("results/tests")
 

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from little_videos import draw_face, files_of, project
 
-from pipeline.errors import UserError
-from pipeline.index import FAKE, ORIGINAL, REAL
-from pipeline.ledger import Ledger
-from pipeline.params import load_params
-from preprocessing.corpus.corpus import Corpus, CorpusParams, read_corpus
-from preprocessing.make_portrait_videos import FACES, make_portrait_videos
-from preprocessing.portrait_corpus.landmarks import LANDMARKS, FaceAlignment
-from preprocessing.portrait_corpus.manipulations import METHODS
-from preprocessing.portrait_corpus.plan import (
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import FAKE, ORIGINAL, REAL
+from explain_deepfakes.pipeline.ledger import Ledger
+from explain_deepfakes.pipeline.params import load_params
+from explain_deepfakes.preprocessing.corpus.corpus import Corpus, CorpusParams, read_corpus
+from explain_deepfakes.preprocessing.make_portrait_videos import FACES, make_portrait_videos
+from explain_deepfakes.preprocessing.portrait_corpus.landmarks import LANDMARKS, FaceAlignment
+from explain_deepfakes.preprocessing.portrait_corpus.manipulations import METHODS
+from explain_deepfakes.preprocessing.portrait_corpus.plan import (
     MAX_ENLARGEMENT,
     MIN_VIDEO_FACE_PX,
     SWAP_GROUP,
@@ -32,8 +32,8 @@ from preprocessing.portrait_corpus.plan import (
     plan_corpus,
     swap_groups,
 )
-from preprocessing.portrait_corpus.portraits import face_height_px, list_portraits
-from preprocessing.portrait_corpus.rendering import render_frames
+from explain_deepfakes.preprocessing.portrait_corpus.portraits import face_height_px, list_portraits
+from explain_deepfakes.preprocessing.portrait_corpus.rendering import render_frames
 
 WIDTH, HEIGHT = 280, 320
 HELD_OUT = ("PoissonSwap", "EyeSwap")
@@ -231,7 +231,7 @@ def test_no_face_is_enlarged_much_or_too_small(corpus: Path, portraits: Path) ->
 
 
 def test_the_face_is_found_in_the_videos_where_the_mask_is(corpus: Path) -> None:
-    from preprocessing.faces.mtcnn import MtcnnDetector
+    from explain_deepfakes.preprocessing.faces.mtcnn import MtcnnDetector
 
     detector = MtcnnDetector((0.6, 0.7, 0.7), "cpu")
     for mask_path in sorted(corpus.glob("manipulated_sequences/AlphaSwap/masks/videos/*.mp4"))[:3]:

@@ -13,11 +13,11 @@ from conftest import Project
 from little_videos import numbered, write_video
 from rich.console import Console
 
-from pipeline.errors import UserError
-from preprocessing.crops.crops import read_crops
-from serving.examination.records import FileRecord
-from serving.predict import print_verdict
-from serving.verify import differences, read_report
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.preprocessing.crops.crops import read_crops
+from explain_deepfakes.serving.examination.records import FileRecord
+from explain_deepfakes.serving.predict import print_verdict
+from explain_deepfakes.serving.verify import differences, read_report
 
 TESTS = "results/tests"
 

@@ -15,13 +15,13 @@ import torch
 from published_network import PublishedNetwork
 from torch import Tensor, nn
 
-from explain_model.maps.relevancy import AttentionOverride, RelevancyRows
-from model_test_train.import_checkpoint import load_published
-from model_test_train.networks.network import Description, build_network, read_description
-from model_test_train.networks.pretrained import read_weights
-from pipeline.errors import UserError
-from pipeline.memory import keep_memory
-from pipeline.project import CODE
+from explain_deepfakes.explain_model.maps.relevancy import AttentionOverride, RelevancyRows
+from explain_deepfakes.model_test_train.import_checkpoint import load_published
+from explain_deepfakes.model_test_train.networks.network import Description, build_network, read_description
+from explain_deepfakes.model_test_train.networks.pretrained import read_weights
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.memory import keep_memory
+from explain_deepfakes.pipeline.project import CODE
 
 PICTURES = int(os.environ.get("PICTURES", 2))
 CONFIG = CODE / "model_test_train/configs/explained_architecture.yaml"
@@ -99,7 +99,7 @@ def test_imported_weights_score_crops_as_the_published_network_does(tmp_path: Pa
     cv2.imwrite(str(tmp_path / "face.png"), crop)
     checkpoint = tmp_path / "imported.safetensors"
     flags = ["--weights", tmp_path / "efficientnetB0_checkpoint72_All", "--config", CONFIG, "--output", checkpoint]
-    output = run("-m", "model_test_train.import_checkpoint", *flags)
+    output = run("-m", "explain_deepfakes.model_test_train.import_checkpoint", *flags)
     assert "efficientnetB0_checkpoint72_All" in output
     assert "training data of this network is unknown" in output
     (verdict,) = json.loads(

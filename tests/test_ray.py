@@ -18,10 +18,10 @@ from little_storage import object_storage, objects, storage_flags
 from little_videos import face_video, files_of, original, project, run_script
 from test_workers import double, double_or_die, fail_on_three, wait_until
 
-from pipeline.errors import UserError
-from pipeline.incremental import Outcome, Scope, StageFolder, VideoTask, update_outputs
-from pipeline.project import CODE
-from pipeline.ray_workers import map_unordered
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.incremental import Outcome, Scope, StageFolder, VideoTask, update_outputs
+from explain_deepfakes.pipeline.project import CODE
+from explain_deepfakes.pipeline.ray_workers import map_unordered
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster

@@ -11,10 +11,10 @@ from conftest import Project
 from little_server import Server, serving
 from small_checkpoints import noisy_checkpoint
 
-from model_test_train.networks.checkpoint import load_checkpoint, save_checkpoint
-from pipeline.errors import UserError
-from serving.models.deployment import Deployment
-from serving.registry import ARCHIVED, CANDIDATE, MODEL, PRODUCTION, Registry
+from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint, save_checkpoint
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.serving.models.deployment import Deployment
+from explain_deepfakes.serving.registry import ARCHIVED, CANDIDATE, MODEL, PRODUCTION, Registry
 
 BEST = "data/models/best.safetensors"
 
@@ -158,7 +158,7 @@ def test_a_broken_one_gives_way_to_the_one_before_and_no_request_fails(
                 pytest.raises(UserError, match=r"refuses it: .*good.safetensors is active again"),
             ):
                 patched.setattr(
-                    "serving.models.deployment.check_checkpoint", lambda *_: None
+                    "explain_deepfakes.serving.models.deployment.check_checkpoint", lambda *_: None
                 )  # as if it worked on one machine but not on the other
                 deployment.install(broken, bad.sha256, "broken.safetensors", address)
             assert server.get("/version").json()["sha256"] == good.sha256

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from model_test_train.networks.checkpoint import Checkpoint
-from serving.registry import PROMOTE, Registry
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
+from explain_deepfakes.serving.registry import PROMOTE, Registry
 
 COUNT = 6
 FORK = multiprocessing.get_context("fork")  # starts so fast that all run at the same time

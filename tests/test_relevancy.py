@@ -12,17 +12,24 @@ import torch
 from published_network import PublishedNetwork, published_relevancy
 from torch import Tensor, nn
 
-from explain_model.evaluate_explanations import contrast
-from explain_model.faithfulness.randomised import randomised_networks
-from explain_model.maps.heatmaps import compute_heatmaps, confidence, opposing_heat, peak, relevancy_shares, relevancy_to_heat
-from explain_model.maps.methods import METHODS, get_map_method
-from explain_model.maps.relevancy import Relevancy, attention_weights, token_relevancy
-from model_test_train.import_checkpoint import load_published
-from model_test_train.networks.heads import ChannelTransformer
-from model_test_train.networks.input_contract import InputContract
-from model_test_train.networks.network import Network, build_network, read_description
-from model_test_train.networks.transformer import Attention
-from pipeline.errors import UserError
+from explain_deepfakes.explain_model.evaluate_explanations import contrast
+from explain_deepfakes.explain_model.faithfulness.randomised import randomised_networks
+from explain_deepfakes.explain_model.maps.heatmaps import (
+    compute_heatmaps,
+    confidence,
+    opposing_heat,
+    peak,
+    relevancy_shares,
+    relevancy_to_heat,
+)
+from explain_deepfakes.explain_model.maps.methods import METHODS, get_map_method
+from explain_deepfakes.explain_model.maps.relevancy import Relevancy, attention_weights, token_relevancy
+from explain_deepfakes.model_test_train.import_checkpoint import load_published
+from explain_deepfakes.model_test_train.networks.heads import ChannelTransformer
+from explain_deepfakes.model_test_train.networks.input_contract import InputContract
+from explain_deepfakes.model_test_train.networks.network import Network, build_network, read_description
+from explain_deepfakes.model_test_train.networks.transformer import Attention
+from explain_deepfakes.pipeline.errors import UserError
 
 PICTURES = int(os.environ.get("PICTURES", 2))
 CONFIGS = Path(__file__).parents[1] / "model_test_train/configs"

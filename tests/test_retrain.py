@@ -18,7 +18,7 @@ from conftest import Project
 from small_checkpoints import noisy_checkpoint
 from warm_commands import run_warm
 
-from pipeline.project import CODE
+from explain_deepfakes.pipeline.project import CODE
 
 SECRET = "s3cr3t-t0k3n"
 MODEL = "data/models/best.safetensors"

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model_test_train import evaluate_robustness as robustness_test
-from model_test_train import evaluate_transfer as cross_test
-from model_test_train.evaluate_robustness import BUDGETS, CLEAN, KINDS, write_table
-from model_test_train.evaluation.attacks import ATTACKS
-from model_test_train.evaluation.corruptions import CORRUPTIONS
-from model_test_train.networks.input_contract import InputContract
-from pipeline.errors import UserError
-from pipeline.params import load_params
-from preprocessing.video.reencoding import ENCODING_CHAINS, EncodingChain, reencode
-from preprocessing.video.video import ReadingParams, probe_video, read_frames
+from explain_deepfakes.model_test_train import evaluate_robustness as robustness_test
+from explain_deepfakes.model_test_train import evaluate_transfer as cross_test
+from explain_deepfakes.model_test_train.evaluate_robustness import BUDGETS, CLEAN, KINDS, write_table
+from explain_deepfakes.model_test_train.evaluation.attacks import ATTACKS
+from explain_deepfakes.model_test_train.evaluation.corruptions import CORRUPTIONS
+from explain_deepfakes.model_test_train.networks.input_contract import InputContract
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.params import load_params
+from explain_deepfakes.preprocessing.video.reencoding import ENCODING_CHAINS, EncodingChain, reencode
+from explain_deepfakes.preprocessing.video.video import ReadingParams, probe_video, read_frames
 
 READING = load_params("read_video", ReadingParams)
 CONTRACT = InputContract(16, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from little_videos import HEIGHT, WIDTH, draw_face, plain, write_video
 
-from model_test_train.evaluation import testing
-from model_test_train.metrics.verdicts import VerdictRule
-from model_test_train.networks.input_contract import Image
-from pipeline.params import load_params
-from preprocessing.crops import extraction
-from preprocessing.faces import detection
-from preprocessing.video.video import ReadingParams, VideoFacts
-from serving.examination.evidence import file_record
-from serving.examination.examiner import Examiner
-from serving.examination.segments import SegmentParams, plan_segments
+from explain_deepfakes.model_test_train.evaluation import testing
+from explain_deepfakes.model_test_train.metrics.verdicts import VerdictRule
+from explain_deepfakes.model_test_train.networks.input_contract import Image
+from explain_deepfakes.pipeline.params import load_params
+from explain_deepfakes.preprocessing.crops import extraction
+from explain_deepfakes.preprocessing.faces import detection
+from explain_deepfakes.preprocessing.video.video import ReadingParams, VideoFacts
+from explain_deepfakes.serving.examination.evidence import file_record
+from explain_deepfakes.serving.examination.examiner import Examiner
+from explain_deepfakes.serving.examination.segments import SegmentParams, plan_segments
 
 RATE = 25
 SECONDS = 40

@@ -228,7 +228,7 @@ def test_an_upload_that_the_disk_has_no_space_for_is_refused_in_words(monkeypatc
     from fastapi import FastAPI
     from starlette.testclient import TestClient
 
-    from serving.api.problems import add_problem_handlers
+    from explain_deepfakes.serving.api.problems import add_problem_handlers
 
     app = FastAPI()
     add_problem_handlers(app, app.routes)
@@ -243,7 +243,7 @@ def test_an_upload_that_the_disk_has_no_space_for_is_refused_in_words(monkeypatc
 
 
 def test_files_go_when_their_time_is_up(finished: Project, fake: Path, tmp_path: Path) -> None:
-    from serving.api.jobs import DONE, JobStore
+    from explain_deepfakes.serving.api.jobs import DONE, JobStore
 
     store = JobStore(tmp_path, keep_minutes=0.001)
     job = store.create("a.mp4")

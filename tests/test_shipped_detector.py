@@ -7,9 +7,9 @@ import pytest
 from conftest import Project
 from little_server import serving
 
-from model_test_train.networks.checkpoint import PORTRAITS_WARNING, read_card
-from pipeline.ledger import content_hash
-from serving.models.default_model import SHIPPED
+from explain_deepfakes.model_test_train.networks.checkpoint import PORTRAITS_WARNING, read_card
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.serving.models.default_model import SHIPPED
 
 MOST_BYTES = 12_000_000
 TESTS = SHIPPED.parent / "tests"

@@ -9,8 +9,8 @@ import pytest
 from little_videos import files_of, project, reading, run_script
 from strange_videos import BOXES, EITHER, FAILURE, write_corpus
 
-from preprocessing.crops.crops import read_crops
-from preprocessing.video.video import UnreadableVideo, open_video
+from explain_deepfakes.preprocessing.crops.crops import read_crops
+from explain_deepfakes.preprocessing.video.video import UnreadableVideo, open_video
 
 
 @pytest.fixture(scope="module")

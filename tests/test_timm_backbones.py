@@ -15,17 +15,17 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
-from explain_model.maps.heatmaps import compute_heatmaps, concept_heatmaps
-from explain_model.maps.relevancy import CLASS_TOKEN_FIRST, AttentionOverride, token_relevancy
-from model_test_train import import_weights, networks
-from model_test_train.networks.f3net import FrequencyDecomposition, LocalStatistics
-from model_test_train.networks.network import Description, Network, build_network, read_description
-from model_test_train.networks.scoring import score_batch
-from model_test_train.networks.timm_features import PACKAGES, fold_batch_norms
-from model_test_train.training.trainer import Recipe, Trainer, begin_run, learning_rate_factor, should_stop
-from pipeline.errors import UserError
-from pipeline.params import build_settings
-from pipeline.project import CODE
+from explain_deepfakes.explain_model.maps.heatmaps import compute_heatmaps, concept_heatmaps
+from explain_deepfakes.explain_model.maps.relevancy import CLASS_TOKEN_FIRST, AttentionOverride, token_relevancy
+from explain_deepfakes.model_test_train import import_weights, networks
+from explain_deepfakes.model_test_train.networks.f3net import FrequencyDecomposition, LocalStatistics
+from explain_deepfakes.model_test_train.networks.network import Description, Network, build_network, read_description
+from explain_deepfakes.model_test_train.networks.scoring import score_batch
+from explain_deepfakes.model_test_train.networks.timm_features import PACKAGES, fold_batch_norms
+from explain_deepfakes.model_test_train.training.trainer import Recipe, Trainer, begin_run, learning_rate_factor, should_stop
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.params import build_settings
+from explain_deepfakes.pipeline.project import CODE
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -157,7 +157,7 @@ def test_where_no_hub_is_in_reach_the_way_on_is_said(project: Path, monkeypatch:
     def out_of_reach(*names: object, **options: object) -> nn.Module:
         raise OSError("no route to host")
 
-    monkeypatch.setattr("model_test_train.networks.timm_features.download", out_of_reach)
+    monkeypatch.setattr("explain_deepfakes.model_test_train.networks.timm_features.download", out_of_reach)
     with pytest.raises(UserError, match=r"cannot be downloaded \(OSError\): get them from https://huggingface.*--weights"):
         imported(monkeypatch)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from preprocessing.faces.face import Face
-from preprocessing.faces.tracks import TrackSettings, track_faces
+from explain_deepfakes.preprocessing.faces.face import Face
+from explain_deepfakes.preprocessing.faces.tracks import TrackSettings, track_faces
 
 SETTINGS = TrackSettings(min_track_share=0.15, max_track_gap=4)
 LOOKED_AT = list(range(5, 165, 10))

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from model_test_train.networks.input_contract import InputContract
-from model_test_train.networks.network import build_network
-from model_test_train.training.augmentations.augmentation import build_augmentation
-from model_test_train.training.data import (
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from explain_deepfakes.model_test_train.networks.input_contract import InputContract
+from explain_deepfakes.model_test_train.networks.network import build_network
+from explain_deepfakes.model_test_train.training.augmentations.augmentation import build_augmentation
+from explain_deepfakes.model_test_train.training.data import (
     Sample,
     SampleGroups,
     Samples,
@@ -26,13 +26,21 @@ from model_test_train.training.data import (
     single_crop_groups,
     training_batches,
 )
-from model_test_train.training.distributed import ProcessGroup
-from model_test_train.training.losses import DetectionLoss, loss_counts
-from model_test_train.training.trainer import Recipe, Run, Trainer, begin_run, learning_rate_factor, record_epoch, should_stop
-from pipeline.errors import UserError
-from pipeline.index import Video
-from pipeline.params import build_settings, read_yaml
-from preprocessing.crops.crops import Crop
+from explain_deepfakes.model_test_train.training.distributed import ProcessGroup
+from explain_deepfakes.model_test_train.training.losses import DetectionLoss, loss_counts
+from explain_deepfakes.model_test_train.training.trainer import (
+    Recipe,
+    Run,
+    Trainer,
+    begin_run,
+    learning_rate_factor,
+    record_epoch,
+    should_stop,
+)
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import Video
+from explain_deepfakes.pipeline.params import build_settings, read_yaml
+from explain_deepfakes.preprocessing.crops.crops import Crop
 
 AUGMENTED = {"flip": {"p": 0.5}, "part": {"p": 1.0, "most": 0.1}, "noise": {"p": 1.0, "most": 5.0}}
 CONFIG = Path(__file__).parents[1] / "model_test_train/configs/patch_transformer.yaml"

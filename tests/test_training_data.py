@@ -12,17 +12,21 @@ import yaml
 from little_crops import project_of_crops
 from warm_commands import run_warm
 
-from model_test_train.networks.checkpoint import load_checkpoint
-from model_test_train.train_model import TrainingData, TrainParams, load_data
-from model_test_train.training.augmentations.augmentation import NO_AUGMENTATION, Augmentation, build_augmentation
-from model_test_train.training.distributed import ProcessGroup
-from model_test_train.training.trainer import Recipe
-from model_test_train.training.video_sampling import sample_videos
-from pipeline.errors import UserError
-from pipeline.index import REAL, Video, read_index, write_index
-from pipeline.params import build_settings, load_params, read_yaml
-from pipeline.project import CODE
-from preprocessing.crops.stores import read_crop
+from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint
+from explain_deepfakes.model_test_train.train_model import TrainingData, TrainParams, load_data
+from explain_deepfakes.model_test_train.training.augmentations.augmentation import (
+    NO_AUGMENTATION,
+    Augmentation,
+    build_augmentation,
+)
+from explain_deepfakes.model_test_train.training.distributed import ProcessGroup
+from explain_deepfakes.model_test_train.training.trainer import Recipe
+from explain_deepfakes.model_test_train.training.video_sampling import sample_videos
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import REAL, Video, read_index, write_index
+from explain_deepfakes.pipeline.params import build_settings, load_params, read_yaml
+from explain_deepfakes.pipeline.project import CODE
+from explain_deepfakes.preprocessing.crops.stores import read_crop
 
 
 def video(method: str, stem: str, made_from: tuple[str, ...] = ()) -> Video:

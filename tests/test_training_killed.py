@@ -17,9 +17,9 @@ import psutil
 import pytest
 from little_crops import project_of_crops
 
-from model_test_train.training.data import SigtermDataLoader
-from model_test_train.training.distributed import EXIT_STOPPED
-from pipeline.project import CODE
+from explain_deepfakes.model_test_train.training.data import SigtermDataLoader
+from explain_deepfakes.model_test_train.training.distributed import EXIT_STOPPED
+from explain_deepfakes.pipeline.project import CODE
 
 KILLS = int(os.environ.get("KILLS", 2))
 EPOCHS = KILLS + 2  # so that it does not end before the last kill
@@ -27,7 +27,7 @@ TRAIN = [sys.executable, str(CODE / "model_test_train/train_model.py")]
 
 KILLED_AS_IT_BEGINS_TO_READ = """
 import os, signal, time
-from model_test_train.training.data import SigtermDataLoader
+from explain_deepfakes.model_test_train.training.data import SigtermDataLoader
 
 def become_orphan():
     os.kill(parent, signal.SIGKILL)

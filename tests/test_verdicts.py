@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 
-from model_test_train.evaluation.testing import TestParams, compute_test_metrics, labelled_videos
-from model_test_train.metrics.intervals import identity_groups
-from model_test_train.metrics.verdicts import AGGREGATIONS, NO_VERDICT, FrameScore, VerdictRule, video_verdict, video_verdicts
-from pipeline.index import Video
-from pipeline.params import load_params
+from explain_deepfakes.model_test_train.evaluation.testing import TestParams, compute_test_metrics, labelled_videos
+from explain_deepfakes.model_test_train.metrics.intervals import identity_groups
+from explain_deepfakes.model_test_train.metrics.verdicts import (
+    AGGREGATIONS,
+    NO_VERDICT,
+    FrameScore,
+    VerdictRule,
+    video_verdict,
+    video_verdicts,
+)
+from explain_deepfakes.pipeline.index import Video
+from explain_deepfakes.pipeline.params import load_params
 
 
 def video(name: str, label: int, *identities: str) -> Video:

@@ -7,7 +7,7 @@ import pytest
 from conftest import Project
 from small_checkpoints import noisy_checkpoint
 
-from pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.ledger import content_hash
 
 BEST = "data/models/best.safetensors"
 

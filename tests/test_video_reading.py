@@ -16,10 +16,10 @@ from little_videos import HEIGHT, WIDTH, numbered, plain, reading, write_video
 from PIL import Image
 from strange_videos import encode, face
 
-from preprocessing.video import video
-from preprocessing.video.fork_server import ForkedProcess
-from preprocessing.video.sampling import evenly_spaced
-from preprocessing.video.video import (
+from explain_deepfakes.preprocessing.video import video
+from explain_deepfakes.preprocessing.video.fork_server import ForkedProcess
+from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
+from explain_deepfakes.preprocessing.video.video import (
     READERS,
     DecodingStats,
     UnreadableVideo,
@@ -422,7 +422,7 @@ def test_the_decoder_has_no_torch_and_ends_with_a_parent_that_is_killed(ten_fram
         sys.path.insert(0, sys.argv[2])
         from pathlib import Path
         from little_videos import reading
-        from preprocessing.video.video import open_video
+        from explain_deepfakes.preprocessing.video.video import open_video
         with open_video(Path(sys.argv[1]), reading()) as video:
             frames = video.frames()
             next(frames)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UserError
-from pipeline.workers import map_unordered
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.workers import map_unordered
 
 
 def alive(pid: int) -> bool:
@@ -133,8 +133,8 @@ def test_processes_end_with_the_command_that_started_them(tmp_path: Path, stop: 
         "from functools import partial\n"
         "from pathlib import Path\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from pipeline.errors import run\n"
-        "from pipeline.workers import map_unordered\n"
+        "from explain_deepfakes.pipeline.errors import run\n"
+        "from explain_deepfakes.pipeline.workers import map_unordered\n"
         "from test_workers import note_pid_and_wait\n"
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in the background, the tests begin without it

@@ -143,8 +143,8 @@ def _have_workers_forked() -> None:
         address = listener.getsockname()
     os.close(alive)
     server._forkserver_address, server._forkserver_alive_fd, server._forkserver_pid = address, ours, pid
-    importlib.import_module("pipeline.workers").CONTEXT = _WarmWorkers()
-    importlib.import_module("pipeline.commands").call = _call
+    importlib.import_module("explain_deepfakes.pipeline.workers").CONTEXT = _WarmWorkers()
+    importlib.import_module("explain_deepfakes.pipeline.commands").call = _call
 
 
 def _call(command: list[str]) -> int:

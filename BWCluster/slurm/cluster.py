@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.params import build_settings, read_yaml, setting
-from pipeline.project import CODE, root
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.params import build_settings, read_yaml, setting
+from explain_deepfakes.pipeline.project import CODE, root
 
 KINDS = ("index", "shard", "merge", "train", "test", "explain", "report")
 IN_JOB = "BWCluster/in_job.py"

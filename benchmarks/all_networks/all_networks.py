@@ -15,19 +15,19 @@ from pathlib import Path
 
 from benchmarks.all_networks.network_costs import NetworkCosts, measure_costs
 from benchmarks.all_networks.networks_page import NetworkRow, write_page
-from explain_model.inputs.samples import read_json, read_samples
-from explain_model.inputs.test_results import list_samples_lists
-from model_test_train.ensembles.members import checkpoint_path, results_folder
-from model_test_train.evaluation.plots import format_estimate
-from model_test_train.metrics.drawing import plt, save_figure
-from model_test_train.networks.network import read_description
-from pipeline.commands import run_command
-from pipeline.errors import UserError, run
-from pipeline.index import read_index
-from pipeline.outputs import write_csv, write_json, write_text
-from pipeline.params import flag_spellings, load_params, setting
-from pipeline.project import from_root
-from preprocessing.crops.crops import read_crops
+from explain_deepfakes.explain_model.inputs.samples import read_json, read_samples
+from explain_deepfakes.explain_model.inputs.test_results import list_samples_lists
+from explain_deepfakes.model_test_train.ensembles.members import checkpoint_path, results_folder
+from explain_deepfakes.model_test_train.evaluation.plots import format_estimate
+from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
+from explain_deepfakes.model_test_train.networks.network import read_description
+from explain_deepfakes.pipeline.commands import run_command
+from explain_deepfakes.pipeline.errors import UserError, run
+from explain_deepfakes.pipeline.index import read_index
+from explain_deepfakes.pipeline.outputs import write_csv, write_json, write_text
+from explain_deepfakes.pipeline.params import flag_spellings, load_params, setting
+from explain_deepfakes.pipeline.project import from_root
+from explain_deepfakes.preprocessing.crops.crops import read_crops
 
 TEST_COLUMNS = ("videos", "auc", "auc_low", "auc_high", "accuracy", "peak_in_mask", "map")
 COLUMNS = ("network", "backbone", "detector", *NetworkCosts.__annotations__, *TEST_COLUMNS)

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from model_test_train.networks.checkpoint import load_checkpoint
-from model_test_train.networks.scoring import score_batch
-from pipeline.errors import UserError
-from pipeline.memory import keep_memory, peak_memory
-from pipeline.project import CODE
-from pipeline.reproducible import choose_device
+from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint
+from explain_deepfakes.model_test_train.networks.scoring import score_batch
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.memory import keep_memory, peak_memory
+from explain_deepfakes.pipeline.project import CODE
+from explain_deepfakes.pipeline.reproducible import choose_device
 
 BATCH_SIZE, REPEATS = 16, 5
 

@@ -8,14 +8,14 @@ from typing import TypedDict
 import numpy as np
 
 from benchmarks.all_networks.network_costs import NetworkCosts
-from explain_model.figures.sample_figure import Panels, write_figure
-from explain_model.inputs.samples import ExplainedSample, read_json, read_table, read_true_mask
-from explain_model.report import embed_image, load_template
-from model_test_train.ensembles.members import results_folder
-from model_test_train.metrics.intervals import Estimate
-from pipeline.outputs import write_text
-from pipeline.project import from_root
-from preprocessing.crops.stores import read_crop
+from explain_deepfakes.explain_model.figures.sample_figure import Panels, write_figure
+from explain_deepfakes.explain_model.inputs.samples import ExplainedSample, read_json, read_table, read_true_mask
+from explain_deepfakes.explain_model.report import embed_image, load_template
+from explain_deepfakes.model_test_train.ensembles.members import results_folder
+from explain_deepfakes.model_test_train.metrics.intervals import Estimate
+from explain_deepfakes.pipeline.outputs import write_text
+from explain_deepfakes.pipeline.project import from_root
+from explain_deepfakes.preprocessing.crops.stores import read_crop
 
 FACES_PER_METHOD = 2
 MAX_DISAGREEMENTS = 12  # videos in the table of an ensemble's largest disagreements

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from model_test_train.networks.input_contract import Image, resize
+from explain_deepfakes.model_test_train.networks.input_contract import Image, resize
 
 SIDE = 56  # of the baseline maps and of the masks that are averaged
 BLOB = 0.2  # standard deviation of the blob, relative to the side

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from explain_model.maps.heatmaps import peak, relevancy_shares
+from explain_deepfakes.explain_model.maps.heatmaps import peak, relevancy_shares
 
 HOT = 0.5  # heat of a position with three times its fair share
 BORDER_SHARE = 0.04  # width of the border of the manipulated region, inwards and outwards, relative to the crop's side

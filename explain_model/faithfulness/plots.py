@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from explain_model.faithfulness.baselines import BASELINES
-from explain_model.faithfulness.removal import SHARES, Curves
-from explain_model.faithfulness.summary import EvaluationSummary, MapEstimates
-from model_test_train.metrics.drawing import plt, save_figure
-from model_test_train.metrics.intervals import Estimate
+from explain_deepfakes.explain_model.faithfulness.baselines import BASELINES
+from explain_deepfakes.explain_model.faithfulness.removal import SHARES, Curves
+from explain_deepfakes.explain_model.faithfulness.summary import EvaluationSummary, MapEstimates
+from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
+from explain_deepfakes.model_test_train.metrics.intervals import Estimate
 
 MAIN_COLOUR, OTHER_COLOUR, BASELINE_COLOUR = "#0b6e75", "#7fb3b8", "#b8b2a7"
 CURVE_TITLES = {"deletion": "cells removed, hottest first", "insertion": "cells restored, hottest first"}

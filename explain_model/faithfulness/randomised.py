@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.networks.network import Network
 
 
 def randomised_networks(network: Network, seed: int) -> Iterator[tuple[str, Network]]:

@@ -13,10 +13,10 @@ import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from torch import nn
 
-from model_test_train.networks.input_contract import Image
-from model_test_train.networks.network import Network
-from model_test_train.networks.scoring import fake_probabilities
-from model_test_train.training.augmentations import effects
+from explain_deepfakes.model_test_train.networks.input_contract import Image
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.networks.scoring import fake_probabilities
+from explain_deepfakes.model_test_train.training.augmentations import effects
 
 SHARES = np.array([0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1])  # of the cells that are removed
 ROAD_SHARES = (0.05, 0.1, 0.2)

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import torch
 
-from explain_model.maps.heatmaps import compute_fake_heatmaps, resize_to_crop
-from model_test_train.networks.input_contract import Image
-from model_test_train.networks.network import Network
-from model_test_train.training.augmentations import effects
+from explain_deepfakes.explain_model.maps.heatmaps import compute_fake_heatmaps, resize_to_crop
+from explain_deepfakes.model_test_train.networks.input_contract import Image
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.training.augmentations import effects
 
 SHIFT = 0.04  # relative to the crop's side
 QUALITY = 75  # of JPEG

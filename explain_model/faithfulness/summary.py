@@ -6,10 +6,16 @@ from typing import TypedDict
 
 import numpy as np
 
-from explain_model.faithfulness.localisation import LOCALISATION_METRICS
-from explain_model.faithfulness.stability import STABILITY_METRICS
-from explain_model.inputs.samples import ExplainedSample
-from model_test_train.metrics.intervals import NO_DRAWS, Estimate, bootstrap_weights, identity_groups, make_estimate
+from explain_deepfakes.explain_model.faithfulness.localisation import LOCALISATION_METRICS
+from explain_deepfakes.explain_model.faithfulness.stability import STABILITY_METRICS
+from explain_deepfakes.explain_model.inputs.samples import ExplainedSample
+from explain_deepfakes.model_test_train.metrics.intervals import (
+    NO_DRAWS,
+    Estimate,
+    bootstrap_weights,
+    identity_groups,
+    make_estimate,
+)
 
 REMOVAL_METRICS = ("deletion_blurred", "insertion_blurred", "deletion_grained", "insertion_grained", "road")
 CONTRAST_METRICS = ("contrast", "deletion_against")

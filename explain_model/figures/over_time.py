@@ -9,14 +9,14 @@ from typing import Protocol, TypeVar
 import cv2
 import numpy as np
 
-from explain_model.figures.sample_figure import overlay_heat
-from model_test_train.metrics.drawing import plt, save_figure
-from model_test_train.metrics.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
-from model_test_train.networks.input_contract import Image, resize
-from preprocessing.crops.crops import Window
-from preprocessing.video.reencoding import DEFAULT_FRAME_RATE, PREVIEW_ENCODING, write_video
-from preprocessing.video.sampling import evenly_spaced
-from preprocessing.video.video import OpenVideo
+from explain_deepfakes.explain_model.figures.sample_figure import overlay_heat
+from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
+from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
+from explain_deepfakes.model_test_train.networks.input_contract import Image, resize
+from explain_deepfakes.preprocessing.crops.crops import Window
+from explain_deepfakes.preprocessing.video.reencoding import DEFAULT_FRAME_RATE, PREVIEW_ENCODING, write_video
+from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
+from explain_deepfakes.preprocessing.video.video import OpenVideo
 
 BOX_COLOURS = {
     FAKE_VERDICT: (213, 94, 0),

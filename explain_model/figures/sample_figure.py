@@ -14,12 +14,12 @@ import numpy as np
 from matplotlib.font_manager import FontProperties, findfont
 from PIL import Image, ImageDraw, ImageFont
 
-from explain_model.inputs.samples import ExplainedSample
-from explain_model.maps.heatmaps import Heatmaps
-from explain_model.maps.methods import MapMethod
-from model_test_train.metrics.verdicts import FAKE_VERDICT, REAL_VERDICT
-from pipeline.outputs import atomic_write
-from preprocessing.crops.png import encode_png
+from explain_deepfakes.explain_model.inputs.samples import ExplainedSample
+from explain_deepfakes.explain_model.maps.heatmaps import Heatmaps
+from explain_deepfakes.explain_model.maps.methods import MapMethod
+from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, REAL_VERDICT
+from explain_deepfakes.pipeline.outputs import atomic_write
+from explain_deepfakes.preprocessing.crops.png import encode_png
 
 HEAT_COLOURS = matplotlib.colormaps["inferno"]  # perceptually uniform, for colour-blind readers too
 TRUTH_COLOUR = (51, 230, 255)  # outline of the manipulated region; a blue that inferno does not contain

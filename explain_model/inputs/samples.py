@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from model_test_train.metrics.verdicts import FAKE_VERDICT, REAL_VERDICT, outcome_of
-from pipeline.errors import UserError
-from pipeline.index import Video, original_of
-from pipeline.project import relative
-from preprocessing.crops.crops import Crop
-from preprocessing.crops.stores import read_mask
+from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, REAL_VERDICT, outcome_of
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import Video, original_of
+from explain_deepfakes.pipeline.project import relative
+from explain_deepfakes.preprocessing.crops.crops import Crop
+from explain_deepfakes.preprocessing.crops.stores import read_mask
 
 EXAMPLES = "examples"
 

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from explain_model.inputs.samples import ExplainedSample, read_json, read_samples
-from model_test_train.evaluation.testing import TestParams, make_verdict_rule
-from model_test_train.metrics.verdicts import AGGREGATIONS, VerdictRule
-from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
-from model_test_train.networks.network import Network
-from pipeline.errors import UserError
-from pipeline.index import Video
-from pipeline.params import DEVICES, PathFlag, load_params, setting
-from pipeline.reproducible import choose_device, seed_everything
-from preprocessing.corpus.folders import CROPS_FLAGS
-from preprocessing.crops.crops import Crop
+from explain_deepfakes.explain_model.inputs.samples import ExplainedSample, read_json, read_samples
+from explain_deepfakes.model_test_train.evaluation.testing import TestParams, make_verdict_rule
+from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS, VerdictRule
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import Video
+from explain_deepfakes.pipeline.params import DEVICES, PathFlag, load_params, setting
+from explain_deepfakes.pipeline.reproducible import choose_device, seed_everything
+from explain_deepfakes.preprocessing.corpus.folders import CROPS_FLAGS
+from explain_deepfakes.preprocessing.crops.crops import Crop
 
 TEST_FLAGS = {
     "model_path": PathFlag("data/models/best.safetensors", "the tested checkpoint"),

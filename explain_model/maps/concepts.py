@@ -11,10 +11,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from explain_model.maps.relevancy import frozen_weights, record_outputs, token_relevancy
-from model_test_train.networks.clip import ClipTower
-from model_test_train.networks.f3net import F3Net
-from model_test_train.networks.network import Network
+from explain_deepfakes.explain_model.maps.relevancy import frozen_weights, record_outputs, token_relevancy
+from explain_deepfakes.model_test_train.networks.clip import ClipTower
+from explain_deepfakes.model_test_train.networks.f3net import F3Net
+from explain_deepfakes.model_test_train.networks.network import Network
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explain_model.maps.concepts import concepts_of
-from explain_model.maps.methods import DEFAULT, ClassMaps, MapMethod, get_map_method
-from model_test_train.networks.input_contract import Image, InputContract
-from model_test_train.networks.network import Network
-from preprocessing.crops.crops import Crop
-from preprocessing.crops.stores import UnreadablePicture, read_picture
+from explain_deepfakes.explain_model.maps.concepts import concepts_of
+from explain_deepfakes.explain_model.maps.methods import DEFAULT, ClassMaps, MapMethod, get_map_method
+from explain_deepfakes.model_test_train.networks.input_contract import Image, InputContract
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.preprocessing.crops.crops import Crop
+from explain_deepfakes.preprocessing.crops.stores import UnreadablePicture, read_picture
 
 HEAT_AT_AVERAGE = 0.25  # heat of a position that has the average relevancy
 

@@ -11,11 +11,17 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from explain_model.maps.relevancy import CLASS_TOKEN_FIRST, attention_weights, frozen_weights, record_outputs, token_relevancy
-from model_test_train.networks.heads import ChannelTransformer
-from model_test_train.networks.network import Network
-from model_test_train.networks.transformer import TokenReadout
-from pipeline.errors import UserError
+from explain_deepfakes.explain_model.maps.relevancy import (
+    CLASS_TOKEN_FIRST,
+    attention_weights,
+    frozen_weights,
+    record_outputs,
+    token_relevancy,
+)
+from explain_deepfakes.model_test_train.networks.heads import ChannelTransformer
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.networks.transformer import TokenReadout
+from explain_deepfakes.pipeline.errors import UserError
 
 ClassMaps = tuple[Tensor, Tensor]  # for fake and for real, (b, h, w) each
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import linear, multi_head_attention_forward, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from model_test_train.networks.transformer import TokenReadout
+from explain_deepfakes.model_test_train.networks.transformer import TokenReadout
 
 CLASS_TOKEN_FIRST = TokenReadout()
 WEIGHTS_AT_ONCE = 2_000_000  # attention weights per chunk, 8 MB: few enough to stay in the CPU's cache

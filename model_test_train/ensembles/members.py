@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from model_test_train.evaluation.fusion import Array, MemberLogits
-from model_test_train.evaluation.testing import first_difference
-from model_test_train.metrics.calibration import clipped_logits
-from model_test_train.metrics.intervals import identity_groups
-from model_test_train.networks.checkpoint import Checkpoint, read_card
-from pipeline.commands import run_command
-from pipeline.errors import UserError
-from pipeline.index import Video
-from pipeline.ledger import content_hash
-from pipeline.project import from_root
+from explain_deepfakes.model_test_train.evaluation.fusion import Array, MemberLogits
+from explain_deepfakes.model_test_train.evaluation.testing import first_difference
+from explain_deepfakes.model_test_train.metrics.calibration import clipped_logits
+from explain_deepfakes.model_test_train.metrics.intervals import identity_groups
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, read_card
+from explain_deepfakes.pipeline.commands import run_command
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import Video
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.project import from_root
 
 MUST_AGREE = ("split", "index", "frames_per_video", "crops")  # keys of the members' protocols
 SPLIT_FOLDERS = {"validation_set": "validation", "test_set": "tests"}

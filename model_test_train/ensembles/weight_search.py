@@ -16,8 +16,14 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold
 
-from model_test_train.evaluation.fusion import Fusion, MemberLogits, balanced_log_loss, fit_attention, fit_stacking
-from model_test_train.metrics.calibration import Calibration, clipped_logits
+from explain_deepfakes.model_test_train.evaluation.fusion import (
+    Fusion,
+    MemberLogits,
+    balanced_log_loss,
+    fit_attention,
+    fit_stacking,
+)
+from explain_deepfakes.model_test_train.metrics.calibration import Calibration, clipped_logits
 
 MAX_SHARPNESS = 4.0
 MAX_LOG_SCALE = 3.0

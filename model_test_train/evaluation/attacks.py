@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from model_test_train.networks.input_contract import InputContract
+from explain_deepfakes.model_test_train.networks.input_contract import InputContract
 
 PGD_STEPS = 10
 STEP_SHARE = 0.25  # size of a PGD step as a share of the budget

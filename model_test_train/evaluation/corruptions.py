@@ -10,8 +10,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from model_test_train.networks.input_contract import Image
-from model_test_train.training.augmentations.effects import (
+from explain_deepfakes.model_test_train.networks.input_contract import Image
+from explain_deepfakes.model_test_train.training.augmentations.effects import (
     add_noise,
     adjust_brightness,
     adjust_contrast,

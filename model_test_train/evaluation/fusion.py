@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from model_test_train.metrics.calibration import PROBABILITY_MARGIN
+from explain_deepfakes.model_test_train.metrics.calibration import PROBABILITY_MARGIN
 
 Array = NDArray[np.float64]
 FusionParameters = Mapping[str, ArrayLike]

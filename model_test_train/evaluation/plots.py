@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from model_test_train.evaluation.testing import (
+from explain_deepfakes.model_test_train.evaluation.testing import (
     LabelledScore,
     MetricTable,
     ProtocolHeader,
@@ -17,9 +17,9 @@ from model_test_train.evaluation.testing import (
     get_estimate,
     group_by_method,
 )
-from model_test_train.metrics.drawing import plt, save_figure
-from model_test_train.metrics.intervals import Estimate
-from pipeline.outputs import write_csv
+from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
+from explain_deepfakes.model_test_train.metrics.intervals import Estimate
+from explain_deepfakes.pipeline.outputs import write_csv
 
 CALIBRATION_BINS = 10
 HISTOGRAM_BINS = 25

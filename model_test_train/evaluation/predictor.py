@@ -9,16 +9,16 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 
-from model_test_train.evaluation.fusion import Array, Fusion, FusionParameters
-from model_test_train.metrics.calibration import clipped_logits
-from model_test_train.metrics.verdicts import AGGREGATIONS, FrameScore, person_scores
-from model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
-from model_test_train.networks.input_contract import Image
-from model_test_train.networks.network import Network
-from model_test_train.networks.scoring import fake_probabilities
-from pipeline.errors import UserError
-from pipeline.ledger import content_hash
-from pipeline.project import from_root
+from explain_deepfakes.model_test_train.evaluation.fusion import Array, Fusion, FusionParameters
+from explain_deepfakes.model_test_train.metrics.calibration import clipped_logits
+from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS, FrameScore, person_scores
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
+from explain_deepfakes.model_test_train.networks.input_contract import Image
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.networks.scoring import fake_probabilities
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.project import from_root
 
 BATCH_SIZE = 32
 Runner = Callable[[torch.Tensor], Array]  # pictures (b, size, size, 3) uint8 -> fake probabilities (b,)

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_test_train.evaluation.testing import LabelledScore, ProtocolRecord
-from model_test_train.metrics.intervals import connected_groups
-from pipeline.errors import UserError
+from explain_deepfakes.model_test_train.evaluation.testing import LabelledScore, ProtocolRecord
+from explain_deepfakes.model_test_train.metrics.intervals import connected_groups
+from explain_deepfakes.pipeline.errors import UserError
 
 COLUMN_NAMES = {
     "video": ("video", "video_name", "filename", "file", "path", "image", "name", "id"),

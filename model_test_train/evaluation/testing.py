@@ -8,21 +8,28 @@ from typing import TypedDict, cast
 import numpy as np
 import torch
 
-from model_test_train.metrics import calibration
-from model_test_train.metrics.calibration import Calibration
-from model_test_train.metrics.intervals import Estimate, estimate_metrics, identity_groups
-from model_test_train.metrics.point_metrics import Scores, compute_metrics
-from model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, NO_VERDICT, FrameScore, Verdict, VerdictRule
-from model_test_train.networks.checkpoint import Checkpoint
-from model_test_train.networks.network import Network
-from model_test_train.networks.scoring import map_ranges, score_batch
-from model_test_train.training.data import PictureDataset, PictureTransform, Sample, Samples, samples_by_video
-from pipeline.index import SPLITS, Video
-from pipeline.ledger import content_hash
-from pipeline.params import DEVICES, setting
-from pipeline.progress import track
-from pipeline.project import relative
-from preprocessing.crops.crops import read_crops
+from explain_deepfakes.model_test_train.metrics import calibration
+from explain_deepfakes.model_test_train.metrics.calibration import Calibration
+from explain_deepfakes.model_test_train.metrics.intervals import Estimate, estimate_metrics, identity_groups
+from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, compute_metrics
+from explain_deepfakes.model_test_train.metrics.verdicts import (
+    AGGREGATIONS,
+    FAKE_VERDICT,
+    NO_VERDICT,
+    FrameScore,
+    Verdict,
+    VerdictRule,
+)
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.networks.scoring import map_ranges, score_batch
+from explain_deepfakes.model_test_train.training.data import PictureDataset, PictureTransform, Sample, Samples, samples_by_video
+from explain_deepfakes.pipeline.index import SPLITS, Video
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.params import DEVICES, setting
+from explain_deepfakes.pipeline.progress import track
+from explain_deepfakes.pipeline.project import relative
+from explain_deepfakes.preprocessing.crops.crops import read_crops
 
 CALIBRATION_METRICS = ("log_loss", "brier", "calibration_error")
 MetricTable = dict[str, int | Estimate]  # the number of videos (or frames) and of fakes, and an estimate of each metric

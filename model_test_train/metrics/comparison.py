@@ -13,8 +13,8 @@ from scipy.stats import norm, rankdata
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from model_test_train.metrics.intervals import NO_DRAWS, QUANTILES, bootstrap_weights
-from model_test_train.metrics.point_metrics import Scores, compute_metrics
+from explain_deepfakes.model_test_train.metrics.intervals import NO_DRAWS, QUANTILES, bootstrap_weights
+from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, compute_metrics
 
 Array = NDArray[np.float64]
 SIGNIFICANCE_LEVEL = 0.05

@@ -8,7 +8,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from pipeline.outputs import atomic_write
+from explain_deepfakes.pipeline.outputs import atomic_write
 
 __all__ = ["plt", "save_figure"]
 

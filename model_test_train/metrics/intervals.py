@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 
-from model_test_train.metrics.point_metrics import Scores, compute_metrics
-from pipeline.index import Video
+from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, compute_metrics
+from explain_deepfakes.pipeline.index import Video
 
 
 class Estimate(TypedDict):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.index import Video
+from explain_deepfakes.pipeline.index import Video
 
 REAL_VERDICT, FAKE_VERDICT, NO_VERDICT = "real", "fake", "no verdict"
 PUBLISHED_THRESHOLD = 0.55

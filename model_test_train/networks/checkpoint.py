@@ -18,13 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from model_test_train.networks.network import Description, Network, empty_network, with_current_names
-from pipeline.errors import UserError
-from pipeline.memory import keep_memory
-from pipeline.outputs import write_bytes
+from explain_deepfakes.model_test_train.networks.network import Description, Network, empty_network, with_current_names
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.memory import keep_memory
+from explain_deepfakes.pipeline.outputs import write_bytes
 
 if TYPE_CHECKING:  # a network needs no metrics
-    from model_test_train.metrics.calibration import CalibrationTable
+    from explain_deepfakes.model_test_train.metrics.calibration import CalibrationTable
 
 DRAWN_DATA = "DEMO"
 UNKNOWN_DATA = "unknown"  # for imported weights

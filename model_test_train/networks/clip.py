@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained
-from model_test_train.networks.registry import backbone, head
-from model_test_train.networks.transformer import TokenReadout
-from pipeline.errors import UserError
+from explain_deepfakes.model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained
+from explain_deepfakes.model_test_train.networks.registry import backbone, head
+from explain_deepfakes.model_test_train.networks.transformer import TokenReadout
+from explain_deepfakes.pipeline.errors import UserError
 
 
 @backbone("clip/")

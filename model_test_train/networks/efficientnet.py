@@ -5,8 +5,8 @@ from functools import partial
 from efficientnet_pytorch import EfficientNet
 from torch import Tensor, nn
 
-from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained
-from model_test_train.networks.registry import backbone
+from explain_deepfakes.model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained
+from explain_deepfakes.model_test_train.networks.registry import backbone
 
 
 class PublishedEfficientNet(nn.Module):

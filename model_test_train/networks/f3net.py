@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, scaled_dot_product_attention
 
-from model_test_train.networks.pretrained import Pretrained, load_pretrained
-from model_test_train.networks.registry import backbone
-from model_test_train.networks.timm_features import source
+from explain_deepfakes.model_test_train.networks.pretrained import Pretrained, load_pretrained
+from explain_deepfakes.model_test_train.networks.registry import backbone
+from explain_deepfakes.model_test_train.networks.timm_features import source
 
 XCEPTION = "legacy_xception"
 WINDOW, WINDOW_STRIDE, STATISTICS = 10, 2, 6  # local frequencies: window and stride in px, and number of bands

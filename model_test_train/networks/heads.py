@@ -7,8 +7,8 @@ A head whose tokens are patches can also classify each patch; training uses that
 import torch
 from torch import Tensor, nn
 
-from model_test_train.networks.registry import head
-from model_test_train.networks.transformer import Transformer
+from explain_deepfakes.model_test_train.networks.registry import head
+from explain_deepfakes.model_test_train.networks.transformer import Transformer
 
 
 @head("linear")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from pipeline.params import setting
+from explain_deepfakes.pipeline.params import setting
 
 Image = np.ndarray  # (height, width, 3), uint8, RGB
 

@@ -6,8 +6,8 @@ Layers are not named as in the published Keras files; `mesonet_weights.py` maps 
 import torch
 from torch import Tensor, nn
 
-from model_test_train.networks.noise_residual import input_channels, with_noise_residual
-from model_test_train.networks.registry import backbone, head
+from explain_deepfakes.model_test_train.networks.noise_residual import input_channels, with_noise_residual
+from explain_deepfakes.model_test_train.networks.registry import backbone, head
 
 KERAS_EPSILON = 1e-3  # of Keras batch norms
 

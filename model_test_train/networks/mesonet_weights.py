@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model_test_train.networks.network import Network
-from pipeline.errors import UserError
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.pipeline.errors import UserError
 
 Arrays = list[np.ndarray]
 

@@ -7,11 +7,11 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from model_test_train.networks.input_contract import InputContract
-from model_test_train.networks.pretrained import Pretrained
-from model_test_train.networks.registry import BACKBONES, HEADS, YamlSection, build_module
-from pipeline.errors import UserError
-from pipeline.params import build_settings, read_yaml
+from explain_deepfakes.model_test_train.networks.input_contract import InputContract
+from explain_deepfakes.model_test_train.networks.pretrained import Pretrained
+from explain_deepfakes.model_test_train.networks.registry import BACKBONES, HEADS, YamlSection, build_module
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.params import build_settings, read_yaml
 
 Description = dict[str, YamlSection]  # a network's YAML, by section
 SECTIONS = ("backbone", "detector", "input", "augmentation", "training")

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
-from pipeline.ledger import content_hash
-from pipeline.params import read_yaml
-from pipeline.project import from_root, relative
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.params import read_yaml
+from explain_deepfakes.pipeline.project import from_root, relative
 
 Weights = dict[str, Tensor]
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which some scripts store the weights among other values
@@ -72,7 +72,7 @@ def pinned_file(source: Source) -> Path:
     if source.name not in pins or not source.file.is_file():
         raise UserError(
             f"backbone.pretrained is true, but {relative(source.file)} with the weights of {source.name} was not imported: "
-            f"get them from {source.page} with `python -m model_test_train.import_weights`, or set 'pretrained: false'"
+            f"get them from {source.page} with `python model_test_train/import_weights.py`, or set 'pretrained: false'"
         )
     if content_hash(source.file) != pins[source.name]:
         raise UserError(f"{relative(source.file)} is not the file that {PINS} pins; import it again, or restore the file")

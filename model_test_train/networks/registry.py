@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from model_test_train import networks
-from pipeline.errors import UserError
+from explain_deepfakes.model_test_train import networks
+from explain_deepfakes.pipeline.errors import UserError
 
 YamlSection = dict[str, Any]  # one section of a network's YAML; its values are checked by whatever the section configures
 Builder = Callable[..., nn.Module]

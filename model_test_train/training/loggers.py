@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 from torch.utils.tensorboard import SummaryWriter
 
-from model_test_train.metrics.drawing import plt
-from model_test_train.training.trainer import Run
-from model_test_train.training.validation import ValidationResult
-from preprocessing.video.sampling import evenly_spaced
+from explain_deepfakes.model_test_train.metrics.drawing import plt
+from explain_deepfakes.model_test_train.training.trainer import Run
+from explain_deepfakes.model_test_train.training.validation import ValidationResult
+from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
 
 FACES, COLUMNS = 16, 8  # validation faces that are plotted with their verdicts
 MEGABYTE = 1 << 20

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.networks.network import Network
 
 MIN_MANIPULATED_PATCHES = 0.5  # pictures with fewer manipulated patches are left out of the attention loss
 

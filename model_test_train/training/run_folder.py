@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 import yaml
 
-from model_test_train.networks.checkpoint import Checkpoint, save_checkpoint
-from model_test_train.training.trainer import Run
-from pipeline.errors import UserError
-from pipeline.outputs import write_bytes, write_text
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, save_checkpoint
+from explain_deepfakes.model_test_train.training.trainer import Run
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.outputs import write_bytes, write_text
 
 
 class RunFolder:

@@ -14,11 +14,17 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from model_test_train.training.augmentations.mixing import Batch
-from model_test_train.training.data import Sample, SampleGroups, TrainingDataset, forgery_probability, training_batches
-from model_test_train.training.trainer import Recipe, Run, Trainer, begin_run
-from pipeline.outputs import write_bytes
-from preprocessing.crops.stores import UnreadableCrop, read_crop, read_mask
+from explain_deepfakes.model_test_train.training.augmentations.mixing import Batch
+from explain_deepfakes.model_test_train.training.data import (
+    Sample,
+    SampleGroups,
+    TrainingDataset,
+    forgery_probability,
+    training_batches,
+)
+from explain_deepfakes.model_test_train.training.trainer import Recipe, Run, Trainer, begin_run
+from explain_deepfakes.pipeline.outputs import write_bytes
+from explain_deepfakes.preprocessing.crops.stores import UnreadableCrop, read_crop, read_mask
 
 MAX_READ = 500  # groups whose crops are read
 MIN_CLASS_SHARE = 0.1  # of either class

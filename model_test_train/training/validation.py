@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model_test_train.metrics.calibration import Calibration
-from model_test_train.metrics.point_metrics import Scores, best_threshold, compute_metrics
-from model_test_train.metrics.verdicts import FrameScore, VerdictRule, video_verdicts
-from model_test_train.networks.network import Network
-from model_test_train.networks.scoring import fake_probabilities
-from model_test_train.training.augmentations.forgery import Forgery
-from model_test_train.training.augmentations.video_codecs import Encoding, encode
-from model_test_train.training.data import Sample, Samples, picture_batches
-from model_test_train.training.distributed import ProcessGroup
-from pipeline.index import FAKE, Video
-from preprocessing.crops.stores import read_crop
+from explain_deepfakes.model_test_train.metrics.calibration import Calibration
+from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, best_threshold, compute_metrics
+from explain_deepfakes.model_test_train.metrics.verdicts import FrameScore, VerdictRule, video_verdicts
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.networks.scoring import fake_probabilities
+from explain_deepfakes.model_test_train.training.augmentations.forgery import Forgery
+from explain_deepfakes.model_test_train.training.augmentations.video_codecs import Encoding, encode
+from explain_deepfakes.model_test_train.training.data import Sample, Samples, picture_batches
+from explain_deepfakes.model_test_train.training.distributed import ProcessGroup
+from explain_deepfakes.pipeline.index import FAKE, Video
+from explain_deepfakes.preprocessing.crops.stores import read_crop
 
 BATCH_SIZE = 64
 CRF_LEVELS = (None, 23, 28)  # H.264 crf at which forged twins and their real videos are encoded; None: not encoded

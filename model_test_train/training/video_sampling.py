@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.index import FAKE, REAL, Video, original_of
+from explain_deepfakes.pipeline.index import FAKE, REAL, Video, original_of
 
 
 def sample_videos(videos: Sequence[Video], most: int, seed: int) -> list[Video]:

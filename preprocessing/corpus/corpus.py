@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.index import SPLITS, Video
-from pipeline.params import setting
-from pipeline.project import from_root, relative
-from preprocessing.corpus.file_facts import FileFacts, read_file_facts
-from preprocessing.corpus.layouts import AUTO, NAMES, read_tree
-from preprocessing.corpus.layouts.tree import Item, Tree
-from preprocessing.corpus.splits import Leak, assign_splits, find_leaks
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import SPLITS, Video
+from explain_deepfakes.pipeline.params import setting
+from explain_deepfakes.pipeline.project import from_root, relative
+from explain_deepfakes.preprocessing.corpus.file_facts import FileFacts, read_file_facts
+from explain_deepfakes.preprocessing.corpus.layouts import AUTO, NAMES, read_tree
+from explain_deepfakes.preprocessing.corpus.layouts.tree import Item, Tree
+from explain_deepfakes.preprocessing.corpus.splits import Leak, assign_splits, find_leaks
 
 CACHE = "data/index-cache.jsonl"
 OFFICIAL, GROUPS = "official", "groups"

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import av
 
-from pipeline.buckets import local_copy
-from pipeline.ledger import content_hash
-from pipeline.outputs import write_text
-from pipeline.progress import track
-from pipeline.project import absolute
-from pipeline.workers import map_unordered
+from explain_deepfakes.pipeline.buckets import local_copy
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.outputs import write_text
+from explain_deepfakes.pipeline.progress import track
+from explain_deepfakes.pipeline.project import absolute
+from explain_deepfakes.pipeline.workers import map_unordered
 
 OPEN_TIMEOUT = 20  # seconds
 MEMORY_LIMIT_MB = 3000  # of address space; Python and the library take some hundreds of it

@@ -8,11 +8,11 @@ results of another corpus is not overwritten.
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.buckets import is_in_bucket
-from pipeline.errors import UserError
-from pipeline.outputs import write_text
-from pipeline.params import PathFlag, SwitchFlag
-from pipeline.project import absolute, from_root, relative
+from explain_deepfakes.pipeline.buckets import is_in_bucket
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.outputs import write_text
+from explain_deepfakes.pipeline.params import PathFlag, SwitchFlag
+from explain_deepfakes.pipeline.project import absolute, from_root, relative
 
 INDEX = "index/videos.csv"
 CORPUS_FILE = "corpus.txt"  # written to a folder of results: the corpus that they belong to

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.ledger import Ledger
-from pipeline.outputs import remove_empty_folders, remove_leftovers
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ledger import Ledger
+from explain_deepfakes.pipeline.outputs import remove_empty_folders, remove_leftovers
 
 BEGUN = "begun"  # key of an item whose files may be incomplete
 

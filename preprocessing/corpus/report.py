@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.index import FAKE, REAL, SPLITS, Video
-from preprocessing.corpus.corpus import LEAK_REMEDIES, Corpus
+from explain_deepfakes.pipeline.index import FAKE, REAL, SPLITS, Video
+from explain_deepfakes.preprocessing.corpus.corpus import LEAK_REMEDIES, Corpus
 
 HEADINGS = ("split", "videos", "hours", "missing", "broken", "duplicates", "without mask")
 MAX_EXAMPLES = 3  # of each kind of problem, unless the report is in full

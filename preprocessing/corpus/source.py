@@ -3,12 +3,12 @@
 from argparse import Namespace
 from collections.abc import Iterable
 
-from pipeline.index import Index, Video
-from pipeline.params import PathFlag, PathOrUrlFlag, TextFlag, load_params
-from pipeline.project import absolute
-from preprocessing.corpus.corpus import CorpusParams, read_corpus
-from preprocessing.corpus.folders import CorpusFolders
-from preprocessing.corpus.layouts import NAMES
+from explain_deepfakes.pipeline.index import Index, Video
+from explain_deepfakes.pipeline.params import PathFlag, PathOrUrlFlag, TextFlag, load_params
+from explain_deepfakes.pipeline.project import absolute
+from explain_deepfakes.preprocessing.corpus.corpus import CorpusParams, read_corpus
+from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
+from explain_deepfakes.preprocessing.corpus.layouts import NAMES
 
 CORPUS_FLAGS: dict[str, PathFlag | TextFlag] = {
     "index": PathFlag(None, "index of the videos (default: data/index/videos.csv)"),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.index import SPLITS, Video
+from explain_deepfakes.pipeline.index import SPLITS, Video
 
 SHARES = {"training_set": 0.72, "validation_set": 0.14, "test_set": 0.14}  # of the official lists of FaceForensics++
 CONTENT_PREFIX = " "  # of a content hash among identities; no identity contains a space

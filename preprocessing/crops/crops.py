@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
-from pipeline.incremental import LEDGER, shard_ledgers
-from pipeline.index import SPLITS
-from pipeline.ledger import Entry, Ledger
-from preprocessing.crops.stores import mask_name
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.incremental import LEDGER, shard_ledgers
+from explain_deepfakes.pipeline.index import SPLITS
+from explain_deepfakes.pipeline.ledger import Entry, Ledger
+from explain_deepfakes.preprocessing.crops.stores import mask_name
 
 if TYPE_CHECKING:
-    from preprocessing.faces.face import Box
+    from explain_deepfakes.preprocessing.faces.face import Box
 
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1; column x1 and row y1 are not included
 MAX_BOX_RATIO = 2  # largest side of a box or window, relative to the picture

@@ -8,13 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.params import setting
-from preprocessing.crops.crops import CropRow, Window, compute_window, crop_image, is_plausible_box
-from preprocessing.crops.stores import LOSSLESS, STORES, SUFFIXES, WHITE, PictureWriter, encode_picture, mask_name
-from preprocessing.faces.boxes import BadBoxes
-from preprocessing.faces.tracks import TrackedFace
-from preprocessing.video.sampling import evenly_spaced
-from preprocessing.video.video import OpenVideo, Picture, ReadingParams, UnreadableVideo, read_frames
+from explain_deepfakes.pipeline.params import setting
+from explain_deepfakes.preprocessing.crops.crops import CropRow, Window, compute_window, crop_image, is_plausible_box
+from explain_deepfakes.preprocessing.crops.stores import (
+    LOSSLESS,
+    STORES,
+    SUFFIXES,
+    WHITE,
+    PictureWriter,
+    encode_picture,
+    mask_name,
+)
+from explain_deepfakes.preprocessing.faces.boxes import BadBoxes
+from explain_deepfakes.preprocessing.faces.tracks import TrackedFace
+from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
+from explain_deepfakes.preprocessing.video.video import OpenVideo, Picture, ReadingParams, UnreadableVideo, read_frames
 
 CODE_VERSION = 3  # increased when this stage's code changes its results, so that all crops are made again
 ENCODERS = 2  # crops that are encoded in parallel

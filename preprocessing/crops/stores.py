@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
-from pipeline.outputs import atomic_write
-from preprocessing.crops.png import encode_png
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.outputs import atomic_write
+from explain_deepfakes.preprocessing.crops.png import encode_png
 
 if TYPE_CHECKING:
-    from preprocessing.video.video import Picture
+    from explain_deepfakes.preprocessing.video.video import Picture
 
 PictureWriter = Callable[[str, bytes], object]  # writes the content of a file under its name
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.demo_corpus.face_charts import (
+from explain_deepfakes.preprocessing.demo_corpus.face_charts import (
     CHART_PX,
     CHART_REACH,
     COARSE_PX,
@@ -29,8 +29,8 @@ from preprocessing.demo_corpus.face_charts import (
     gaussian_bump,
     smoothstep,
 )
-from preprocessing.demo_corpus.people import Colour, DrawnPerson, Expression, HeadShape, Pose
-from preprocessing.demo_corpus.scenery import Light
+from explain_deepfakes.preprocessing.demo_corpus.people import Colour, DrawnPerson, Expression, HeadShape, Pose
+from explain_deepfakes.preprocessing.demo_corpus.scenery import Light
 
 WRAP_LIGHTING = np.array([0.42, 0.26, 0.2], np.float32)  # subsurface scattering: light bleeds into shadows, red most
 

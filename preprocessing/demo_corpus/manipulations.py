@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from preprocessing.demo_corpus.face_charts import Array, smoothstep
-from preprocessing.demo_corpus.heads import HeadView, view_head
-from preprocessing.demo_corpus.people import DrawnPerson, Expression
-from preprocessing.demo_corpus.portraits import DrawnFrame, redraw_head
-from preprocessing.demo_corpus.scenery import CameraModel, camera_falloff, sensor_noise
+from explain_deepfakes.preprocessing.demo_corpus.face_charts import Array, smoothstep
+from explain_deepfakes.preprocessing.demo_corpus.heads import HeadView, view_head
+from explain_deepfakes.preprocessing.demo_corpus.people import DrawnPerson, Expression
+from explain_deepfakes.preprocessing.demo_corpus.portraits import DrawnFrame, redraw_head
+from explain_deepfakes.preprocessing.demo_corpus.scenery import CameraModel, camera_falloff, sensor_noise
 
 MIN_ALPHA = 0.1  # smaller values are set to 0, so the mask covers exactly the pixels that can change
 MIN_NOISE_PX = 240  # least side of the square of noise that the noise of each frame is cropped from

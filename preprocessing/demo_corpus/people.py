@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.random import Generator
 
-from preprocessing.demo_corpus.face_charts import Array, FaceChart, FaceTraits, Hair, paint_face, paint_hair
+from explain_deepfakes.preprocessing.demo_corpus.face_charts import Array, FaceChart, FaceTraits, Hair, paint_face, paint_hair
 
 Colour = tuple[float, float, float]
 # Albedos: fractions of red, green and blue light that are reflected.

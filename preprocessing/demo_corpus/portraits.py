@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from preprocessing.demo_corpus.face_charts import FACE_HALF_WIDTH, Array, Hair, smoothstep
-from preprocessing.demo_corpus.heads import (
+from explain_deepfakes.preprocessing.demo_corpus.face_charts import FACE_HALF_WIDTH, Array, Hair, smoothstep
+from explain_deepfakes.preprocessing.demo_corpus.heads import (
     HeadView,
     box_around,
     chart_coordinates,
@@ -21,8 +21,8 @@ from preprocessing.demo_corpus.heads import (
     view_head,
     visible_sphere_points,
 )
-from preprocessing.demo_corpus.people import DrawnPerson, Expression, Glasses, Pose
-from preprocessing.demo_corpus.scenery import MARGIN_PX, Light, Scene
+from explain_deepfakes.preprocessing.demo_corpus.people import DrawnPerson, Expression, Glasses, Pose
+from explain_deepfakes.preprocessing.demo_corpus.scenery import MARGIN_PX, Light, Scene
 
 HEAD_REACH = (1.35, 1.2, 1.05)  # up, down and sideways, face units; excludes hair that hangs behind the head
 INVERSE_WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP  # the matrix maps output pixels to input pixels

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from preprocessing.demo_corpus.face_charts import Array
+from explain_deepfakes.preprocessing.demo_corpus.face_charts import Array
 
 Colour = tuple[float, float, float]
 MARGIN_PX = 12  # of backdrop around the picture, the maximum camera shake

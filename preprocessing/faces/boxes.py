@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-from pipeline.outputs import atomic_write
-from pipeline.project import relative
-from preprocessing.faces.face import Box, Face
-from preprocessing.faces.face_detector import FaceDetectorRecord
-from preprocessing.faces.tracks import TrackedFace, TrackSettings, track_faces
-from preprocessing.video.video import DecodingStats, VideoFacts
+from explain_deepfakes.pipeline.outputs import atomic_write
+from explain_deepfakes.pipeline.project import relative
+from explain_deepfakes.preprocessing.faces.face import Box, Face
+from explain_deepfakes.preprocessing.faces.face_detector import FaceDetectorRecord
+from explain_deepfakes.preprocessing.faces.tracks import TrackedFace, TrackSettings, track_faces
+from explain_deepfakes.preprocessing.video.video import DecodingStats, VideoFacts
 
 PUBLISHED_SCALE = 2  # the published detection halves each frame
 PUBLISHED_TRACKS = TrackSettings(min_track_share=0, max_track_gap=12)  # keeps every face; a gap may last half a second

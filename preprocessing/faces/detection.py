@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 
-from pipeline.params import setting
-from preprocessing.faces.boxes import Boxes
-from preprocessing.faces.face import Face
-from preprocessing.faces.face_detector import DETECTORS, FaceDetector, FaceDetectorSettings
-from preprocessing.faces.following import FollowSettings, follow_faces
-from preprocessing.faces.ray_detector import connect_ray_detector
-from preprocessing.faces.tracks import TrackSettings, track_faces
-from preprocessing.video.sampling import evenly_spaced
-from preprocessing.video.video import REPLACE_FILE, OpenVideo, UnreadableVideo, VideoFacts, shrunk_size
+from explain_deepfakes.pipeline.params import setting
+from explain_deepfakes.preprocessing.faces.boxes import Boxes
+from explain_deepfakes.preprocessing.faces.face import Face
+from explain_deepfakes.preprocessing.faces.face_detector import DETECTORS, FaceDetector, FaceDetectorSettings
+from explain_deepfakes.preprocessing.faces.following import FollowSettings, follow_faces
+from explain_deepfakes.preprocessing.faces.ray_detector import connect_ray_detector
+from explain_deepfakes.preprocessing.faces.tracks import TrackSettings, track_faces
+from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
+from explain_deepfakes.preprocessing.video.video import REPLACE_FILE, OpenVideo, UnreadableVideo, VideoFacts, shrunk_size
 
 CODE_VERSION = 3  # increase it with any change of this code that changes results: all boxes are then recomputed
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
-from preprocessing.faces.face import Box, Face
-from preprocessing.video.video import Picture
+from explain_deepfakes.preprocessing.faces.face import Box, Face
+from explain_deepfakes.preprocessing.video.video import Picture
 
 
 class FaceDetectorRecord(TypedDict, total=False):
@@ -50,7 +50,7 @@ class FaceDetector(Protocol):
 
 
 def _mtcnn(settings: FaceDetectorSettings, device: str) -> FaceDetector:
-    from preprocessing.faces.mtcnn import MtcnnDetector
+    from explain_deepfakes.preprocessing.faces.mtcnn import MtcnnDetector
 
     return MtcnnDetector(settings.thresholds, device)
 

@@ -16,9 +16,9 @@ from math import hypot, log
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from preprocessing.faces.face import Box, Face, iou, suppress_duplicates
-from preprocessing.faces.face_detector import FaceDetector
-from preprocessing.video.video import Picture
+from explain_deepfakes.preprocessing.faces.face import Box, Face, iou, suppress_duplicates
+from explain_deepfakes.preprocessing.faces.face_detector import FaceDetector
+from explain_deepfakes.preprocessing.video.video import Picture
 
 DUPLICATE_IOU = 0.5  # two faces of one frame above this are the same face
 MAX_SHIFT = 1.0  # that a person may move between two searches, in sides of the face

@@ -19,10 +19,10 @@ from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
-from pipeline.memory import keep_memory
-from pipeline.reproducible import choose_device
-from preprocessing.faces.face import Box, Face, intersection_over_smaller, iou, suppress_duplicates
-from preprocessing.video.video import Picture
+from explain_deepfakes.pipeline.memory import keep_memory
+from explain_deepfakes.pipeline.reproducible import choose_device
+from explain_deepfakes.preprocessing.faces.face import Box, Face, intersection_over_smaller, iou, suppress_duplicates
+from explain_deepfakes.preprocessing.video.video import Picture
 
 Array = NDArray[np.float32]
 Owners = NDArray[np.int64]

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from os import getpid
 from typing import Any
 
-from pipeline.errors import UserError
-from pipeline.ray_workers import ray_connection
-from preprocessing.faces.face import Box, Face
-from preprocessing.faces.face_detector import DETECTORS, FaceDetector, FaceDetectorSettings
-from preprocessing.video.video import Picture
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ray_workers import ray_connection
+from explain_deepfakes.preprocessing.faces.face import Box, Face
+from explain_deepfakes.preprocessing.faces.face_detector import DETECTORS, FaceDetector, FaceDetectorSettings
+from explain_deepfakes.preprocessing.video.video import Picture
 
 ACTORS = "actors:"  # a device name: this prefix and the number of actors
 ACTOR_NAME = "detector-"  # a prefix, followed by a number; names are visible within the run only

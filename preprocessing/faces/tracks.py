@@ -13,7 +13,7 @@ from math import exp, hypot, log
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from preprocessing.faces.face import Box, Face
+from explain_deepfakes.preprocessing.faces.face import Box, Face
 
 MAX_SHIFT = 1.5  # distance of a face from its expected position, in sizes of the face
 MAX_SHIFT_PER_GAP = 0.4  # added for each analysed frame in which the face was missed

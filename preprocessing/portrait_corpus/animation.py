@@ -14,8 +14,14 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from preprocessing.portrait_corpus.grids import Array, sample_bicubic, smooth_curve, smooth_field, unit_gaussian
-from preprocessing.portrait_corpus.landmarks import MOUTH_Y, FaceAlignment
+from explain_deepfakes.preprocessing.portrait_corpus.grids import (
+    Array,
+    sample_bicubic,
+    smooth_curve,
+    smooth_field,
+    unit_gaussian,
+)
+from explain_deepfakes.preprocessing.portrait_corpus.landmarks import MOUTH_Y, FaceAlignment
 
 HEAD_CENTRE = np.array([0, 0.5], np.float32)  # all lengths in this module are in chart units (see landmarks.py)
 NECK_PIVOT = np.array([0, 2.0], np.float32)  # centre of the head's rotation

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.portrait_corpus.grids import Array
+from explain_deepfakes.preprocessing.portrait_corpus.grids import Array
 
 EYE_X, NOSE_Y, MOUTH_X, MOUTH_Y = 0.5, 0.58, 0.44, 1.05
 LANDMARKS = np.array([[-EYE_X, 0], [EYE_X, 0], [0, NOSE_Y], [-MOUTH_X, MOUTH_Y], [MOUTH_X, MOUTH_Y]], np.float32)

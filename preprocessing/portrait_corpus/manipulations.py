@@ -17,10 +17,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from preprocessing.portrait_corpus.animation import RecordedFrame, crop_noise, sensor_noise, sharpen, to_uint8
-from preprocessing.portrait_corpus.grids import Array, sample_bicubic, smooth_curve, unit_gaussian
-from preprocessing.portrait_corpus.landmarks import FaceAlignment
-from preprocessing.portrait_corpus.masks import (
+from explain_deepfakes.preprocessing.portrait_corpus.animation import RecordedFrame, crop_noise, sensor_noise, sharpen, to_uint8
+from explain_deepfakes.preprocessing.portrait_corpus.grids import Array, sample_bicubic, smooth_curve, unit_gaussian
+from explain_deepfakes.preprocessing.portrait_corpus.landmarks import FaceAlignment
+from explain_deepfakes.preprocessing.portrait_corpus.masks import (
     FACE_REGIONS,
     MIN_ALPHA,
     SIDE_REGIONS,

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from preprocessing.portrait_corpus.grids import Array, sample_bicubic
+from explain_deepfakes.preprocessing.portrait_corpus.grids import Array, sample_bicubic
 
 CHART_PX = 72  # pixels of a drawn mask per chart unit
 LEFT, TOP, RIGHT, BOTTOM = -1.5, -1.5, 1.5, 2.3

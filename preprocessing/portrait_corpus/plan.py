@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from pipeline.errors import UserError
-from pipeline.ledger import Entry
-from pipeline.params import setting
-from preprocessing.portrait_corpus.animation import Framing
-from preprocessing.portrait_corpus.encoding import ENCODERS, VideoEncoding
-from preprocessing.portrait_corpus.landmarks import FACE_BOTTOM, FACE_SIDE, FACE_TOP, FaceAlignment
-from preprocessing.portrait_corpus.manipulations import METHODS
-from preprocessing.portrait_corpus.portraits import Portrait, face_height_px, group_by_person
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ledger import Entry
+from explain_deepfakes.pipeline.params import setting
+from explain_deepfakes.preprocessing.portrait_corpus.animation import Framing
+from explain_deepfakes.preprocessing.portrait_corpus.encoding import ENCODERS, VideoEncoding
+from explain_deepfakes.preprocessing.portrait_corpus.landmarks import FACE_BOTTOM, FACE_SIDE, FACE_TOP, FaceAlignment
+from explain_deepfakes.preprocessing.portrait_corpus.manipulations import METHODS
+from explain_deepfakes.preprocessing.portrait_corpus.portraits import Portrait, face_height_px, group_by_person
 
 SPLITS = ("train", "val", "test")
 ASPECTS = (3 / 4, 1.0, 4 / 3, 4 / 3, 16 / 9)

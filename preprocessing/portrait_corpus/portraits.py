@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
-from pipeline.ledger import content_hash
-from preprocessing.corpus.layouts.tree import IMAGE_SUFFIXES, walk_files
-from preprocessing.portrait_corpus.landmarks import FACE_BOTTOM, FACE_TOP, FaceAlignment
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.preprocessing.corpus.layouts.tree import IMAGE_SUFFIXES, walk_files
+from explain_deepfakes.preprocessing.portrait_corpus.landmarks import FACE_BOTTOM, FACE_TOP, FaceAlignment
 
 PROVENANCE = "provenance.csv"
 COLUMNS = ("file", "person", "source", "licence", "credit", "sha256")
@@ -127,7 +127,9 @@ class PortraitDetector:
     """Detects the face of a portrait: its landmarks and skin colour."""
 
     def __init__(self, folder: Path, min_face_px: int) -> None:
-        from preprocessing.faces.mtcnn import MtcnnDetector  # imports PyTorch, which takes seconds and rendering does not need
+        from explain_deepfakes.preprocessing.faces.mtcnn import (
+            MtcnnDetector,  # imports PyTorch, which takes seconds and rendering does not need
+        )
 
         self.folder, self.min_face_px = folder, min_face_px
         self.detector = MtcnnDetector(THRESHOLDS, "cpu")

@@ -8,13 +8,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
-from pipeline.outputs import atomic_write
-from preprocessing.portrait_corpus.animation import animate
-from preprocessing.portrait_corpus.encoding import VideoWriter, mask_encoding
-from preprocessing.portrait_corpus.manipulations import METHODS, FacePicture, Manipulation, ManipulationInputs, resize_face
-from preprocessing.portrait_corpus.plan import FacePortrait, FakePlan, PersonPlan, rng_for
-from preprocessing.portrait_corpus.portraits import read_picture
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.outputs import atomic_write
+from explain_deepfakes.preprocessing.portrait_corpus.animation import animate
+from explain_deepfakes.preprocessing.portrait_corpus.encoding import VideoWriter, mask_encoding
+from explain_deepfakes.preprocessing.portrait_corpus.manipulations import (
+    METHODS,
+    FacePicture,
+    Manipulation,
+    ManipulationInputs,
+    resize_face,
+)
+from explain_deepfakes.preprocessing.portrait_corpus.plan import FacePortrait, FakePlan, PersonPlan, rng_for
+from explain_deepfakes.preprocessing.portrait_corpus.portraits import read_picture
 
 
 def render(plan: PersonPlan, files: Sequence[str], portraits: Path, out: Path, seed: int, frames: int) -> None:

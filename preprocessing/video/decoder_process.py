@@ -16,9 +16,9 @@ from typing import Protocol
 
 import numpy as np
 
-from preprocessing.video.fork_server import receive, receive_fd, send
-from preprocessing.video.pyav_reader import DecoderLog, PyavVideo
-from preprocessing.video.video import (
+from explain_deepfakes.preprocessing.video.fork_server import receive, receive_fd, send
+from explain_deepfakes.preprocessing.video.pyav_reader import DecoderLog, PyavVideo
+from explain_deepfakes.preprocessing.video.video import (
     REMOVE_FILE,
     DecodingStats,
     Picture,
@@ -74,7 +74,7 @@ def _open(path: str, reading: ReadingParams, log: DecoderLog, heartbeat: "Heartb
     video = PyavVideo(path, reading, log, heartbeat.send)
     if reading.reader == "pyav":
         return video
-    from preprocessing.video.decord_reader import DecordVideo  # decord is not available on every platform
+    from explain_deepfakes.preprocessing.video.decord_reader import DecordVideo  # decord is not available on every platform
 
     return DecordVideo(video)
 

@@ -7,9 +7,9 @@ import decord
 import numpy as np
 from av import VideoFrame
 
-from preprocessing.video.orientation import Orientation
-from preprocessing.video.pyav_reader import PyavVideo
-from preprocessing.video.video import DecodingStats, Picture, UnreadableVideo, shrunk_size
+from explain_deepfakes.preprocessing.video.orientation import Orientation
+from explain_deepfakes.preprocessing.video.pyav_reader import PyavVideo
+from explain_deepfakes.preprocessing.video.video import DecodingStats, Picture, UnreadableVideo, shrunk_size
 
 USE_PYAV = "set read_video.reader to pyav"
 # Mean difference in grey levels allowed between the two readers, whose colour conversions of a decoded frame may differ.

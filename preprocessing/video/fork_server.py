@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 SERVER_CODE = (
     "import json, sys; sys.path = json.loads(sys.argv[3]); "
-    "from preprocessing.video.fork_server import serve; serve(*sys.argv[1:3])"
+    "from explain_deepfakes.preprocessing.video.fork_server import serve; serve(*sys.argv[1:3])"
 )
 
 

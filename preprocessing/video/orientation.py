@@ -10,7 +10,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from preprocessing.video.video import Picture
+from explain_deepfakes.preprocessing.video.video import Picture
 
 Size = tuple[int, int]  # width, height
 HALF_COLOUR = ("yuv420p", "yuvj420p")  # the most common formats: planes of bytes, with colour at half the size

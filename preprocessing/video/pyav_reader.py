@@ -22,9 +22,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from preprocessing.video.fork_server import open_memory_file
-from preprocessing.video.orientation import FrameConverter, Orientation
-from preprocessing.video.video import (
+from explain_deepfakes.preprocessing.video.fork_server import open_memory_file
+from explain_deepfakes.preprocessing.video.orientation import FrameConverter, Orientation
+from explain_deepfakes.preprocessing.video.video import (
     REMOVE_FILE,
     REPLACE_FILE,
     DecodingStats,

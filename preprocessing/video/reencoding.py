@@ -9,8 +9,8 @@ import av
 import cv2
 import numpy as np
 
-from pipeline.outputs import atomic_write
-from preprocessing.video.video import Picture, ReadingParams, open_video
+from explain_deepfakes.pipeline.outputs import atomic_write
+from explain_deepfakes.preprocessing.video.video import Picture, ReadingParams, open_video
 
 DEFAULT_FRAME_RATE = 25  # of a file that states none
 

@@ -22,15 +22,15 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.buckets import local_copy
-from pipeline.errors import UserError
-from pipeline.params import setting
-from preprocessing.video.fork_server import ForkedProcess, ProcessEnded, open_memory_file
+from explain_deepfakes.pipeline.buckets import local_copy
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.params import setting
+from explain_deepfakes.preprocessing.video.fork_server import ForkedProcess, ProcessEnded, open_memory_file
 
 Picture = NDArray[np.uint8]
 
 READERS = ("pyav", "decord")
-DECODER = "preprocessing.video.decoder_process"
+DECODER = "explain_deepfakes.preprocessing.video.decoder_process"
 MAX_VIDEOS_PER_DECODER = 200  # then its process is replaced, which frees its memory
 MAX_BUFFERED_BYTES, MAX_BUFFERED_FRAMES = 48 << 20, 16  # decoded ahead of the consumer
 REMOVE_FILE = "remove it from the dataset"

@@ -6,15 +6,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from explain_model.figures.over_time import write_annotated
-from explain_model.figures.sample_figure import HEAT_COLOURS
-from model_test_train.networks.input_contract import Image
-from pipeline.outputs import write_bytes, write_json
-from preprocessing.video.reencoding import DEFAULT_FRAME_RATE, PREVIEW_ENCODING, write_video
-from preprocessing.video.video import open_video
-from serving.api.jobs import ANNOTATED, HEAT, PLAYABLE, REPORT, RESULT
-from serving.examination.evidence import HEATMAP_OPACITY, file_record, write_evidence
-from serving.examination.examiner import Examiner, ProgressCallback
+from explain_deepfakes.explain_model.figures.over_time import write_annotated
+from explain_deepfakes.explain_model.figures.sample_figure import HEAT_COLOURS
+from explain_deepfakes.model_test_train.networks.input_contract import Image
+from explain_deepfakes.pipeline.outputs import write_bytes, write_json
+from explain_deepfakes.preprocessing.video.reencoding import DEFAULT_FRAME_RATE, PREVIEW_ENCODING, write_video
+from explain_deepfakes.preprocessing.video.video import open_video
+from explain_deepfakes.serving.api.jobs import ANNOTATED, HEAT, PLAYABLE, REPORT, RESULT
+from explain_deepfakes.serving.examination.evidence import HEATMAP_OPACITY, file_record, write_evidence
+from explain_deepfakes.serving.examination.examiner import Examiner, ProgressCallback
 
 PLAYABLE_SIDE = 960  # px of the longer side
 

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.outputs import write_json
-from serving.examination.records import FileRecord
+from explain_deepfakes.pipeline.outputs import write_json
+from explain_deepfakes.serving.examination.records import FileRecord
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 FINAL_STATES = {DONE, FAILED, CANCELLED}

@@ -13,13 +13,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipeline.provenance import all_code
-from serving.api.jobs import ANNOTATED, DONE, HEAT, PLAYABLE, Job
-from serving.api.problems import RESPONSES, Problem
-from serving.api.schemas import BatchStatus, JobStatus, job_status
-from serving.api.state import COOKIE, RETRY_AFTER, AppState, AppStateDep, JobDep, authorize, bearer_token
-from serving.examination.records import FileRecord
-from serving.models.identity import ServerVersion
+from explain_deepfakes.pipeline.provenance import all_code
+from explain_deepfakes.serving.api.jobs import ANNOTATED, DONE, HEAT, PLAYABLE, Job
+from explain_deepfakes.serving.api.problems import RESPONSES, Problem
+from explain_deepfakes.serving.api.schemas import BatchStatus, JobStatus, job_status
+from explain_deepfakes.serving.api.state import COOKIE, RETRY_AFTER, AppState, AppStateDep, JobDep, authorize, bearer_token
+from explain_deepfakes.serving.examination.records import FileRecord
+from explain_deepfakes.serving.models.identity import ServerVersion
 
 SECONDS_BETWEEN_EVENTS = 0.15
 Name = Annotated[str, Query(max_length=400, description="name of the file", examples=["interview.mp4"])]

@@ -4,7 +4,7 @@ from typing import Literal, TypedDict
 
 from pydantic import BaseModel, Field
 
-from serving.api.jobs import ANNOTATED, DONE, Job
+from explain_deepfakes.serving.api.jobs import ANNOTATED, DONE, Job
 
 
 class JobStatus(BaseModel):

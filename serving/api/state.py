@@ -9,13 +9,13 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi import Path as InPath
 
-from pipeline.params import DEVICES, setting
-from preprocessing.video.video import ReadingParams
-from serving.api import uploads
-from serving.api.jobs import Job, JobStore
-from serving.api.problems import Problem
-from serving.api.workers import WorkerPool
-from serving.models.backends import BACKENDS
+from explain_deepfakes.pipeline.params import DEVICES, setting
+from explain_deepfakes.preprocessing.video.video import ReadingParams
+from explain_deepfakes.serving.api import uploads
+from explain_deepfakes.serving.api.jobs import Job, JobStore
+from explain_deepfakes.serving.api.problems import Problem
+from explain_deepfakes.serving.api.workers import WorkerPool
+from explain_deepfakes.serving.models.backends import BACKENDS
 
 SECONDS_BETWEEN_CHECKS = 0.15
 RETRY_AFTER = "5"  # seconds

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
-from preprocessing.video.video import ReadingParams, UnreadableVideo, probe_video
-from serving.api.problems import Problem
+from explain_deepfakes.preprocessing.video.video import ReadingParams, UnreadableVideo, probe_video
+from explain_deepfakes.serving.api.problems import Problem
 
 MAX_NAME_LENGTH = 120  # characters
 

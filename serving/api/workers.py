@@ -19,13 +19,13 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from pipeline.errors import UserError
-from serving.api.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
-from serving.models.backends import TORCH
-from serving.models.identity import ModelIdentity
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.serving.api.jobs import CANCELLED, DONE, FAILED, RUNNING, Job
+from explain_deepfakes.serving.models.backends import TORCH
+from explain_deepfakes.serving.models.identity import ModelIdentity
 
 if TYPE_CHECKING:  # the server process itself imports nothing large
-    from serving.examination.examiner import Examiner, ProgressCallback
+    from explain_deepfakes.serving.examination.examiner import Examiner, ProgressCallback
 
     ExamineJob = Callable[[Examiner, Path, str, bool, ProgressCallback], None]
 
@@ -35,7 +35,7 @@ SECONDS_TO_STOP = 5.0  # a worker that does not leave a cancelled job by then is
 SECONDS_UNTIL_RETRY = 5.0  # after the model could not be loaded
 # The fork server has imported everything, but started nothing: a crashed worker is replaced without a delay.
 FORK_SERVER = multiprocessing.get_context("forkserver")
-FORK_SERVER.set_forkserver_preload(["serving.api.job_outputs"])
+FORK_SERVER.set_forkserver_preload(["explain_deepfakes.serving.api.job_outputs"])
 
 FileIdentity = tuple[int, int, int]  # inode, size, time of change
 
@@ -58,7 +58,8 @@ class WorkerConfig:
     frames: int | None = None  # of a video; None: as the checkpoint card says
     backend: str = TORCH
     demo: bool = False  # whether a network that was never trained on real faces may give verdicts
-    examine: str = "serving.api.job_outputs.examine_job"  # an ExamineJob by its name, so that the server imports nothing large
+    # An ExamineJob by its name, so that the server imports nothing large.
+    examine: str = "explain_deepfakes.serving.api.job_outputs.examine_job"
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ class WorkerFailure:
 
 def run_worker(connection: Connection, config: WorkerConfig) -> None:
     """The main function of a worker process."""
-    from pipeline.reproducible import seed_everything
-    from serving.examination.examiner import Examiner
+    from explain_deepfakes.pipeline.reproducible import seed_everything
+    from explain_deepfakes.serving.examination.examiner import Examiner
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -148,7 +149,7 @@ def run_worker(connection: Connection, config: WorkerConfig) -> None:
 def _run_job(
     connection: Connection, examiner: "Examiner", request: JobRequest, examine: "ExamineJob"
 ) -> JobOutcome | WorkerFailure:
-    from preprocessing.video.video import UnreadableVideo
+    from explain_deepfakes.preprocessing.video.video import UnreadableVideo
 
     last_report = 0.0
 

@@ -15,17 +15,23 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from explain_model.figures.over_time import Moment, People, draw_timeline, top_scoring_frames
-from explain_model.figures.sample_figure import overlay_heat
-from explain_model.maps.heatmaps import confidence
-from explain_model.report import embed_image, load_template, read_json
-from model_test_train.networks.input_contract import Image
-from pipeline.ledger import content_hash
-from pipeline.outputs import write_json, write_text
-from pipeline.project import from_root, relative
-from pipeline.provenance import all_code
-from serving.examination.examiner import CalibratedVerdict, Examination, Examiner, ScoredSegment, most_suspicious
-from serving.examination.records import (
+from explain_deepfakes.explain_model.figures.over_time import Moment, People, draw_timeline, top_scoring_frames
+from explain_deepfakes.explain_model.figures.sample_figure import overlay_heat
+from explain_deepfakes.explain_model.maps.heatmaps import confidence
+from explain_deepfakes.explain_model.report import embed_image, load_template, read_json
+from explain_deepfakes.model_test_train.networks.input_contract import Image
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.outputs import write_json, write_text
+from explain_deepfakes.pipeline.project import from_root, relative
+from explain_deepfakes.pipeline.provenance import all_code
+from explain_deepfakes.serving.examination.examiner import (
+    CalibratedVerdict,
+    Examination,
+    Examiner,
+    ScoredSegment,
+    most_suspicious,
+)
+from explain_deepfakes.serving.examination.records import (
     CropRecord,
     FileRecord,
     FrameRecord,
@@ -34,8 +40,8 @@ from serving.examination.records import (
     TestRecord,
     VideoRecord,
 )
-from serving.examination.segments import format_time_range
-from serving.models.default_model import SHIPPED
+from explain_deepfakes.serving.examination.segments import format_time_range
+from explain_deepfakes.serving.models.default_model import SHIPPED
 
 FORMAT = 2  # of the record
 PACKAGES = ("torch", "torchvision", "av", "facenet-pytorch", "opencv-python-headless", "numpy")  # those that affect scores

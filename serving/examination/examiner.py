@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from explain_model.figures.over_time import Moment, People, Person
-from explain_model.maps.heatmaps import compute_heatmaps
-from explain_model.maps.methods import DEFAULT
-from model_test_train.evaluation import testing
-from model_test_train.evaluation.predictor import Predictor, load_predictor
-from model_test_train.evaluation.testing import make_verdict_rule
-from model_test_train.metrics.verdicts import (
+from explain_deepfakes.explain_model.figures.over_time import Moment, People, Person
+from explain_deepfakes.explain_model.maps.heatmaps import compute_heatmaps
+from explain_deepfakes.explain_model.maps.methods import DEFAULT
+from explain_deepfakes.model_test_train.evaluation import testing
+from explain_deepfakes.model_test_train.evaluation.predictor import Predictor, load_predictor
+from explain_deepfakes.model_test_train.evaluation.testing import make_verdict_rule
+from explain_deepfakes.model_test_train.metrics.verdicts import (
     AGGREGATIONS,
     FAKE_VERDICT,
     NO_VERDICT,
@@ -21,25 +21,25 @@ from model_test_train.metrics.verdicts import (
     group_by_track,
     person_scores,
 )
-from model_test_train.networks.input_contract import Image
-from pipeline.errors import UserError
-from pipeline.ledger import content_hash
-from pipeline.params import build_settings, load_params
-from pipeline.reproducible import choose_device
-from preprocessing.crops import extraction
-from preprocessing.crops.crops import Window, compute_window, crop_image
-from preprocessing.crops.extraction import select_faces
-from preprocessing.crops.stores import UnreadablePicture, as_stored, read_picture
-from preprocessing.faces import detection
-from preprocessing.faces.detection import find_boxes
-from preprocessing.faces.tracks import TrackedFace
-from preprocessing.video.sampling import evenly_spaced
-from preprocessing.video.video import DecodingStats, OpenVideo, ReadingParams, VideoFacts, open_video
-from serving.examination.records import ModelRecord, VerdictRecord
-from serving.examination.segments import SegmentParams, SegmentPlan, format_time_range, plan_segments
-from serving.models.backends import ONNXRUNTIME, TORCH
-from serving.models.identity import ModelIdentity
-from serving.models.onnx_backend import with_onnxruntime
+from explain_deepfakes.model_test_train.networks.input_contract import Image
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.params import build_settings, load_params
+from explain_deepfakes.pipeline.reproducible import choose_device
+from explain_deepfakes.preprocessing.crops import extraction
+from explain_deepfakes.preprocessing.crops.crops import Window, compute_window, crop_image
+from explain_deepfakes.preprocessing.crops.extraction import select_faces
+from explain_deepfakes.preprocessing.crops.stores import UnreadablePicture, as_stored, read_picture
+from explain_deepfakes.preprocessing.faces import detection
+from explain_deepfakes.preprocessing.faces.detection import find_boxes
+from explain_deepfakes.preprocessing.faces.tracks import TrackedFace
+from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
+from explain_deepfakes.preprocessing.video.video import DecodingStats, OpenVideo, ReadingParams, VideoFacts, open_video
+from explain_deepfakes.serving.examination.records import ModelRecord, VerdictRecord
+from explain_deepfakes.serving.examination.segments import SegmentParams, SegmentPlan, format_time_range, plan_segments
+from explain_deepfakes.serving.models.backends import ONNXRUNTIME, TORCH
+from explain_deepfakes.serving.models.identity import ModelIdentity
+from explain_deepfakes.serving.models.onnx_backend import with_onnxruntime
 
 NO_FACE = "no face was found in the sampled frames"
 ProgressCallback = Callable[[str, int, int], object]  # the current step, how much of it is done, of how much

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:  # the server imports this module, and nothing large
-    from model_test_train.metrics.intervals import Estimate
+    from explain_deepfakes.model_test_train.metrics.intervals import Estimate
 
 
 class VerdictRecord(TypedDict):

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pipeline.params import setting
-from preprocessing.video.video import VideoFacts
+from explain_deepfakes.pipeline.params import setting
+from explain_deepfakes.preprocessing.video.video import VideoFacts
 
 
 @dataclass(frozen=True)

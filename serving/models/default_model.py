@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.project import CODE, from_root
+from explain_deepfakes.pipeline.project import CODE, from_root
 
 SHIPPED = CODE / "detector/faces.safetensors"  # trained on real faces; detector/README.md reports its accuracy
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from model_test_train.evaluation.predictor import load_predictor
-from pipeline.errors import UserError
-from pipeline.ledger import content_hash
-from pipeline.outputs import atomic_write, write_text
-from serving.models.identity import ServerVersion
+from explain_deepfakes.model_test_train.evaluation.predictor import load_predictor
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.outputs import atomic_write, write_text
+from explain_deepfakes.serving.models.identity import ServerVersion
 
 CURRENT = "current.safetensors"
 PREVIOUS = "before"  # file with the name of the previously active checkpoint

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from model_test_train.evaluation.predictor import Predictor
-from model_test_train.networks.network import Network
-from model_test_train.networks.scoring import fake_probabilities
-from pipeline.errors import UserError
+from explain_deepfakes.model_test_train.evaluation.predictor import Predictor
+from explain_deepfakes.model_test_train.networks.network import Network
+from explain_deepfakes.model_test_train.networks.scoring import fake_probabilities
+from explain_deepfakes.pipeline.errors import UserError
 
 TOLERANCE = 1e-4  # of probabilities
 CHECKED_BATCH_SIZES = (1, 3)

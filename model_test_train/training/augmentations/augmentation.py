@@ -7,16 +7,16 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from model_test_train.networks.registry import YamlSection
-from model_test_train.training.augmentations.chance import DrawKey, RandomEffect
-from model_test_train.training.augmentations.forgery import ForgedPair, Forgery
-from model_test_train.training.augmentations.geometric import GEOMETRIC, Geometric, Picture
-from model_test_train.training.augmentations.mixing import MIXING, Batch, Mixing
-from model_test_train.training.augmentations.photometric import PHOTOMETRIC, Photometric
-from model_test_train.training.augmentations.rerendering import Rerender
-from model_test_train.training.augmentations.self_blending import SelfBlend
-from pipeline.errors import UserError
-from pipeline.params import build_settings
+from explain_deepfakes.model_test_train.networks.registry import YamlSection
+from explain_deepfakes.model_test_train.training.augmentations.chance import DrawKey, RandomEffect
+from explain_deepfakes.model_test_train.training.augmentations.forgery import ForgedPair, Forgery
+from explain_deepfakes.model_test_train.training.augmentations.geometric import GEOMETRIC, Geometric, Picture
+from explain_deepfakes.model_test_train.training.augmentations.mixing import MIXING, Batch, Mixing
+from explain_deepfakes.model_test_train.training.augmentations.photometric import PHOTOMETRIC, Photometric
+from explain_deepfakes.model_test_train.training.augmentations.rerendering import Rerender
+from explain_deepfakes.model_test_train.training.augmentations.self_blending import SelfBlend
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.params import build_settings
 
 FORGERIES: dict[str, type[Forgery]] = {"self_blend": SelfBlend, "rerender": Rerender}
 KINDS: dict[str, type[RandomEffect]] = {**GEOMETRIC, **PHOTOMETRIC, **MIXING, **FORGERIES}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from pipeline.params import setting
+from explain_deepfakes.pipeline.params import setting
 
 DrawKey = tuple[int, ...]  # all that random draws depend on: seed, epoch, position
 

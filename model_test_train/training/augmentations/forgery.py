@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from model_test_train.training.augmentations.chance import RandomEffect
+from explain_deepfakes.model_test_train.training.augmentations.chance import RandomEffect
 
 Picture = np.ndarray  # (height, width, 3) uint8, a face with some margin around it
 VISIBLE_WEIGHT = 0.1  # weight of the new content from which on a pixel counts as changed

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from model_test_train.training.augmentations.chance import RandomEffect
-from pipeline.params import setting
+from explain_deepfakes.model_test_train.training.augmentations.chance import RandomEffect
+from explain_deepfakes.pipeline.params import setting
 
 Picture = np.ndarray  # (height, width) or (height, width, 3)
 

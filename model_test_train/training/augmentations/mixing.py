@@ -8,8 +8,8 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from model_test_train.training.augmentations.chance import RandomEffect
-from pipeline.params import setting
+from explain_deepfakes.model_test_train.training.augmentations.chance import RandomEffect
+from explain_deepfakes.pipeline.params import setting
 
 COARSE_GRID = (8, 8)  # used if the network does not classify patches
 Batch = tuple[Tensor, Tensor, Tensor]  # pictures (b, size, size, 3) uint8, labels (b,), masks (b, h, w)

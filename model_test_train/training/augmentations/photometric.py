@@ -14,8 +14,8 @@ from scipy.fft import dctn, idctn
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from model_test_train.training.augmentations.chance import RandomEffect
-from model_test_train.training.augmentations.effects import (
+from explain_deepfakes.model_test_train.training.augmentations.chance import RandomEffect
+from explain_deepfakes.model_test_train.training.augmentations.effects import (
     KERNELS,
     add_noise,
     adjust_brightness,
@@ -28,9 +28,9 @@ from model_test_train.training.augmentations.effects import (
     sharpen,
     to_uint8,
 )
-from model_test_train.training.augmentations.video_codecs import Encoding, encode
-from pipeline.errors import UserError
-from pipeline.params import setting
+from explain_deepfakes.model_test_train.training.augmentations.video_codecs import Encoding, encode
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.params import setting
 
 GREY = 127
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from model_test_train.training.augmentations.effects import KERNELS, resample, sharpen, transform_colours
-from model_test_train.training.augmentations.forgery import (
+from explain_deepfakes.model_test_train.training.augmentations.effects import KERNELS, resample, sharpen, transform_colours
+from explain_deepfakes.model_test_train.training.augmentations.forgery import (
     SOFT_EDGE,
     ForgedPair,
     Forgery,
@@ -24,7 +24,7 @@ from model_test_train.training.augmentations.forgery import (
     smooth_field,
     warp,
 )
-from pipeline.params import setting
+from explain_deepfakes.pipeline.params import setting
 
 RENDERED = ("mouth", "mouth", "mouth", "lower face", "eyes", "inner face")
 RATIOS = (0.75, 1.0, 1.0, 1.0)  # opacity of the new content

@@ -12,8 +12,14 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from model_test_train.training.augmentations.effects import KERNELS, compress_picture_jpeg, resample, sharpen, transform_colours
-from model_test_train.training.augmentations.forgery import (
+from explain_deepfakes.model_test_train.training.augmentations.effects import (
+    KERNELS,
+    compress_picture_jpeg,
+    resample,
+    sharpen,
+    transform_colours,
+)
+from explain_deepfakes.model_test_train.training.augmentations.forgery import (
     HARD_EDGE,
     SOFT_EDGE,
     ForgedPair,
@@ -23,7 +29,7 @@ from model_test_train.training.augmentations.forgery import (
     detail_scale,
     region_mask,
 )
-from pipeline.params import setting
+from explain_deepfakes.pipeline.params import setting
 
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # opacity of the copy
 BLENDED = 2 * ("face", "face and forehead") + ("inner face", "lower face", "eyes", "mouth", "left half", "right half")

@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from pipeline.errors import UserError
-from pipeline.incremental import LEDGER
-from pipeline.project import absolute
-from preprocessing.corpus.layouts import celebdf, deeperforensics, dfdc, faceforensics, folder
-from preprocessing.corpus.layouts.class_names import class_label
-from preprocessing.corpus.layouts.tree import (
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.incremental import LEDGER
+from explain_deepfakes.pipeline.project import absolute
+from explain_deepfakes.preprocessing.corpus.layouts import celebdf, deeperforensics, dfdc, faceforensics, folder
+from explain_deepfakes.preprocessing.corpus.layouts.class_names import class_label
+from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     ARCHIVE_SUFFIXES,
     GENERATED_FOLDERS,
     IMAGE_SUFFIXES,

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.index import FAKE, ORIGINAL, REAL, SPLITS
-from preprocessing.corpus.layouts.tree import (
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import FAKE, ORIGINAL, REAL, SPLITS
+from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     GENERATED_FOLDERS,
     Item,
     Layout,

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from pipeline.index import FAKE, REAL
-from preprocessing.corpus.layouts.tree import list_entries, parse_split
+from explain_deepfakes.pipeline.index import FAKE, REAL
+from explain_deepfakes.preprocessing.corpus.layouts.tree import list_entries, parse_split
 
 
 def _words_of(text: str) -> frozenset[str]:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.index import FAKE, ORIGINAL, REAL, SPLITS
-from preprocessing.corpus.layouts.class_names import label_of_folder
-from preprocessing.corpus.layouts.tree import (
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import FAKE, ORIGINAL, REAL, SPLITS
+from explain_deepfakes.preprocessing.corpus.layouts.class_names import label_of_folder
+from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     GENERATED_FOLDERS,
     VIDEO_SUFFIXES,
     Item,

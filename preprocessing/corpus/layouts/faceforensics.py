@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.index import DEMO_LEDGER, FAKE, ORIGINAL, PORTRAIT_LEDGER, REAL
-from preprocessing.corpus.layouts.class_names import class_label
-from preprocessing.corpus.layouts.tree import (
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import DEMO_LEDGER, FAKE, ORIGINAL, PORTRAIT_LEDGER, REAL
+from explain_deepfakes.preprocessing.corpus.layouts.class_names import class_label
+from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     GENERATED_FOLDERS,
     Item,
     Layout,

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypedDict
 
-from pipeline.errors import UserError
-from pipeline.index import FAKE, ORIGINAL, REAL
-from preprocessing.corpus.layouts.class_names import label_by_words, label_of_folder
-from preprocessing.corpus.layouts.tree import (
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import FAKE, ORIGINAL, REAL
+from explain_deepfakes.preprocessing.corpus.layouts.class_names import label_by_words, label_of_folder
+from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     GENERATED_FOLDERS,
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,

@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.buckets import is_in_bucket
-from pipeline.errors import UserError
-from pipeline.index import FAKE, REAL, SPLITS
-from pipeline.outputs import shorten_name
+from explain_deepfakes.pipeline.buckets import is_in_bucket
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import FAKE, REAL, SPLITS
+from explain_deepfakes.pipeline.outputs import shorten_name
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".gif"))
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))

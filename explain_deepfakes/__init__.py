@@ -1,0 +1,1 @@
+"""Deepfake detection for face videos. The sub-packages are links to the folders of the repository."""
