@@ -80,7 +80,7 @@ def test_a_room_without_a_person_gets_no_verdict(finished: Project) -> None:
     assert {row["video"] for row in empty} == {"Original/040", "Original/041"}
     assert all(row["fake_probability"] == "" and row["frames"] == "0" for row in empty)
     reasons = rows(finished.folder / "data/boxes/failures.csv")
-    assert any("no face found" in row["reason"] and "thresholds" in row["remedy"] for row in reasons)
+    assert any("no face was found" in row["reason"] and "thresholds" in row["remedy"] for row in reasons)
 
 
 def test_everyone_in_a_video_is_scored(finished: Project) -> None:
@@ -197,7 +197,7 @@ def test_a_network_trained_on_shuffled_labels_knows_nothing_and_the_comparison_w
     assert 0.4 <= auc <= 0.6
     sides = ("--a", finished.folder / TESTS, "--b", tmp_path / "tests", "--output_path", tmp_path / "comparison")
     output = project.stage("model_test_train/compare_models.py", *sides)
-    assert re.search(r"videos B \(.*\) is worse than A \(.*\) in ", output), output
+    assert re.search(r"videos, B \(.*\) is worse than A \(.*\) in ", output), output
 
 
 def shortcuts(project: Project, video: Video) -> list[float]:

@@ -33,8 +33,8 @@ READERS = ("pyav", "decord")
 DECODER = "explain_deepfakes.preprocessing.video.decoder_process"
 MAX_VIDEOS_PER_DECODER = 200  # then its process is replaced, which frees its memory
 MAX_BUFFERED_BYTES, MAX_BUFFERED_FRAMES = 48 << 20, 16  # decoded ahead of the consumer
-REMOVE_FILE = "remove it from the dataset"
-REPLACE_FILE = f"download the file again, or {REMOVE_FILE}"
+REMOVE_FILE = "leave this file out"
+REPLACE_FILE = "download or export the file again"
 
 
 class UnreadableVideo(Exception):
