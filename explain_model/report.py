@@ -14,7 +14,7 @@ from explain_deepfakes.model_test_train.metrics.intervals import Estimate
 from explain_deepfakes.pipeline.errors import run
 from explain_deepfakes.pipeline.outputs import write_text
 from explain_deepfakes.pipeline.params import PathFlag, read_command_line, setting
-from explain_deepfakes.pipeline.project import from_root
+from explain_deepfakes.pipeline.project import find_file
 
 WEBP_QUALITY = 82
 PAIRS_PER_METHOD = 4  # faces in the gallery that are shown next to their originals
@@ -114,7 +114,7 @@ def main() -> None:
     faces = build_gallery(paths.explanation, params.samples_per_method)
     sheets = find_contact_sheets(paths.videos)
     page = load_template("report.html.j2").render(
-        stages=read_stages(from_root("dvc.yaml")),
+        stages=read_stages(find_file("dvc.yaml")),
         protocol=read_json(paths.tests / "protocol.json"),
         metrics=read_json(paths.tests / "metrics.json"),
         trust=read_json(paths.evaluation / "metrics.json"),

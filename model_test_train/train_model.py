@@ -71,7 +71,7 @@ from explain_deepfakes.pipeline.params import (
     setting,
 )
 from explain_deepfakes.pipeline.progress import track
-from explain_deepfakes.pipeline.project import from_root, relative
+from explain_deepfakes.pipeline.project import find_file, from_root, relative
 from explain_deepfakes.pipeline.provenance import code_revision
 from explain_deepfakes.pipeline.reproducible import seed_everything
 from explain_deepfakes.preprocessing.corpus.folders import CROPS_FLAGS, claim, index_for
@@ -355,7 +355,7 @@ def check_sanity(
 
 def config_path(config: str) -> Path:
     """The path relative to the current folder, as in the published scripts, or else to the project's root."""
-    return Path(config) if Path(config).is_file() else from_root(config)
+    return Path(config) if Path(config).is_file() else find_file(config)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import yaml
 
 from explain_deepfakes.pipeline.buckets import local_path, reachable_path
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.pipeline.project import absolute, from_root
+from explain_deepfakes.pipeline.project import absolute, find_file, from_root
 
 DEVICES = ("auto", "cpu", "cuda")  # choices of settings that select a device
 NULL_WORDS = ("null", "none", "~", "")  # values of a flag that mean None
@@ -144,7 +144,7 @@ def _absolute_path(text: str) -> Path:
 
 def load_params(section: str, settings: type[Settings], overrides: Mapping[str, object] | None = None) -> Settings:
     """Load a section of `params.yaml`. Overrides that are not None, as values or texts of flags, take precedence."""
-    path = from_root("params.yaml")
+    path = find_file("params.yaml")
     values = read_yaml(path).get(section)
     if not isinstance(values, dict):
         raise UserError(f"{path.name} has no section '{section}'")

@@ -5,16 +5,26 @@ from pathlib import Path
 
 from explain_deepfakes.pipeline.buckets import is_in_bucket, parse_path
 
-CODE = Path(__file__).resolve().parents[1]
+CODE = Path(__file__).resolve().parents[1]  # the checkout, or the installed package
+IS_CHECKOUT = (CODE / "pyproject.toml").is_file()
 
 
 def root() -> Path:
-    """Return the nearest folder, from the current one upwards, with dvc.yaml and params.yaml, or else this checkout."""
+    """Return the nearest folder, from the current one upwards, with dvc.yaml and params.yaml.
+
+    Outside a project it is this checkout. The installed package writes to the current folder instead.
+    """
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
             return folder
-    return CODE
+    return CODE if IS_CHECKOUT else here
+
+
+def find_file(path: str | Path) -> Path:
+    """Return the file of the project, or else the one that is installed with the code: settings and networks."""
+    own = from_root(path)
+    return own if own.is_file() or not (CODE / path).is_file() else CODE / path
 
 
 def from_root(path: str | Path) -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.ledger import content_hash
 from explain_deepfakes.pipeline.params import read_yaml
-from explain_deepfakes.pipeline.project import from_root, relative
+from explain_deepfakes.pipeline.project import find_file, from_root, relative
 
 Weights = dict[str, Tensor]
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which some scripts store the weights among other values
@@ -55,7 +55,7 @@ def load_pretrained(network: nn.Module, pretrained: Pretrained, source: Source) 
 
 def read_pins() -> dict[str, str]:
     """The pinned hash of each source."""
-    path = from_root(PINS)
+    path = find_file(PINS)
     return (read_yaml(path).get("pretrained") or {}) if path.is_file() else {}
 
 
