@@ -16,8 +16,9 @@ def locked() -> dict[str, Requirement]:
 
 
 def declared() -> list[Requirement]:
-    text = (ROOT / "pyproject.toml").read_text()
-    block = text[text.index("dependencies = [") : text.index("[tool.setuptools.packages.find]")]
+    """The direct dependencies and all extras, except for `docs`, which `make docs` installs."""
+    text = re.sub(r"(?m)^docs = .*$", "", (ROOT / "pyproject.toml").read_text())
+    block = text[text.index("dependencies = [") : text.index("[project.scripts]")]
     return [Requirement(requirement) for requirement in re.findall(r'"([A-Za-z][^"]*)"', block)]
 
 
