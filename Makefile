@@ -4,6 +4,7 @@
 # make coverage   run the tests, and report branch coverage
 # make serve      set up, and start the server for your own videos. MODEL=checkpoint selects another detector than the shipped one;
 #                 DEMO=1 uses the network of `make repro`, which was trained on drawn faces only
+# make docs       build the documentation into site/
 # make detector PORTRAITS=folder   train the shipped detector again from photographs of faces (detector/README.md)
 # Needs Python 3.10 to 3.12. PYTHON=python3.12 selects one.
 
@@ -12,11 +13,12 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 VENV := .venv
 PACKAGES := $(VENV)/packages-installed
 READY := $(VENV)/project-installed
+DOCS_READY := $(VENV)/docs-installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 INSTALL := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: repro test check coverage serve detector lint lock
+.PHONY: repro test check coverage serve docs detector lint lock
 
 repro: $(READY)
 	@python pipeline/mended_dvc.py repro
@@ -34,6 +36,9 @@ coverage: $(READY)
 
 serve: $(READY)
 	@python serving/app.py $(if $(MODEL),--model_path $(MODEL)) $(if $(DEMO),--demo)
+
+docs: $(DOCS_READY)
+	@mkdocs build --quiet --strict && echo "open site/index.html"
 
 detector: $(READY)
 	@test -n "$(PORTRAITS)" || { echo "error: name the folder of the portraits: make detector PORTRAITS=folder"; exit 1; }
@@ -53,6 +58,10 @@ $(PACKAGES): requirements.lock
 
 $(READY): $(PACKAGES) pyproject.toml
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DOCS_READY): $(READY)
+	@$(INSTALL) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
 # One version of each package for all Pythons, so that they give the same numbers.
