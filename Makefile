@@ -38,7 +38,8 @@ serve: $(READY)
 	@python serving/app.py $(if $(MODEL),--model_path $(MODEL)) $(if $(DEMO),--demo)
 
 docs: $(DOCS_READY)
-	@mkdocs build --quiet --strict && echo "open site/index.html"
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@echo "The documentation is in site/index.html. The search needs a server: python -m http.server --directory site"
 
 detector: $(READY)
 	@test -n "$(PORTRAITS)" || { echo "error: name the folder of the portraits: make detector PORTRAITS=folder"; exit 1; }

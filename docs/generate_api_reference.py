@@ -17,7 +17,8 @@ from explain_deepfakes.serving.app import create_app
 HTTP_API_INTRO = """# HTTP API
 
 A running server describes this API in `/openapi.json`. [The server](../serving.md) has examples with curl. Every error is an
-`application/problem+json` document, whose `detail` says what is wrong."""
+`application/problem+json` document, whose `detail` says what is wrong. The result of a job or picture is
+[the evidence record](../file-formats.md#evidence)."""
 PYTHON_API_INTRO = """# Python API
 
 The classes are in the package `explain_deepfakes`. They use the code of the pipeline, so the numbers are the same.
