@@ -11,8 +11,8 @@ from generate_reference import table
 from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.prediction import Detector, FacePrediction, PersonPrediction, Prediction
 from explain_deepfakes.preprocessing.video.video import ReadingParams
+from explain_deepfakes.serving.api.server import create_app
 from explain_deepfakes.serving.api.state import ServerParams
-from explain_deepfakes.serving.app import create_app
 
 HTTP_API_INTRO = """# HTTP API
 

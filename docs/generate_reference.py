@@ -30,6 +30,7 @@ SETTINGS_INTRO = """# Settings: params.yaml
 # Modules of settings without a command of their own.
 MODULES = (
     *(f"explain_deepfakes.{module}" for module in COMMANDS.values()),
+    "explain_deepfakes.model_test_train.evaluation.params",
     "explain_deepfakes.preprocessing.video.video",
     "explain_deepfakes.serving.examination.segments",
     "benchmarks.all_networks.all_networks",
