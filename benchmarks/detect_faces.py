@@ -33,11 +33,14 @@ from torchvision.ops import box_iou
 from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.pipeline.workers import map_unordered
 from explain_deepfakes.preprocessing.crops import extraction
+from explain_deepfakes.preprocessing.crops.params import CropParams
 from explain_deepfakes.preprocessing.crops.stores import picture_writer
 from explain_deepfakes.preprocessing.faces import detection
 from explain_deepfakes.preprocessing.faces.boxes import read_boxes, write_boxes
 from explain_deepfakes.preprocessing.faces.face import Box
-from explain_deepfakes.preprocessing.video.video import ReadingParams, open_video
+from explain_deepfakes.preprocessing.faces.params import DetectionParams
+from explain_deepfakes.preprocessing.video.params import ReadingParams
+from explain_deepfakes.preprocessing.video.video import open_video
 
 PUBLISHED_BATCH, PUBLISHED_SCALE = 32, 2
 CROPS, COPIES = 20, 30
@@ -68,15 +71,13 @@ def detect_as_published(path: Path) -> Boxes:
     return boxes_of
 
 
-def detect_every_frame(path: Path, params: detection.DetectionParams, reading: ReadingParams) -> Boxes:
+def detect_every_frame(path: Path, params: DetectionParams, reading: ReadingParams) -> Boxes:
     with open_video(path, reading) as video:
         boxes = detection.find_boxes(video, path.stem, params)
     return {index: [tracked.face.box for tracked in boxes.frames.get(index, ())] for index in boxes.analysed_frames}
 
 
-def make_crops(
-    path: Path, params: detection.DetectionParams, crop_params: extraction.CropParams, reading: ReadingParams
-) -> int:
+def make_crops(path: Path, params: DetectionParams, crop_params: CropParams, reading: ReadingParams) -> int:
     """Detect faces and write their crops; return the number of crops."""
     with tempfile.TemporaryDirectory() as folder, open_video(path, reading) as video:
         file = Path(folder) / "boxes.json"
@@ -86,9 +87,7 @@ def make_crops(
             return len(extraction.write_crops(video, faces, write, crop_params))
 
 
-def time_crops_in_pool(
-    path: Path, params: detection.DetectionParams, crop_params: extraction.CropParams, reading: ReadingParams
-) -> float:
+def time_crops_in_pool(path: Path, params: DetectionParams, crop_params: CropParams, reading: ReadingParams) -> float:
     """Seconds per video with one worker per core."""
     workers, start = os.cpu_count() or 1, 0.0
     work = partial(make_crops, params=params, crop_params=crop_params, reading=reading)
@@ -132,9 +131,9 @@ def timed(work: Callable[..., Result], *arguments: object) -> tuple[float, Resul
 def benchmark(path: Path, detect_published: Callable[[Path], tuple[float, Boxes]], repeats: int) -> str:
     """A row of the table for one video."""
     reading = load_params("read_video", ReadingParams)
-    every_frame = load_params("detect_faces", detection.DetectionParams, {"every_frame": True})
-    spaced = load_params("detect_faces", detection.DetectionParams, {"frames": CROPS})
-    crop_params = load_params("extract_crops", extraction.CropParams)
+    every_frame = load_params("detect_faces", DetectionParams, {"every_frame": True})
+    spaced = load_params("detect_faces", DetectionParams, {"frames": CROPS})
+    crop_params = load_params("extract_crops", CropParams)
     _, published = detect_published(path)  # the first calls load the networks and the file into memory
     crops = make_crops(path, spaced, crop_params, reading)
     ours: Boxes = {}

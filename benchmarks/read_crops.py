@@ -17,15 +17,8 @@ import cv2
 
 from explain_deepfakes.pipeline.errors import UserError, run
 from explain_deepfakes.preprocessing.crops.crops import Crop, read_crops
-from explain_deepfakes.preprocessing.crops.stores import (
-    STORES,
-    SUFFIXES,
-    encode_picture,
-    output_name,
-    picture_writer,
-    read_bytes,
-    read_crop,
-)
+from explain_deepfakes.preprocessing.crops.params import STORES, SUFFIXES
+from explain_deepfakes.preprocessing.crops.stores import encode_picture, output_name, picture_writer, read_bytes, read_crop
 
 QUALITY, ROUNDS = 95, 5
 

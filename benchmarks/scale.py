@@ -36,11 +36,14 @@ from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.pipeline.project import CODE
 from explain_deepfakes.pipeline.ray_workers import map_unordered
 from explain_deepfakes.preprocessing.crops import extraction
+from explain_deepfakes.preprocessing.crops.params import CropParams
 from explain_deepfakes.preprocessing.crops.stores import picture_writer
 from explain_deepfakes.preprocessing.faces import detection
 from explain_deepfakes.preprocessing.faces.following import follow_faces
+from explain_deepfakes.preprocessing.faces.params import DetectionParams
+from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
-from explain_deepfakes.preprocessing.video.video import ReadingParams, open_video
+from explain_deepfakes.preprocessing.video.video import open_video
 
 DFDC, DFDC_BYTES = 128_000, 500e9  # number of videos and their total size
 CORES, FRAMES = 16, 20  # cores per machine; frames per video
@@ -154,8 +157,8 @@ def write_dfdc_sized_video(path: Path, seed: int = 0) -> Path:
 
 def time_steps(path: Path, file_of_average_size: Path, folder: Path) -> dict[str, float]:
     """Seconds of each step of preprocessing one video."""
-    detect_params = replace(load_params("detect_faces", detection.DetectionParams), frames=FRAMES, threads=1, device="cpu")
-    crop_params, reading = load_params("extract_crops", extraction.CropParams), load_params("read_video", ReadingParams)
+    detect_params = replace(load_params("detect_faces", DetectionParams), frames=FRAMES, threads=1, device="cpu")
+    crop_params, reading = load_params("extract_crops", CropParams), load_params("read_video", ReadingParams)
     detector = detection.load_detector(detect_params.face_detector_settings(), detect_params.device)
     laps = [time.perf_counter()]
     content_hash(file_of_average_size)

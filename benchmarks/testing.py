@@ -20,7 +20,8 @@ import psutil
 import torch
 from memory import memory_of
 
-from explain_deepfakes.model_test_train.evaluation.testing import TestParams, score_frames, select_samples
+from explain_deepfakes.model_test_train.evaluation.params import TestParams
+from explain_deepfakes.model_test_train.evaluation.testing import score_frames, select_samples
 from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint
 from explain_deepfakes.model_test_train.networks.scoring import fake_probabilities, map_ranges
 from explain_deepfakes.model_test_train.training.data import PictureDataset

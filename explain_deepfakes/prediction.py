@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.serving.examination.evidence import file_record, write_evidence
 from explain_deepfakes.serving.examination.examiner import Examination, Examiner, ScoredFace, ignore_progress
+from explain_deepfakes.serving.examination.file_records import file_record
 from explain_deepfakes.serving.models.default_model import default_model
 
 ProgressCallback = Callable[[str, int, int], object]  # the current step, how much of it is done, of how much
@@ -61,6 +61,8 @@ class Prediction:
 
     def write_report(self, page: str | os.PathLike[str]) -> None:
         """Write the evidence as an HTML page, and as JSON beside it, like `predict --report`."""
+        from explain_deepfakes.serving.examination.evidence import write_evidence  # loads matplotlib
+
         record = file_record(self._examiner, self._examination)
         write_evidence(Path(page), record, self._examination, self._examiner.explain(self._examination), self._examiner)
 

@@ -7,48 +7,12 @@ The file does not state the training data or the threshold, so set `--trained_on
 """
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 from explain_deepfakes.model_test_train.metrics.verdicts import PUBLISHED_THRESHOLD
-from explain_deepfakes.model_test_train.networks.checkpoint import UNKNOWN_DATA, Checkpoint, save_checkpoint
-from explain_deepfakes.model_test_train.networks.mesonet_weights import load_mesonet
-from explain_deepfakes.model_test_train.networks.network import Description, Network, empty_network, read_description
-from explain_deepfakes.model_test_train.networks.pretrained import Weights, read_weights
-from explain_deepfakes.pipeline.errors import UserError, run
-from explain_deepfakes.pipeline.ledger import content_hash
-from explain_deepfakes.pipeline.params import flag_spellings, load_params
-from explain_deepfakes.preprocessing.crops import extraction
-from explain_deepfakes.preprocessing.faces import detection
-
-PUBLISHED_CROPS = extraction.CropSettings(1 / 3, square=False, min_size=1, people="all", frames=None, format="png", quality=95)
-
-
-def load_published(network: Network, weights: Weights) -> None:
-    """Load the weights; missing or unexpected ones are an error."""
-    renamed = {
-        f"backbone.{name}" if name.startswith("efficient_net.") else f"head.{name}": value for name, value in weights.items()
-    }
-    try:
-        network.load_state_dict(renamed)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise UserError(f"the weights do not fit the network that --config describes: {first}") from error
-
-
-def make_checkpoint(path: Path, description: Description, trained_on: list[str], threshold: float) -> Checkpoint:
-    return Checkpoint(
-        name=path.stem if path.suffix else path.name,
-        description=description,
-        preprocessing={
-            "detect_faces": asdict(load_params("detect_faces", detection.DetectionParams).detection_settings()),
-            "extract_crops": asdict(PUBLISHED_CROPS),
-        },
-        threshold=threshold,
-        calibration=None,
-        trained_on=trained_on,
-        provenance={"weights": content_hash(path)},
-    )
+from explain_deepfakes.model_test_train.networks.training_data import UNKNOWN_DATA
+from explain_deepfakes.pipeline.errors import run
+from explain_deepfakes.pipeline.params import flag_spellings
 
 
 def main() -> None:
@@ -70,17 +34,9 @@ def main() -> None:
         help="probability above which a video is fake (default: %(default)s)",
     )
     args = parser.parse_args()
-    description = read_description(args.config)
-    network = empty_network(description)
-    if args.weights.suffix == ".h5":
-        load_mesonet(network, args.weights)
-    else:
-        load_published(network, read_weights(args.weights))
-    checkpoint = make_checkpoint(args.weights, description, args.trained_on, args.threshold)
-    save_checkpoint(args.output, network, checkpoint)
-    print(f"{args.output}: {checkpoint.name}, {sum(weight.numel() for weight in network.parameters()):,} weights")
-    if checkpoint.warning:
-        print(checkpoint.warning)
+    from explain_deepfakes.model_test_train.networks.published_weights import import_checkpoint
+
+    import_checkpoint(args)
 
 
 if __name__ == "__main__":

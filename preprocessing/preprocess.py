@@ -4,62 +4,12 @@ The results are those of the two stages run one after the other, and the stages 
 data/, or below `--data_path`. The flags are those of detect_faces; the settings of extract_crops come from params.yaml.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
-
 from explain_deepfakes.pipeline.errors import run
-from explain_deepfakes.pipeline.incremental import (
-    SCOPE_FLAGS,
-    Outcome,
-    StageFolder,
-    StaleItem,
-    scope_from_args,
-    update_all_outputs,
-)
-from explain_deepfakes.pipeline.outputs import remove
-from explain_deepfakes.pipeline.params import PathOrUrlFlag, Section, load_params, read_command_line
-from explain_deepfakes.pipeline.project import from_root
-from explain_deepfakes.preprocessing import detect_faces, extract_crops
-from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
-from explain_deepfakes.preprocessing.corpus.source import CORPUS_FLAGS, select_videos
-from explain_deepfakes.preprocessing.crops.extraction import CropParams
-from explain_deepfakes.preprocessing.extract_crops import CropPaths
-from explain_deepfakes.preprocessing.faces.detection import DetectionParams
-from explain_deepfakes.preprocessing.faces.ray_detector import ray_detectors
-from explain_deepfakes.preprocessing.video.video import OpenVideo, ReadingParams, UnreadableVideo, open_video
-
-
-def preprocess_video(
-    item: StaleItem, paths: CropPaths, detection_params: DetectionParams, crop_params: CropParams, reading: ReadingParams
-) -> Sequence[Outcome | None]:
-    video = next(task.video for task in item if task)
-    work = partial(detect_and_extract, item, paths, detection_params, crop_params, reading)
-    try:
-        with open_video(from_root(video.path), reading) as opened:
-            return work(opened)
-    except UnreadableVideo:  # both stages then open it themselves, and report the failure
-        return work(None)
-
-
-def detect_and_extract(
-    item: StaleItem,
-    paths: CropPaths,
-    detection_params: DetectionParams,
-    crop_params: CropParams,
-    reading: ReadingParams,
-    opened: OpenVideo | None,
-) -> Sequence[Outcome | None]:
-    to_detect, to_extract = item
-    detected = extracted = None
-    if to_detect:
-        detected = detect_faces.detect_in_video(to_detect, paths.boxes, detection_params, reading, opened)
-        for unwritten in set(to_detect.outputs).difference(detected.outputs):
-            remove(paths.boxes / unwritten)
-    if to_extract:
-        task = extract_crops.make_task(to_extract.video, paths, crop_params, reading)  # its key includes the new boxes
-        extracted = extract_crops.extract_video(task, paths, crop_params, reading, opened)
-    return detected, extracted
+from explain_deepfakes.pipeline.incremental import SCOPE_FLAGS
+from explain_deepfakes.pipeline.params import PathOrUrlFlag, Section, read_command_line
+from explain_deepfakes.preprocessing.corpus.source import CORPUS_FLAGS
+from explain_deepfakes.preprocessing.faces.params import DetectionParams
+from explain_deepfakes.preprocessing.video.params import ReadingParams
 
 
 def main() -> None:
@@ -73,22 +23,9 @@ def main() -> None:
         output_path=PathOrUrlFlag(None, "output folder of the crops (default: data/crops, or crops below --data_path)"),
         reading=Section("read_video", ReadingParams),
     )
-    crop_params = load_params("extract_crops", CropParams)
-    folders = CorpusFolders.at(args.data_path)
-    boxes_path, crops_path = args.boxes_path or folders.boxes, args.output_path or folders.crops
-    paths = CropPaths(boxes_path, crops_path, with_split=True, store=crop_params.store)
-    scope, videos = scope_from_args(args), select_videos(args)
-    extract_crops.refuse_ambiguous_boxes(videos, paths)
-    stages = [
-        StageFolder(paths.boxes, partial(detect_faces.make_task, params=detection_params, reading=args.reading)),
-        StageFolder(paths.crops, partial(extract_crops.make_task, paths=paths, params=crop_params, reading=args.reading)),
-    ]
-    workers, max_failed_fraction = detection_params.workers, detection_params.max_failed_fraction
-    with ray_detectors(scope.ray, detection_params.face_detector_settings(), detection_params.device, workers) as device:
-        on_device = replace(detection_params, device=device)
-        work = partial(preprocess_video, paths=paths, detection_params=on_device, crop_params=crop_params, reading=args.reading)
-        update_all_outputs(videos, stages, work, "preprocess", workers, max_failed_fraction, scope)
-    paths.masks.mkdir(exist_ok=True)
+    from explain_deepfakes.preprocessing.crops.both_stages import detect_and_extract_all
+
+    detect_and_extract_all(detection_params, args)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from warm_commands import run_warm
 
 from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.pipeline.project import CODE
-from explain_deepfakes.preprocessing.video.video import ReadingParams
+from explain_deepfakes.preprocessing.video.params import ReadingParams
 
 WIDTH, HEIGHT = 160, 120
 SKIN, DARK, LIPS = (205, 165, 140), (60, 40, 35), (170, 80, 85)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from explain_deepfakes.model_test_train.preview_augmentations import PREVIEW_SETTINGS
 from explain_deepfakes.model_test_train.training.augmentations.augmentation import (
     FORGERIES,
     KINDS,
@@ -15,6 +14,7 @@ from explain_deepfakes.model_test_train.training.augmentations.augmentation impo
 )
 from explain_deepfakes.model_test_train.training.augmentations.forgery import ForgedPair, Picture
 from explain_deepfakes.model_test_train.training.augmentations.photometric import PHOTOMETRIC
+from explain_deepfakes.model_test_train.training.augmentations.preview import PREVIEW_SETTINGS
 from explain_deepfakes.model_test_train.training.augmentations.video_codecs import CODECS, Encoding, encode
 from explain_deepfakes.model_test_train.training.data import forgery_probability
 from explain_deepfakes.pipeline.errors import UserError

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from explain_deepfakes.preprocessing.crops.crops import compute_window, crop_image, is_plausible_box
-from explain_deepfakes.preprocessing.crops.extraction import CropSettings, select_faces
+from explain_deepfakes.preprocessing.crops.extraction import select_faces
+from explain_deepfakes.preprocessing.crops.params import CropSettings
 from explain_deepfakes.preprocessing.faces.boxes import BadBoxes, Boxes, read_boxes, write_boxes
 from explain_deepfakes.preprocessing.faces.face import Face
 from explain_deepfakes.preprocessing.faces.tracks import TrackedFace

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from explain_deepfakes.model_test_train.breakdown import break_down, read_table
+from explain_deepfakes.model_test_train.evaluation.breakdown import break_down, read_table
 from explain_deepfakes.model_test_train.evaluation.score_tables import read_scores
 from explain_deepfakes.pipeline.errors import UserError
 

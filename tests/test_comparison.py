@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from warm_commands import run_warm
 
 from explain_deepfakes.model_test_train import compare_models, evaluate_scores
+from explain_deepfakes.model_test_train.evaluation.model_comparison import Row
 from explain_deepfakes.model_test_train.evaluation.score_tables import read_scores
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.project import CODE
@@ -22,7 +23,7 @@ class Comparison(TypedDict):
     """The fields of comparison.json that the tests read."""
 
     words: str
-    differences: list[compare_models.Row]
+    differences: list[Row]
 
 
 def write_table(path: Path, columns: list[str], rows: list[list[object]]) -> Path:

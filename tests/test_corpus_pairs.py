@@ -27,10 +27,12 @@ from explain_deepfakes.model_test_train.training.data import (
 )
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import DEMO_LEDGER, Index, Video, read_index, write_index
-from explain_deepfakes.preprocessing.corpus.corpus import CorpusParams, read_corpus
+from explain_deepfakes.preprocessing.corpus.corpus import read_corpus
+from explain_deepfakes.preprocessing.corpus.params import CorpusParams
 from explain_deepfakes.preprocessing.crops.crops import Crop
+from explain_deepfakes.preprocessing.demo_corpus.corpus import plan_corpus
 from explain_deepfakes.preprocessing.demo_corpus.manipulations import METHODS
-from explain_deepfakes.preprocessing.make_demo_videos import DemoVideoParams, plan_corpus
+from explain_deepfakes.preprocessing.demo_corpus.params import DemoVideoParams
 
 TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
 

@@ -30,10 +30,8 @@ from explain_deepfakes.model_test_train.training.data import (
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import Video, read_index, write_index
 from explain_deepfakes.preprocessing.crops.crops import Crop, find_ledgers, read_crops
+from explain_deepfakes.preprocessing.crops.params import ARCHIVES, FOLDERS, STORES
 from explain_deepfakes.preprocessing.crops.stores import (
-    ARCHIVES,
-    FOLDERS,
-    STORES,
     UnreadableCrop,
     as_stored,
     encode_picture,

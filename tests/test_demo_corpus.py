@@ -12,17 +12,17 @@ from facenet_pytorch import MTCNN
 from PIL import Image
 
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.preprocessing.demo_corpus.manipulations import METHODS, REGIONS
-from explain_deepfakes.preprocessing.make_demo_videos import (
+from explain_deepfakes.preprocessing.demo_corpus.corpus import (
     HARD_CASES,
     DemoSequence,
-    DemoVideoParams,
     make_demo_videos,
     plan_corpus,
     record_frames,
     render_frames,
     sample_actor,
 )
+from explain_deepfakes.preprocessing.demo_corpus.manipulations import METHODS, REGIONS
+from explain_deepfakes.preprocessing.demo_corpus.params import DemoVideoParams
 
 SMALL = DemoVideoParams(
     seed=3,

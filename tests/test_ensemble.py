@@ -13,8 +13,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
-from explain_deepfakes.model_test_train.ensemble import EnsembleParams, fit_ensemble, format_summary
+from explain_deepfakes.model_test_train.ensembles.ensemble import fit_ensemble, format_summary
 from explain_deepfakes.model_test_train.ensembles.members import Predictions
+from explain_deepfakes.model_test_train.ensembles.params import EnsembleParams
 from explain_deepfakes.model_test_train.ensembles.weight_search import (
     fit_fusion,
     fit_scale,

@@ -13,9 +13,7 @@ import torch
 from conftest import Project
 from torch import Tensor, nn
 
-from explain_deepfakes.explain_model import explain_videos
-from explain_deepfakes.explain_model.evaluate_explanations import contrast
-from explain_deepfakes.explain_model.explain_model import ExplainParams, explain_model, find_local_examples
+from explain_deepfakes.explain_model.faithfulness.evaluation import contrast
 from explain_deepfakes.explain_model.faithfulness.localisation import border_pixels, localisation_metrics
 from explain_deepfakes.explain_model.faithfulness.removal import (
     SHARES,
@@ -24,17 +22,18 @@ from explain_deepfakes.explain_model.faithfulness.removal import (
     removal_curves,
     road_scores,
 )
+from explain_deepfakes.explain_model.figures import explained_videos
+from explain_deepfakes.explain_model.figures.explanation import explain_model, find_local_examples
 from explain_deepfakes.explain_model.figures.over_time import (
     BOX_COLOURS,
-    Moment,
-    Person,
     blend_heat,
     draw_contact_sheet,
     interpolate_moment,
     mean_heat,
-    top_scoring_frames,
     write_annotated,
 )
+from explain_deepfakes.explain_model.figures.params import ExplainParams, ExplainVideosParams
+from explain_deepfakes.explain_model.figures.people import Moment, Person, top_scoring_frames
 from explain_deepfakes.explain_model.inputs.samples import read_examples
 from explain_deepfakes.explain_model.inputs.test_results import read_verdict_rule
 from explain_deepfakes.explain_model.maps.heatmaps import compute_fake_and_real_heatmaps, compute_heatmaps
@@ -48,7 +47,8 @@ from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.pipeline.project import relative
 from explain_deepfakes.preprocessing.crops.crops import read_crops
 from explain_deepfakes.preprocessing.crops.stores import read_crop
-from explain_deepfakes.preprocessing.video.video import ReadingParams, open_video
+from explain_deepfakes.preprocessing.video.params import ReadingParams
+from explain_deepfakes.preprocessing.video.video import open_video
 
 EXPLANATION, EVALUATION, OVER_TIME = "results/explanation", "results/explanation_evaluation", "results/explained_videos"
 COLUMNS = ("video_name", "label", "video_prob", "high_low_prob", "example_file_name")
@@ -224,10 +224,8 @@ def test_each_persons_heat_is_for_that_persons_own_verdict(finished: Project, ne
     scores = {relative(crop.path): 0.9 if crop.track == 0 else 0.1 for crop in crops}
     second_person = next(crop for crop in crops if crop.track == 1)
     scores[relative(second_person.path)] = 0.95  # a single frame does not make the person fake
-    params = explain_videos.ExplainVideosParams(
-        batch_size=4, threads=1, device="cpu", method="relevancy", videos_per_method=1, opacity=0.6
-    )
-    people = explain_videos.explain_people(network, crops, scores, VerdictRule("median", 0.5), params)
+    params = ExplainVideosParams(batch_size=4, threads=1, device="cpu", method="relevancy", videos_per_method=1, opacity=0.6)
+    people = explained_videos.explain_people(network, crops, scores, VerdictRule("median", 0.5), params)
     assert {track: person.verdict for track, person in people.items()} == {0: FAKE_VERDICT, 1: REAL_VERDICT}
     for person in people.values():
         for moment in person.moments:

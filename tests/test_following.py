@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from explain_deepfakes.preprocessing.faces.face import Box, Face, iou
-from explain_deepfakes.preprocessing.faces.following import FollowSettings, follow_faces
+from explain_deepfakes.preprocessing.faces.following import follow_faces
+from explain_deepfakes.preprocessing.faces.params import FollowSettings
 from explain_deepfakes.preprocessing.video.video import Picture
 
 SIDE = 100.0

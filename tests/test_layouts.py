@@ -27,9 +27,10 @@ from little_videos import fake, files_of, original, project, run_script
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.incremental import LEDGER
 from explain_deepfakes.pipeline.index import Video, read_index
-from explain_deepfakes.preprocessing.corpus.corpus import CACHE, Corpus, CorpusParams, read_corpus
+from explain_deepfakes.preprocessing.corpus.corpus import CACHE, Corpus, read_corpus
 from explain_deepfakes.preprocessing.corpus.file_facts import read_file_facts
 from explain_deepfakes.preprocessing.corpus.layouts.class_names import class_label
+from explain_deepfakes.preprocessing.corpus.params import CorpusParams
 from explain_deepfakes.preprocessing.corpus.report import report_lines
 from explain_deepfakes.preprocessing.corpus.splits import Leak, find_leaks
 

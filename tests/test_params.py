@@ -6,13 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from explain_deepfakes.explain_model.maps import methods as map_methods
+from explain_deepfakes.explain_model.maps.params import METHOD_NAMES
+from explain_deepfakes.model_test_train.ensembles.params import FUSION_NAMES
+from explain_deepfakes.model_test_train.evaluation import fusion
+from explain_deepfakes.model_test_train.evaluation.attacks import ATTACKS
+from explain_deepfakes.model_test_train.evaluation.corruptions import CORRUPTIONS
+from explain_deepfakes.model_test_train.evaluation.params import CLEAN, ROBUSTNESS_KINDS
+from explain_deepfakes.model_test_train.training.params import PRECISIONS
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.params import build_settings, read_command_line, setting
 from explain_deepfakes.pipeline.project import CODE
-from explain_deepfakes.preprocessing.crops.extraction import CropSettings
-from explain_deepfakes.preprocessing.faces.detection import DetectionSettings
+from explain_deepfakes.preprocessing.crops.params import CropSettings
+from explain_deepfakes.preprocessing.faces.params import DetectionSettings
+from explain_deepfakes.preprocessing.portrait_corpus import manipulations
+from explain_deepfakes.preprocessing.portrait_corpus import params as portrait_corpus
+from explain_deepfakes.preprocessing.video.reencoding import ENCODING_CHAINS
 
 
 @dataclass(frozen=True)
@@ -143,3 +155,12 @@ def test_a_network_is_trained_anew_for_what_changes_its_crops_and_not_for_anothe
     listed = yaml.safe_load((CODE / "dvc.yaml").read_text())["stages"]["train"]["params"]
     for section, settings in (("detect_faces", DetectionSettings), ("extract_crops", CropSettings)):
         assert [key for key in listed if key.startswith(section)] == [f"{section}.{field.name}" for field in fields(settings)]
+
+
+def test_the_names_in_settings_are_those_of_what_they_select() -> None:
+    """Settings list names themselves, because importing what they select takes seconds."""
+    assert tuple(map_methods.METHODS) == METHOD_NAMES
+    assert tuple(manipulations.METHODS) == portrait_corpus.METHOD_NAMES
+    assert tuple(fusion.FUSION_METHODS) == FUSION_NAMES
+    assert (CLEAN, *CORRUPTIONS, *ENCODING_CHAINS, *ATTACKS) == ROBUSTNESS_KINDS
+    assert all(isinstance(getattr(torch, name), torch.dtype) for name in PRECISIONS)

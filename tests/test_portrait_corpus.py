@@ -18,16 +18,17 @@ from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import FAKE, ORIGINAL, REAL
 from explain_deepfakes.pipeline.ledger import Ledger
 from explain_deepfakes.pipeline.params import load_params
-from explain_deepfakes.preprocessing.corpus.corpus import Corpus, CorpusParams, read_corpus
-from explain_deepfakes.preprocessing.make_portrait_videos import FACES, make_portrait_videos
+from explain_deepfakes.preprocessing.corpus.corpus import Corpus, read_corpus
+from explain_deepfakes.preprocessing.corpus.params import CorpusParams
+from explain_deepfakes.preprocessing.portrait_corpus.corpus import FACES, make_portrait_videos
 from explain_deepfakes.preprocessing.portrait_corpus.landmarks import LANDMARKS, FaceAlignment
 from explain_deepfakes.preprocessing.portrait_corpus.manipulations import METHODS
+from explain_deepfakes.preprocessing.portrait_corpus.params import PortraitVideoParams
 from explain_deepfakes.preprocessing.portrait_corpus.plan import (
     MAX_ENLARGEMENT,
     MIN_VIDEO_FACE_PX,
     SWAP_GROUP,
     PersonPlan,
-    PortraitVideoParams,
     people_with_faces,
     plan_corpus,
     swap_groups,

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.preprocessing.crops.crops import read_crops
+from explain_deepfakes.serving.examination.predictions import print_verdict
 from explain_deepfakes.serving.examination.records import FileRecord
-from explain_deepfakes.serving.predict import print_verdict
-from explain_deepfakes.serving.verify import differences, read_report
+from explain_deepfakes.serving.examination.verification import differences, read_report
 
 TESTS = "results/tests"
 

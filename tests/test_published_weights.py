@@ -16,9 +16,9 @@ from published_network import PublishedNetwork
 from torch import Tensor, nn
 
 from explain_deepfakes.explain_model.maps.relevancy import AttentionOverride, RelevancyRows
-from explain_deepfakes.model_test_train.import_checkpoint import load_published
 from explain_deepfakes.model_test_train.networks.network import Description, build_network, read_description
 from explain_deepfakes.model_test_train.networks.pretrained import read_weights
+from explain_deepfakes.model_test_train.networks.published_weights import load_published
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.memory import keep_memory
 from explain_deepfakes.pipeline.project import CODE

@@ -14,7 +14,7 @@ from small_checkpoints import noisy_checkpoint
 from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint, save_checkpoint
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.serving.models.deployment import Deployment
-from explain_deepfakes.serving.registry import ARCHIVED, CANDIDATE, MODEL, PRODUCTION, Registry
+from explain_deepfakes.serving.models.registry import ARCHIVED, CANDIDATE, MODEL, PRODUCTION, Registry
 
 BEST = "data/models/best.safetensors"
 

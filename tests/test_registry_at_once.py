@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
-from explain_deepfakes.serving.registry import PROMOTE, Registry
+from explain_deepfakes.serving.models.registry import PROMOTE, Registry
 
 COUNT = 6
 FORK = multiprocessing.get_context("fork")  # starts so fast that all run at the same time

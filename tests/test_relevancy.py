@@ -12,7 +12,7 @@ import torch
 from published_network import PublishedNetwork, published_relevancy
 from torch import Tensor, nn
 
-from explain_deepfakes.explain_model.evaluate_explanations import contrast
+from explain_deepfakes.explain_model.faithfulness.evaluation import contrast
 from explain_deepfakes.explain_model.faithfulness.randomised import randomised_networks
 from explain_deepfakes.explain_model.maps.heatmaps import (
     compute_heatmaps,
@@ -24,10 +24,10 @@ from explain_deepfakes.explain_model.maps.heatmaps import (
 )
 from explain_deepfakes.explain_model.maps.methods import METHODS, get_map_method
 from explain_deepfakes.explain_model.maps.relevancy import Relevancy, attention_weights, token_relevancy
-from explain_deepfakes.model_test_train.import_checkpoint import load_published
 from explain_deepfakes.model_test_train.networks.heads import ChannelTransformer
 from explain_deepfakes.model_test_train.networks.input_contract import InputContract
 from explain_deepfakes.model_test_train.networks.network import Network, build_network, read_description
+from explain_deepfakes.model_test_train.networks.published_weights import load_published
 from explain_deepfakes.model_test_train.networks.transformer import Attention
 from explain_deepfakes.pipeline.errors import UserError
 

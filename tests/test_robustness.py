@@ -14,14 +14,17 @@ from torch import Tensor, nn
 
 from explain_deepfakes.model_test_train import evaluate_robustness as robustness_test
 from explain_deepfakes.model_test_train import evaluate_transfer as cross_test
-from explain_deepfakes.model_test_train.evaluate_robustness import BUDGETS, CLEAN, KINDS, write_table
+from explain_deepfakes.model_test_train.evaluation import robustness, transfer
 from explain_deepfakes.model_test_train.evaluation.attacks import ATTACKS
 from explain_deepfakes.model_test_train.evaluation.corruptions import CORRUPTIONS
+from explain_deepfakes.model_test_train.evaluation.params import CLEAN, ROBUSTNESS_KINDS
+from explain_deepfakes.model_test_train.evaluation.robustness import BUDGETS, write_table
 from explain_deepfakes.model_test_train.networks.input_contract import InputContract
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.params import load_params
+from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.reencoding import ENCODING_CHAINS, EncodingChain, reencode
-from explain_deepfakes.preprocessing.video.video import ReadingParams, probe_video, read_frames
+from explain_deepfakes.preprocessing.video.video import probe_video, read_frames
 
 READING = load_params("read_video", ReadingParams)
 CONTRACT = InputContract(16, "rgb", 1 / 255, (0.5,) * 3, (0.25,) * 3, "stretch")
@@ -124,7 +127,7 @@ def test_kinds_that_were_tried_make_one_table_and_one_picture(tmp_path: Path) ->
     }
     for kind, rows in tried.items():
         with (tmp_path / f"{kind}.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, robustness_test.COLUMNS, restval="")
+            writer = csv.DictWriter(file, robustness.COLUMNS, restval="")
             writer.writeheader()
             for severity, auc, success in rows:
                 lost = 3 if kind == "jpeg" else 0
@@ -146,7 +149,7 @@ def test_the_networks_of_each_manipulation_make_a_matrix(tmp_path: Path) -> None
     estimate = {"value": 0.8, "low": 0.7, "high": 0.9}
     matrix = {(a, b): {"count": 9, "auc": estimate} for a in ("FaceSwap", "Deepfakes") for b in ("FaceSwap", "Deepfakes")}
     del matrix["Deepfakes", "FaceSwap"]
-    cross_test.write_matrix(tmp_path, matrix)
+    transfer.write_matrix(tmp_path, matrix)
     with (tmp_path / "matrix.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["trained_on"], row["tested_on"], row["auc"]) for row in rows] == [(*pair, "0.8") for pair in matrix]
@@ -165,4 +168,4 @@ def test_wrong_words_are_refused(command: object, flags: list[str], message: str
     monkeypatch.setattr(sys, "argv", ["x", *flags])
     with pytest.raises(UserError, match=message):
         command.main()  # type: ignore[attr-defined]
-    assert len(set(KINDS)) == len(KINDS)
+    assert len(set(ROBUSTNESS_KINDS)) == len(ROBUSTNESS_KINDS)

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from little_videos import HEIGHT, WIDTH, draw_face, plain, write_video
 
-from explain_deepfakes.model_test_train.evaluation import testing
+from explain_deepfakes.model_test_train.evaluation.params import TestParams
 from explain_deepfakes.model_test_train.metrics.verdicts import VerdictRule
 from explain_deepfakes.model_test_train.networks.input_contract import Image
 from explain_deepfakes.pipeline.params import load_params
-from explain_deepfakes.preprocessing.crops import extraction
-from explain_deepfakes.preprocessing.faces import detection
-from explain_deepfakes.preprocessing.video.video import ReadingParams, VideoFacts
-from explain_deepfakes.serving.examination.evidence import file_record
+from explain_deepfakes.preprocessing.crops.params import CropParams
+from explain_deepfakes.preprocessing.faces.params import DetectionParams
+from explain_deepfakes.preprocessing.video.params import ReadingParams
+from explain_deepfakes.preprocessing.video.video import VideoFacts
 from explain_deepfakes.serving.examination.examiner import Examiner
+from explain_deepfakes.serving.examination.file_records import file_record
 from explain_deepfakes.serving.examination.segments import SegmentParams, plan_segments
 
 RATE = 25
@@ -52,9 +53,9 @@ def spliced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def examiner(frames: int | None = None) -> Examiner:
-    seeking = load_params("detect_faces", detection.DetectionParams, {"frames": 16})
-    cutting = load_params("extract_crops", extraction.CropParams).crop_settings()
-    tests = load_params("test", testing.TestParams)
+    seeking = load_params("detect_faces", DetectionParams, {"frames": 16})
+    cutting = load_params("extract_crops", CropParams).crop_settings()
+    tests = load_params("test", TestParams)
     return Examiner(
         Predictor(),  # type: ignore[arg-type]
         Path("pink.safetensors"),

@@ -1,9 +1,13 @@
 """Each person keeps one track number throughout a video."""
 
+import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
+from explain_deepfakes.preprocessing.faces.assignment import lowest_cost_pairs
 from explain_deepfakes.preprocessing.faces.face import Face
-from explain_deepfakes.preprocessing.faces.tracks import TrackSettings, track_faces
+from explain_deepfakes.preprocessing.faces.params import TrackSettings
+from explain_deepfakes.preprocessing.faces.tracks import track_faces
 
 SETTINGS = TrackSettings(min_track_share=0.15, max_track_gap=4)
 LOOKED_AT = list(range(5, 165, 10))
@@ -88,3 +92,11 @@ def test_doubtful_faces_must_be_seen_more_often():
 def test_no_faces_and_no_frames_are_no_tracks():
     assert track_faces([(1, []), (2, [])], SETTINGS) == {}
     assert track_faces([], SETTINGS) == {}
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (1, 1), (1, 4), (4, 1), (3, 3), (2, 5)])
+def test_faces_are_assigned_as_by_scipy(shape: tuple[int, int]) -> None:
+    for seed in range(50):
+        costs = np.random.default_rng(seed).integers(0, 4, shape).astype(float)  # with ties
+        rows, columns = linear_sum_assignment(costs)
+        assert lowest_cost_pairs(costs) == list(zip(rows.tolist(), columns.tolist(), strict=True))

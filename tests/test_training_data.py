@@ -13,13 +13,14 @@ from little_crops import project_of_crops
 from warm_commands import run_warm
 
 from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint
-from explain_deepfakes.model_test_train.train_model import TrainingData, TrainParams, load_data
 from explain_deepfakes.model_test_train.training.augmentations.augmentation import (
     NO_AUGMENTATION,
     Augmentation,
     build_augmentation,
 )
 from explain_deepfakes.model_test_train.training.distributed import ProcessGroup
+from explain_deepfakes.model_test_train.training.params import TrainParams
+from explain_deepfakes.model_test_train.training.run import TrainingData, load_data
 from explain_deepfakes.model_test_train.training.trainer import Recipe
 from explain_deepfakes.model_test_train.training.video_sampling import sample_videos
 from explain_deepfakes.pipeline.errors import UserError

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from explain_deepfakes.model_test_train.evaluation.testing import TestParams, compute_test_metrics, labelled_videos
+from explain_deepfakes.model_test_train.evaluation.params import TestParams
+from explain_deepfakes.model_test_train.evaluation.testing import compute_test_metrics, labelled_videos
 from explain_deepfakes.model_test_train.metrics.intervals import identity_groups
 from explain_deepfakes.model_test_train.metrics.verdicts import (
     AGGREGATIONS,

@@ -18,9 +18,9 @@ from strange_videos import encode, face
 
 from explain_deepfakes.preprocessing.video import video
 from explain_deepfakes.preprocessing.video.fork_server import ForkedProcess
+from explain_deepfakes.preprocessing.video.params import READERS
 from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
 from explain_deepfakes.preprocessing.video.video import (
-    READERS,
     DecodingStats,
     UnreadableVideo,
     VideoFacts,

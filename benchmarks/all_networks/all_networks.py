@@ -18,8 +18,8 @@ from benchmarks.all_networks.networks_page import NetworkRow, write_page
 from explain_deepfakes.explain_model.inputs.samples import read_json, read_samples
 from explain_deepfakes.explain_model.inputs.test_results import list_samples_lists
 from explain_deepfakes.model_test_train.ensembles.members import checkpoint_path, results_folder
-from explain_deepfakes.model_test_train.evaluation.plots import format_estimate
 from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
+from explain_deepfakes.model_test_train.metrics.intervals import format_estimate
 from explain_deepfakes.model_test_train.networks.network import read_description
 from explain_deepfakes.pipeline.commands import run_command
 from explain_deepfakes.pipeline.errors import UserError, run

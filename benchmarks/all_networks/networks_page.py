@@ -8,9 +8,9 @@ from typing import TypedDict
 import numpy as np
 
 from benchmarks.all_networks.network_costs import NetworkCosts
+from explain_deepfakes.explain_model.figures.html import embed_image, load_template
 from explain_deepfakes.explain_model.figures.sample_figure import Panels, write_figure
 from explain_deepfakes.explain_model.inputs.samples import ExplainedSample, read_json, read_table, read_true_mask
-from explain_deepfakes.explain_model.report import embed_image, load_template
 from explain_deepfakes.model_test_train.ensembles.members import results_folder
 from explain_deepfakes.model_test_train.metrics.intervals import Estimate
 from explain_deepfakes.pipeline.outputs import write_text

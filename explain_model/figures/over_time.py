@@ -2,13 +2,12 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
 
+from explain_deepfakes.explain_model.figures.people import Moment, People, Person, top_scoring_frames
 from explain_deepfakes.explain_model.figures.sample_figure import overlay_heat
 from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
 from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
@@ -25,53 +24,7 @@ BOX_COLOURS = {
 }  # for colour-blind readers too
 PERSON_COLOURS = ("#0b6e75", "#9a5b13", "#5b4a9e", "#555555", "#b23a6f", "#3b7a2a", "#2f5bb7", "#8c6d00")
 MAX_SHEET_FRAMES = 10  # per person
-TOP_SCORING_FRAMES = 3  # marked per person
 MIN_VIDEO_SIDE = 480  # px, of the annotated video's shorter side, so that its text is legible
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A person in one of the scored frames."""
-
-    frame: int
-    window: Window  # in the frame's pixels
-    crop: Image
-    heat: np.ndarray  # (height, width) of the crop, for the person's verdict
-    probability: float  # fake probability of this frame
-
-
-@dataclass(frozen=True)
-class Person:
-    """A person over time. The heat of every moment is for the verdict on this person, so show that verdict with it."""
-
-    verdict: str
-    is_uncertain: bool
-    moments: list[Moment]  # in order of time
-
-    @property
-    def called_fake(self) -> bool:
-        return self.verdict == FAKE_VERDICT
-
-    @property
-    def label(self) -> str:
-        """The verdict for display."""
-        return f"{self.verdict} (uncertain)" if self.is_uncertain else self.verdict
-
-
-People = dict[int, Person]  # by track
-
-
-class HasProbability(Protocol):
-    @property
-    def probability(self) -> float: ...
-
-
-Scored = TypeVar("Scored", bound=HasProbability)
-
-
-def top_scoring_frames(frames: Sequence[Scored], called_fake: bool) -> list[Scored]:
-    """The frames whose scores support the person's verdict most."""
-    return sorted(frames, key=lambda frame: -frame.probability if called_fake else frame.probability)[:TOP_SCORING_FRAMES]
 
 
 def mean_heat(moments: Sequence[Moment], side: int) -> np.ndarray:

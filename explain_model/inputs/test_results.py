@@ -1,33 +1,19 @@
 """Inputs shared by the explain commands: the tested checkpoint, the results of its test, and runtime settings."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from explain_deepfakes.explain_model.inputs.params import ExplainRuntimeParams
 from explain_deepfakes.explain_model.inputs.samples import ExplainedSample, read_json, read_samples
-from explain_deepfakes.model_test_train.evaluation.testing import TestParams, make_verdict_rule
+from explain_deepfakes.model_test_train.evaluation.params import TestParams
+from explain_deepfakes.model_test_train.evaluation.verdict_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS, VerdictRule
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import Video
-from explain_deepfakes.pipeline.params import DEVICES, PathFlag, load_params, setting
+from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.pipeline.reproducible import choose_device, seed_everything
-from explain_deepfakes.preprocessing.corpus.folders import CROPS_FLAGS
 from explain_deepfakes.preprocessing.crops.crops import Crop
-
-TEST_FLAGS = {
-    "model_path": PathFlag("data/models/best.safetensors", "the tested checkpoint"),
-    "tests": PathFlag("results/tests", "output folder of the stage test"),
-    **CROPS_FLAGS,
-}
-SAMPLES_FLAG = PathFlag(None, "crops to explain: a samples_list_….csv (default: the one in the folder of the tests)")
-
-
-@dataclass(frozen=True)
-class ExplainRuntimeParams:
-    batch_size: int = setting("crops per batch", low=1)
-    threads: int = setting("CPU threads", low=1)
-    device: str = setting("device of the network", choices=DEVICES)
 
 
 def load_tested_network(model_path: Path, params: ExplainRuntimeParams, seed: int = 0) -> tuple[Network, Checkpoint]:

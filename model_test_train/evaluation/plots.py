@@ -18,7 +18,7 @@ from explain_deepfakes.model_test_train.evaluation.testing import (
     group_by_method,
 )
 from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
-from explain_deepfakes.model_test_train.metrics.intervals import Estimate
+from explain_deepfakes.model_test_train.metrics.intervals import format_estimate
 from explain_deepfakes.pipeline.outputs import write_csv
 
 CALIBRATION_BINS = 10
@@ -191,11 +191,6 @@ def draw_histogram(
     axes.set_title("Fake probabilities of the videos", fontsize=TITLE_SIZE)
     axes.legend(fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def format_estimate(estimate: Estimate) -> str:
-    value, low, high = ("–" if estimate[key] is None else f"{estimate[key]:.3f}" for key in ("value", "low", "high"))
-    return value if estimate["low"] is None else f"{value} ({low} to {high})"
 
 
 def _line_style(method: str) -> LineStyle:

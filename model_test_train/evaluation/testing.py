@@ -8,7 +8,7 @@ from typing import TypedDict, cast
 import numpy as np
 import torch
 
-from explain_deepfakes.model_test_train.metrics import calibration
+from explain_deepfakes.model_test_train.evaluation.params import TestParams
 from explain_deepfakes.model_test_train.metrics.calibration import Calibration
 from explain_deepfakes.model_test_train.metrics.intervals import Estimate, estimate_metrics, identity_groups
 from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, compute_metrics
@@ -24,9 +24,8 @@ from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
 from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.model_test_train.networks.scoring import map_ranges, score_batch
 from explain_deepfakes.model_test_train.training.data import PictureDataset, PictureTransform, Sample, Samples, samples_by_video
-from explain_deepfakes.pipeline.index import SPLITS, Video
+from explain_deepfakes.pipeline.index import Video
 from explain_deepfakes.pipeline.ledger import content_hash
-from explain_deepfakes.pipeline.params import DEVICES, setting
 from explain_deepfakes.pipeline.progress import track
 from explain_deepfakes.pipeline.project import relative
 from explain_deepfakes.preprocessing.crops.crops import read_crops
@@ -102,40 +101,6 @@ class MetricsRecord(LevelMetrics):
     """All metrics of a test."""
 
     calibration: dict[str, CalibrationRecord]  # by split
-
-
-@dataclass(frozen=True)
-class TestParams:
-    __test__ = False  # its name looks like a test class to pytest
-
-    dataset: str = setting("one manipulation (with the originals), or All")
-    split: str = setting("split of the videos to test on", choices=SPLITS)
-    frames_per_video: int = setting("number of evenly spaced frames of each person", low=1)
-    batch_size: int = setting("pictures per batch", low=1)
-    aggregation: str = setting("how the scores of frames become a verdict", choices=tuple(AGGREGATIONS))
-    calibration: str = setting("calibration of the videos' probabilities, fitted on validation", choices=calibration.METHODS)
-    abstain_error: float = setting(
-        "mark verdicts as uncertain so that at most this share of either class is confidently wrong; 0 marks none",
-        low=0,
-        high=0.5,
-    )
-    bootstrap: int = setting("bootstrap draws of each 95 %% interval", low=0)
-    workers: int = setting("batches that are read and scored in parallel", low=0)
-    seed: int = setting("seed of the bootstrap", low=0)
-    threads: int = setting("CPU threads of each worker", low=1)
-    device: str = setting("device of the network", choices=DEVICES)
-
-
-def make_verdict_rule(checkpoint: Checkpoint, params: TestParams) -> VerdictRule:
-    """The rule by which this network's scores become verdicts."""
-    if checkpoint.calibration is None:
-        return VerdictRule(params.aggregation, checkpoint.threshold)
-    fitted = Calibration.from_dict(checkpoint.calibration)
-    band = None
-    if params.abstain_error:  # the band includes the threshold; otherwise the two could contradict each other
-        edges = (*fitted.uncertain_band(params.abstain_error), checkpoint.threshold)
-        band = min(edges), max(edges)
-    return VerdictRule(params.aggregation, checkpoint.threshold, fitted.calibrator(params.calibration), band)
 
 
 def make_protocol(

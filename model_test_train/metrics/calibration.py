@@ -12,13 +12,11 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 Array = NDArray[np.float64]
 MAX_LOG_TEMPERATURE = 4.0
 PROBABILITY_MARGIN = 1e-6  # distance from 0 and 1 to which probabilities are clipped before taking the logit
-METHODS = ("temperature", "isotonic", "none")
 
 
 class CalibrationTable(TypedDict):
@@ -78,6 +76,8 @@ def clipped_logits(probabilities: Array) -> Array:
 
 
 def _fit_temperature(labels: NDArray[np.int64], probabilities: Array) -> float:
+    from scipy.optimize import minimize_scalar  # slow to import, as sklearn below
+
     signed_logits = np.where(labels == 1, 1, -1) * clipped_logits(probabilities)
 
     def loss(log_temperature: float) -> float:

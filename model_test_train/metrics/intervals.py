@@ -9,7 +9,6 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import DisjointSet
 
 from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, compute_metrics
 from explain_deepfakes.pipeline.index import Video
@@ -68,6 +67,8 @@ def identity_groups(videos: Sequence[Video]) -> dict[str, int]:
 
 def connected_groups(people: Sequence[Sequence[str]]) -> list[int]:
     """The group number of each video, from the people in each video."""
+    from scipy.cluster.hierarchy import DisjointSet  # slow to import, and a verdict needs none
+
     groups = DisjointSet(chain.from_iterable(people))
     for identities in people:
         for person in identities:
@@ -79,3 +80,8 @@ def connected_groups(people: Sequence[Sequence[str]]) -> list[int]:
 def json_number(number: float) -> float | None:
     """The rounded number, or None for NaN, which JSON does not support."""
     return None if np.isnan(number) else round(float(number), 6)
+
+
+def format_estimate(estimate: Estimate) -> str:
+    value, low, high = ("–" if estimate[key] is None else f"{estimate[key]:.3f}" for key in ("value", "low", "high"))
+    return value if estimate["low"] is None else f"{value} ({low} to {high})"

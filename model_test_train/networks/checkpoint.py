@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from explain_deepfakes.model_test_train.networks.network import Description, Network, empty_network, with_current_names
+from explain_deepfakes.model_test_train.networks.training_data import DRAWN_DATA, PORTRAITS_DATA, UNKNOWN_DATA
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.memory import keep_memory
 from explain_deepfakes.pipeline.outputs import write_bytes
@@ -26,9 +27,6 @@ from explain_deepfakes.pipeline.outputs import write_bytes
 if TYPE_CHECKING:  # a network needs no metrics
     from explain_deepfakes.model_test_train.metrics.calibration import CalibrationTable
 
-DRAWN_DATA = "DEMO"
-UNKNOWN_DATA = "unknown"  # for imported weights
-PORTRAITS_DATA = "PORTRAITS"
 PORTRAITS_WARNING = "Trained on animated and manipulated photographs only, not on generated video or real face-swap programs."
 DRAWN_WARNING = "This network was trained on drawings only. Its verdict is no evidence about real faces."
 # Names of weights in earlier checkpoints, as regular expressions, and the current ones.

@@ -31,7 +31,6 @@ from explain_deepfakes.pipeline.params import setting
 
 # The total loss and its terms: verdict, patches, and class-token attention.
 LOSS_NAMES = ("train_loss", "verdict_loss", "patch_loss", "attention_loss")
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -211,7 +210,7 @@ class Trainer:
         self.run, self.recipe, self.seed, self.group, self.augmentation = run, recipe, seed, group, augmentation
         self.compile = compile
         self.device = next(run.network.parameters()).device
-        self.precision = PRECISIONS[precision]
+        self.precision: torch.dtype = getattr(torch, precision)
         self.chunks, self.pictures_per_second = recipe.accumulation, 0.0
         self.loss_weights = torch.tensor([1.0, recipe.mask_weight, recipe.attention_loss_weight], device=self.device)
         self.phase: Phase | None = None

@@ -3,39 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import SPLITS, Video
-from explain_deepfakes.pipeline.params import setting
 from explain_deepfakes.pipeline.project import from_root, relative
 from explain_deepfakes.preprocessing.corpus.file_facts import FileFacts, read_file_facts
-from explain_deepfakes.preprocessing.corpus.layouts import AUTO, NAMES, read_tree
+from explain_deepfakes.preprocessing.corpus.layouts import read_tree
 from explain_deepfakes.preprocessing.corpus.layouts.tree import Item, Tree
+from explain_deepfakes.preprocessing.corpus.params import GROUPS, CorpusParams
 from explain_deepfakes.preprocessing.corpus.splits import Leak, assign_splits, find_leaks
 
 CACHE = "data/index-cache.jsonl"
-OFFICIAL, GROUPS = "official", "groups"
 MAX_LEAKS, MAX_FOLDERS = 5, 5  # in an error message
 LEAK_REMEDIES = (
     f"remove these videos; or set index_videos.splits to {GROUPS}, which assigns new splits by groups of people; "
     "or set index_videos.allow_leaks to true to continue anyway"
 )
-
-
-@dataclass(frozen=True)
-class CorpusParams:
-    """A folder of videos and how to read it: the section `index_videos`."""
-
-    data_path: Path = setting("folder of the videos", implies={"dataset": AUTO})
-    dataset: str = setting(f"folder layout: {', '.join(NAMES)}")
-    compression: str = setting("compression of FaceForensics++ to read: raw, c23 or c40")
-    splits: str = setting(
-        "official splits where the corpus has them, or splits by groups of people", choices=(OFFICIAL, GROUPS)
-    )
-    allow_leaks: bool = setting("continue even if a person, a file or the original of a fake is in two splits")
-    skip_unknown: bool = setting("leave out folders of videos without a known label, and index the others")
-    workers: int = setting("files to open in parallel", low=1)
 
 
 @dataclass(frozen=True)

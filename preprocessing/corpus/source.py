@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from explain_deepfakes.pipeline.index import Index, Video
 from explain_deepfakes.pipeline.params import PathFlag, PathOrUrlFlag, TextFlag, load_params
 from explain_deepfakes.pipeline.project import absolute
-from explain_deepfakes.preprocessing.corpus.corpus import CorpusParams, read_corpus
 from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
 from explain_deepfakes.preprocessing.corpus.layouts import NAMES
+from explain_deepfakes.preprocessing.corpus.params import CorpusParams
 
 CORPUS_FLAGS: dict[str, PathFlag | TextFlag] = {
     "index": PathFlag(None, "index of the videos (default: data/index/videos.csv)"),
@@ -23,6 +23,8 @@ def select_videos(args: Namespace) -> Iterable[Video]:
     overrides = {"data_path": args.data_path, "dataset": args.dataset, "compression": args.compression}
     if not any(overrides.values()):
         return Index(args.index or CorpusFolders.at(None).index)
+    from explain_deepfakes.preprocessing.corpus.corpus import read_corpus
+
     data_path = args.data_path and absolute(args.data_path)
     corpus = read_corpus(load_params("index_videos", CorpusParams, {**overrides, "data_path": data_path}))
     corpus.check_leaks()

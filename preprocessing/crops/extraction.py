@@ -3,61 +3,22 @@
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from explain_deepfakes.pipeline.params import setting
 from explain_deepfakes.preprocessing.crops.crops import CropRow, Window, compute_window, crop_image, is_plausible_box
-from explain_deepfakes.preprocessing.crops.stores import (
-    LOSSLESS,
-    STORES,
-    SUFFIXES,
-    WHITE,
-    PictureWriter,
-    encode_picture,
-    mask_name,
-)
+from explain_deepfakes.preprocessing.crops.params import LOSSLESS, SUFFIXES, CropSettings
+from explain_deepfakes.preprocessing.crops.stores import WHITE, PictureWriter, encode_picture, mask_name
 from explain_deepfakes.preprocessing.faces.boxes import BadBoxes
 from explain_deepfakes.preprocessing.faces.tracks import TrackedFace
+from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
-from explain_deepfakes.preprocessing.video.video import OpenVideo, Picture, ReadingParams, UnreadableVideo, read_frames
+from explain_deepfakes.preprocessing.video.video import OpenVideo, Picture, UnreadableVideo, read_frames
 
-CODE_VERSION = 3  # increased when this stage's code changes its results, so that all crops are made again
 ENCODERS = 2  # crops that are encoded in parallel
 
 EncodedCrops = deque[tuple[str, Future[bytes]]]  # names, and file contents to come
-
-
-@dataclass(frozen=True)
-class CropSettings:
-    """Everything that determines which faces of a video are cropped, and what their crops show; checkpoints store it."""
-
-    margin: float = setting("margin on each side, as a fraction of the box of the face", low=0)
-    square: bool = setting("crop squares instead of boxes")
-    min_size: int = setting("shorter side of the smallest boxes to use, px", low=1)
-    people: str = setting("people to crop: all, or the main person only", choices=("all", "main"))
-    frames: int | None = setting("evenly spaced frames with faces per video, at most; null: all of them", low=1)
-    format: str = setting("format of the crops; jpeg and webp are lossy", choices=tuple(SUFFIXES))
-    quality: int = setting("quality of jpeg and webp", low=1, high=100)
-
-
-@dataclass(frozen=True)
-class CropParams(CropSettings):
-    store: str = setting("store the crops of a video in a folder, or in an uncompressed zip archive", choices=STORES)
-    workers: int = setting("videos to process in parallel", low=1)
-    max_failed_fraction: float = setting("fail if more than this fraction of the videos fails", low=0, high=1)
-
-    def crop_settings(self) -> CropSettings:
-        return CropSettings(**{field.name: getattr(self, field.name) for field in fields(CropSettings)})
-
-    def relevant_params(self) -> dict[str, object]:
-        """Return the parameters that the crops depend on, for the keys in the ledger."""
-        settings: dict[str, object] = asdict(self.crop_settings())
-        if self.format == LOSSLESS:
-            del settings["quality"]
-        return {**settings, "store": self.store, "code": CODE_VERSION}
 
 
 def select_faces(frames: dict[int, list[TrackedFace]], settings: CropSettings) -> dict[int, list[TrackedFace]]:

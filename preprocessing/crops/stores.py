@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.outputs import atomic_write
+from explain_deepfakes.preprocessing.crops.params import ARCHIVES, FOLDERS, LOSSLESS, SUFFIXES
 from explain_deepfakes.preprocessing.crops.png import encode_png
 
 if TYPE_CHECKING:
@@ -26,11 +27,7 @@ if TYPE_CHECKING:
 
 PictureWriter = Callable[[str, bytes], object]  # writes the content of a file under its name
 
-FOLDERS, ARCHIVES = "folders", "archives"
-STORES = (FOLDERS, ARCHIVES)
 ARCHIVE_SUFFIX = ".zip"
-SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
-LOSSLESS = "png"
 WHITE = 127  # mask pixels above it are manipulated
 
 

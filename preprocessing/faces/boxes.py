@@ -20,7 +20,8 @@ from explain_deepfakes.pipeline.outputs import atomic_write
 from explain_deepfakes.pipeline.project import relative
 from explain_deepfakes.preprocessing.faces.face import Box, Face
 from explain_deepfakes.preprocessing.faces.face_detector import FaceDetectorRecord
-from explain_deepfakes.preprocessing.faces.tracks import TrackedFace, TrackSettings, track_faces
+from explain_deepfakes.preprocessing.faces.params import TrackSettings
+from explain_deepfakes.preprocessing.faces.tracks import TrackedFace, track_faces
 from explain_deepfakes.preprocessing.video.video import DecodingStats, VideoFacts
 
 PUBLISHED_SCALE = 2  # the published detection halves each frame

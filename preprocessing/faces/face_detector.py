@@ -6,10 +6,12 @@ detect measures `smallest_px`. Calls may come from several threads. The module o
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from explain_deepfakes.preprocessing.faces.face import Box, Face
-from explain_deepfakes.preprocessing.video.video import Picture
+
+if TYPE_CHECKING:
+    from explain_deepfakes.preprocessing.video.video import Picture
 
 
 class FaceDetectorRecord(TypedDict, total=False):
@@ -42,10 +44,10 @@ class FaceDetectorSettings:
 class FaceDetector(Protocol):
     smallest_px: int  # shorter side of the smallest face that is detected
 
-    def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
+    def detect(self, pictures: "Sequence[Picture]") -> list[list[Face]]:
         """Return the faces of each picture, sorted by descending score."""
 
-    def redetect(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> list[Face | None]:
+    def redetect(self, pictures: "Sequence[Picture]", boxes: Sequence[Box]) -> list[Face | None]:
         """Return the face near the expected box in each picture, or None."""
 
 

@@ -9,15 +9,15 @@ lost is also searched. The frames between two searches are processed in parallel
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from math import hypot, log
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from explain_deepfakes.preprocessing.faces.assignment import lowest_cost_pairs
 from explain_deepfakes.preprocessing.faces.face import Box, Face, iou, suppress_duplicates
 from explain_deepfakes.preprocessing.faces.face_detector import FaceDetector
+from explain_deepfakes.preprocessing.faces.params import FollowSettings
 from explain_deepfakes.preprocessing.video.video import Picture
 
 DUPLICATE_IOU = 0.5  # two faces of one frame above this are the same face
@@ -27,13 +27,6 @@ IMPOSSIBLE = 1e6  # the cost of a match that is not allowed
 
 Span = list[tuple[int, Picture]]  # frames with their indices; the first and the last one are searched
 Detections = list[tuple[int, list[Face]]]  # frame indices with the faces of the frames
-
-
-@dataclass(frozen=True)
-class FollowSettings:
-    search_every: int  # full detection every this many frames
-    min_span: int  # minimum distance between full detections where people enter or leave, in frames
-    threads: int  # does not affect the result
 
 
 def follow_faces(
@@ -136,8 +129,7 @@ def _redetect_onwards(face: Face, pictures: Sequence[Picture], detector: FaceDet
 def _match_faces(first: list[Face], last: list[Face]) -> tuple[list[tuple[Face, Face]], list[Face], list[Face]]:
     """Pairs of faces of two frames that may belong to the same person; unmatched faces of the first; and of the last."""
     costs = np.array([[_distance(start.box, end.box) for end in last] for start in first]).reshape(len(first), len(last))
-    rows, columns = linear_sum_assignment(costs)
-    pairs = [(first[row], last[column]) for row, column in zip(rows, columns, strict=True) if costs[row, column] < IMPOSSIBLE]
+    pairs = [(first[row], last[column]) for row, column in lowest_cost_pairs(costs) if costs[row, column] < IMPOSSIBLE]
     paired = [face for pair in pairs for face in pair]
     return pairs, [face for face in first if face not in paired], [face for face in last if face not in paired]
 

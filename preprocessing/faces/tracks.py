@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from math import exp, hypot, log
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from explain_deepfakes.preprocessing.faces.assignment import lowest_cost_pairs
 from explain_deepfakes.preprocessing.faces.face import Box, Face
+from explain_deepfakes.preprocessing.faces.params import TrackSettings
 
 MAX_SHIFT = 1.5  # distance of a face from its expected position, in sizes of the face
 MAX_SHIFT_PER_GAP = 0.4  # added for each analysed frame in which the face was missed
@@ -21,12 +22,6 @@ MAX_LOG_GROWTH = log(2.0)  # between two detections
 GROWTH_WEIGHT = 0.5  # cost of a change of size by the factor e, relative to a shift by one size
 SUFFICIENT_DETECTIONS = 5.0  # keep a track with this many, whatever its share: a person may appear for one second only
 IMPOSSIBLE = 1e6  # the cost of a match that is not allowed
-
-
-@dataclass(frozen=True)
-class TrackSettings:
-    min_track_share: float  # of the analysed frames; a detection counts as its score. SUFFICIENT_DETECTIONS overrides it
-    max_track_gap: int  # analysed frames in a row that a track may miss
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +99,7 @@ def _match(tracks: list[_Track], faces: Sequence[Face], position: int, index: in
     if not tracks or not faces:
         return []
     costs = np.array([[_cost(track, face, position, index) for face in faces] for track in tracks])
-    rows, columns = linear_sum_assignment(costs)
-    return [(int(column), tracks[row]) for row, column in zip(rows, columns, strict=True) if costs[row, column] < IMPOSSIBLE]
+    return [(column, tracks[row]) for row, column in lowest_cost_pairs(costs) if costs[row, column] < IMPOSSIBLE]
 
 
 def _cost(track: _Track, face: Face, position: int, index: int) -> float:

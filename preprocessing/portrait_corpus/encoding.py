@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-ENCODERS = {"h264": "libx264", "hevc": "libx265"}
+from explain_deepfakes.preprocessing.portrait_corpus.params import ENCODERS
+
 # For reproducible bytes: one thread, and no x264 macroblock tree, whose results differ from run to run.
 OPTIONS = {
     "preset": "veryfast",

@@ -17,12 +17,12 @@ from typing import Protocol
 import numpy as np
 
 from explain_deepfakes.preprocessing.video.fork_server import receive, receive_fd, send
+from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.pyav_reader import DecoderLog, PyavVideo
 from explain_deepfakes.preprocessing.video.video import (
     REMOVE_FILE,
     DecodingStats,
     Picture,
-    ReadingParams,
     UnreadableVideo,
     VideoFacts,
     shrunk_size,

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from explain_deepfakes.preprocessing.video.fork_server import open_memory_file
 from explain_deepfakes.preprocessing.video.orientation import FrameConverter, Orientation
+from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.video import (
     REMOVE_FILE,
     REPLACE_FILE,
     DecodingStats,
     Picture,
-    ReadingParams,
     UnreadableVideo,
     VideoFacts,
     shrunk_size,

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from explain_deepfakes.pipeline.outputs import atomic_write
-from explain_deepfakes.preprocessing.video.video import Picture, ReadingParams, open_video
+from explain_deepfakes.preprocessing.video.params import ReadingParams
+from explain_deepfakes.preprocessing.video.video import Picture, open_video
 
 DEFAULT_FRAME_RATE = 25  # of a file that states none
 

@@ -24,12 +24,11 @@ from numpy.typing import NDArray
 
 from explain_deepfakes.pipeline.buckets import local_copy
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.pipeline.params import setting
 from explain_deepfakes.preprocessing.video.fork_server import ForkedProcess, ProcessEnded, open_memory_file
+from explain_deepfakes.preprocessing.video.params import ReadingParams
 
 Picture = NDArray[np.uint8]
 
-READERS = ("pyav", "decord")
 DECODER = "explain_deepfakes.preprocessing.video.decoder_process"
 MAX_VIDEOS_PER_DECODER = 200  # then its process is replaced, which frees its memory
 MAX_BUFFERED_BYTES, MAX_BUFFERED_FRAMES = 48 << 20, 16  # decoded ahead of the consumer
@@ -46,22 +45,6 @@ class UnreadableVideo(Exception):
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:  # so that it can be pickled
         return type(self), (self.reason, self.remedy)
-
-
-@dataclass(frozen=True)
-class ReadingParams:
-    """How videos are read, and the limits of a decoder; section `read_video` of params.yaml."""
-
-    reader: str = setting("library that decodes the videos", choices=READERS)
-    decoder_threads: int = setting("threads per decoder; the pixels do not depend on it", low=1)
-    max_seconds_stuck: float = setting("stop a decoder that returns nothing for this many seconds", low=0.1)
-    max_memory_mb: int = setting("memory limit of the decoder process, in MB", low=500)
-    max_megapixels: float = setting("largest frame that is read, in megapixels", low=0.01)
-    max_frames: int = setting("frames read per video; the rest is skipped with a warning", low=1)
-
-    def relevant_params(self) -> dict[str, str | int]:
-        """The parameters that the frames depend on."""
-        return {"reader": self.reader, "max_frames": self.max_frames}
 
 
 @dataclass(frozen=True)

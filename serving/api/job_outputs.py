@@ -13,8 +13,9 @@ from explain_deepfakes.pipeline.outputs import write_bytes, write_json
 from explain_deepfakes.preprocessing.video.reencoding import DEFAULT_FRAME_RATE, PREVIEW_ENCODING, write_video
 from explain_deepfakes.preprocessing.video.video import open_video
 from explain_deepfakes.serving.api.jobs import ANNOTATED, HEAT, PLAYABLE, REPORT, RESULT
-from explain_deepfakes.serving.examination.evidence import HEATMAP_OPACITY, file_record, write_evidence
+from explain_deepfakes.serving.examination.evidence import HEATMAP_OPACITY, write_evidence
 from explain_deepfakes.serving.examination.examiner import Examiner, ProgressCallback
+from explain_deepfakes.serving.examination.file_records import file_record
 
 PLAYABLE_SIDE = 960  # px of the longer side
 

@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
-from explain_deepfakes.preprocessing.video.video import ReadingParams, UnreadableVideo, probe_video
+from explain_deepfakes.preprocessing.video.params import ReadingParams
+from explain_deepfakes.preprocessing.video.video import UnreadableVideo, probe_video
 from explain_deepfakes.serving.api.problems import Problem
 
 MAX_NAME_LENGTH = 120  # characters

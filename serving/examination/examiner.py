@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from explain_deepfakes.explain_model.figures.over_time import Moment, People, Person
+from explain_deepfakes.explain_model.figures.people import Moment, People, Person
 from explain_deepfakes.explain_model.maps.heatmaps import compute_heatmaps
 from explain_deepfakes.explain_model.maps.methods import DEFAULT
-from explain_deepfakes.model_test_train.evaluation import testing
+from explain_deepfakes.model_test_train.evaluation.params import TestParams
 from explain_deepfakes.model_test_train.evaluation.predictor import Predictor, load_predictor
-from explain_deepfakes.model_test_train.evaluation.testing import make_verdict_rule
+from explain_deepfakes.model_test_train.evaluation.verdict_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.metrics.verdicts import (
     AGGREGATIONS,
     FAKE_VERDICT,
@@ -26,15 +26,16 @@ from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.ledger import content_hash
 from explain_deepfakes.pipeline.params import build_settings, load_params
 from explain_deepfakes.pipeline.reproducible import choose_device
-from explain_deepfakes.preprocessing.crops import extraction
 from explain_deepfakes.preprocessing.crops.crops import Window, compute_window, crop_image
 from explain_deepfakes.preprocessing.crops.extraction import select_faces
+from explain_deepfakes.preprocessing.crops.params import CropSettings
 from explain_deepfakes.preprocessing.crops.stores import UnreadablePicture, as_stored, read_picture
-from explain_deepfakes.preprocessing.faces import detection
 from explain_deepfakes.preprocessing.faces.detection import find_boxes
+from explain_deepfakes.preprocessing.faces.params import DetectionParams
 from explain_deepfakes.preprocessing.faces.tracks import TrackedFace
+from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
-from explain_deepfakes.preprocessing.video.video import DecodingStats, OpenVideo, ReadingParams, VideoFacts, open_video
+from explain_deepfakes.preprocessing.video.video import DecodingStats, OpenVideo, VideoFacts, open_video
 from explain_deepfakes.serving.examination.records import ModelRecord, VerdictRecord
 from explain_deepfakes.serving.examination.segments import SegmentParams, SegmentPlan, format_time_range, plan_segments
 from explain_deepfakes.serving.models.backends import ONNXRUNTIME, TORCH
@@ -167,8 +168,8 @@ class Examiner:
     frames_requested: int | None  # None: as the card says, and more for a long video
     frames_per_person: int  # to score in a short video, if no number is requested
     segment_params: SegmentParams
-    detection: detection.DetectionParams
-    extraction: extraction.CropSettings
+    detection: DetectionParams
+    extraction: CropSettings
     reading: ReadingParams
     demo: bool = False  # whether a network that was never trained on real faces may give verdicts
 
@@ -180,7 +181,7 @@ class Examiner:
         predictor = load_predictor(model_path, choose_device(device))
         if backend == ONNXRUNTIME:
             predictor = with_onnxruntime(predictor)
-        preprocessing, tests = predictor.card.preprocessing, load_params("test", testing.TestParams)
+        preprocessing, tests = predictor.card.preprocessing, load_params("test", TestParams)
         detection_overrides = {**preprocessing["detect_faces"], "device": device} | ({"every_frame": False} if frames else {})
         return cls(
             predictor,
@@ -190,8 +191,8 @@ class Examiner:
             frames,
             tests.frames_per_video,
             load_params("segments", SegmentParams),
-            load_params("detect_faces", detection.DetectionParams, detection_overrides),
-            build_settings(extraction.CropSettings, preprocessing["extract_crops"], "extract_crops"),
+            load_params("detect_faces", DetectionParams, detection_overrides),
+            build_settings(CropSettings, preprocessing["extract_crops"], "extract_crops"),
             load_params("read_video", ReadingParams),
             demo,
         )

@@ -1,0 +1,55 @@
+"""Settings of tests."""
+
+from dataclasses import dataclass
+
+from explain_deepfakes.model_test_train.metrics.params import CALIBRATION_METHODS
+from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS
+from explain_deepfakes.pipeline.index import SPLITS
+from explain_deepfakes.pipeline.params import DEVICES, setting
+
+CLEAN = "clean"
+ROBUSTNESS_KINDS = (  # corruptions of crops, encodings of videos, and attacks
+    CLEAN,
+    "gaussian_noise",
+    "salt_and_pepper",
+    "blur",
+    "jpeg",
+    "brightness",
+    "contrast",
+    "resize",
+    "h264",
+    "hevc",
+    "resolution",
+    "frame_rate",
+    "messenger",
+    "fgsm",
+    "pgd",
+)
+
+
+@dataclass(frozen=True)
+class TestParams:
+    __test__ = False  # its name looks like a test class to pytest
+
+    dataset: str = setting("one manipulation (with the originals), or All")
+    split: str = setting("split of the videos to test on", choices=SPLITS)
+    frames_per_video: int = setting("number of evenly spaced frames of each person", low=1)
+    batch_size: int = setting("pictures per batch", low=1)
+    aggregation: str = setting("how the scores of frames become a verdict", choices=tuple(AGGREGATIONS))
+    calibration: str = setting("calibration of the videos' probabilities, fitted on validation", choices=CALIBRATION_METHODS)
+    abstain_error: float = setting(
+        "mark verdicts as uncertain so that at most this share of either class is confidently wrong; 0 marks none",
+        low=0,
+        high=0.5,
+    )
+    bootstrap: int = setting("bootstrap draws of each 95 %% interval", low=0)
+    workers: int = setting("batches that are read and scored in parallel", low=0)
+    seed: int = setting("seed of the bootstrap", low=0)
+    threads: int = setting("CPU threads of each worker", low=1)
+    device: str = setting("device of the network", choices=DEVICES)
+
+
+@dataclass(frozen=True)
+class TransferParams:
+    methods: tuple[str, ...] = setting("manipulations for which `dvc repro` trains one network each")
+    num_epochs: int = setting("epochs on the crops of one manipulation and of the originals", low=1)

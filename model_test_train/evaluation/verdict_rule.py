@@ -1,0 +1,18 @@
+"""The rule by which a network's scores become verdicts."""
+
+from explain_deepfakes.model_test_train.evaluation.params import TestParams
+from explain_deepfakes.model_test_train.metrics.calibration import Calibration
+from explain_deepfakes.model_test_train.metrics.verdicts import VerdictRule
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
+
+
+def make_verdict_rule(checkpoint: Checkpoint, params: TestParams) -> VerdictRule:
+    """The rule by which this network's scores become verdicts."""
+    if checkpoint.calibration is None:
+        return VerdictRule(params.aggregation, checkpoint.threshold)
+    fitted = Calibration.from_dict(checkpoint.calibration)
+    band = None
+    if params.abstain_error:  # the band includes the threshold; otherwise the two could contradict each other
+        edges = (*fitted.uncertain_band(params.abstain_error), checkpoint.threshold)
+        band = min(edges), max(edges)
+    return VerdictRule(params.aggregation, checkpoint.threshold, fitted.calibrator(params.calibration), band)

@@ -1,0 +1,3 @@
+"""Settings of metrics."""
+
+CALIBRATION_METHODS = ("temperature", "isotonic", "none")

@@ -1,0 +1,58 @@
+"""Weights of published networks as checkpoints."""
+
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, save_checkpoint
+from explain_deepfakes.model_test_train.networks.mesonet_weights import load_mesonet
+from explain_deepfakes.model_test_train.networks.network import Description, Network, empty_network, read_description
+from explain_deepfakes.model_test_train.networks.pretrained import Weights, read_weights
+from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.ledger import content_hash
+from explain_deepfakes.pipeline.params import load_params
+from explain_deepfakes.preprocessing.crops.params import CropSettings
+from explain_deepfakes.preprocessing.faces.params import DetectionParams
+
+PUBLISHED_CROPS = CropSettings(1 / 3, square=False, min_size=1, people="all", frames=None, format="png", quality=95)
+
+
+def load_published(network: Network, weights: Weights) -> None:
+    """Load the weights; missing or unexpected ones are an error."""
+    renamed = {
+        f"backbone.{name}" if name.startswith("efficient_net.") else f"head.{name}": value for name, value in weights.items()
+    }
+    try:
+        network.load_state_dict(renamed)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise UserError(f"the weights do not fit the network that --config describes: {first}") from error
+
+
+def make_checkpoint(path: Path, description: Description, trained_on: list[str], threshold: float) -> Checkpoint:
+    return Checkpoint(
+        name=path.stem if path.suffix else path.name,
+        description=description,
+        preprocessing={
+            "detect_faces": asdict(load_params("detect_faces", DetectionParams).detection_settings()),
+            "extract_crops": asdict(PUBLISHED_CROPS),
+        },
+        threshold=threshold,
+        calibration=None,
+        trained_on=trained_on,
+        provenance={"weights": content_hash(path)},
+    )
+
+
+def import_checkpoint(args: Namespace) -> None:
+    description = read_description(args.config)
+    network = empty_network(description)
+    if args.weights.suffix == ".h5":
+        load_mesonet(network, args.weights)
+    else:
+        load_published(network, read_weights(args.weights))
+    checkpoint = make_checkpoint(args.weights, description, args.trained_on, args.threshold)
+    save_checkpoint(args.output, network, checkpoint)
+    print(f"{args.output}: {checkpoint.name}, {sum(weight.numel() for weight in network.parameters()):,} weights")
+    if checkpoint.warning:
+        print(checkpoint.warning)

@@ -1,0 +1,41 @@
+"""Settings of the crops. Importing this module loads no library."""
+
+from dataclasses import asdict, dataclass, fields
+
+from explain_deepfakes.pipeline.params import setting
+
+CODE_VERSION = 3  # increased when the code of crops changes its results, so that all crops are made again
+FOLDERS, ARCHIVES = "folders", "archives"
+STORES = (FOLDERS, ARCHIVES)
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+LOSSLESS = "png"
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """Everything that determines which faces of a video are cropped, and what their crops show; checkpoints store it."""
+
+    margin: float = setting("margin on each side, as a fraction of the box of the face", low=0)
+    square: bool = setting("crop squares instead of boxes")
+    min_size: int = setting("shorter side of the smallest boxes to use, px", low=1)
+    people: str = setting("people to crop: all, or the main person only", choices=("all", "main"))
+    frames: int | None = setting("evenly spaced frames with faces per video, at most; null: all of them", low=1)
+    format: str = setting("format of the crops; jpeg and webp are lossy", choices=tuple(SUFFIXES))
+    quality: int = setting("quality of jpeg and webp", low=1, high=100)
+
+
+@dataclass(frozen=True)
+class CropParams(CropSettings):
+    store: str = setting("store the crops of a video in a folder, or in an uncompressed zip archive", choices=STORES)
+    workers: int = setting("videos to process in parallel", low=1)
+    max_failed_fraction: float = setting("fail if more than this fraction of the videos fails", low=0, high=1)
+
+    def crop_settings(self) -> CropSettings:
+        return CropSettings(**{field.name: getattr(self, field.name) for field in fields(CropSettings)})
+
+    def relevant_params(self) -> dict[str, object]:
+        """Return the parameters that the crops depend on, for the keys in the ledger."""
+        settings: dict[str, object] = asdict(self.crop_settings())
+        if self.format == LOSSLESS:
+            del settings["quality"]
+        return {**settings, "store": self.store, "code": CODE_VERSION}
