@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from facenet_pytorch import MTCNN
 from little_videos import draw_face
 from PIL import Image
+from torchvision.ops import batched_nms as torchvision_nms
 
 from explain_deepfakes.preprocessing.faces.face import Box, Face, iou
 from explain_deepfakes.preprocessing.faces.face_detector import DETECTORS, FaceDetector, FaceDetectorSettings
+from explain_deepfakes.preprocessing.faces.mtcnn_networks import load_networks
+from explain_deepfakes.preprocessing.faces.nms import batched_nms
 from explain_deepfakes.preprocessing.video.video import Picture
 
 THRESHOLDS = (0.85, 0.95, 0.95)
@@ -75,3 +79,23 @@ def moved(face: Face, right: float, larger: float) -> Box:
     x0, y0, x1, y1 = face.box
     margin_x, margin_y = (larger - 1) / 2 * (x1 - x0), (larger - 1) / 2 * (y1 - y0)
     return x0 + right - margin_x, y0 - margin_y, x1 + right + margin_x, y1 + margin_y
+
+
+@pytest.mark.parametrize("name", ["pnet", "rnet", "onet"])
+def test_the_networks_are_those_of_facenet_pytorch(name: str) -> None:
+    ours = dict(zip(("pnet", "rnet", "onet"), load_networks(torch.device("cpu")), strict=True))[name]
+    side = {"pnet": 60, "rnet": 24, "onet": 48}[name]
+    pictures = torch.rand((5, 3, side, side), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        assert all(map(torch.equal, ours(pictures), getattr(MTCNN(device="cpu"), name)(pictures)))
+
+
+@pytest.mark.parametrize(("count", "pictures"), [(0, 1), (1, 1), (300, 1), (900, 4), (1500, 1), (1500, 3)])
+def test_boxes_are_suppressed_as_by_torchvision(count: int, pictures: int) -> None:
+    rng = np.random.default_rng(count)
+    corners, sides = rng.uniform(0, 300, (count, 2)), rng.uniform(10, 80, (count, 2))
+    boxes = torch.from_numpy(np.hstack([corners, corners + sides]).astype(np.float32))
+    scores = torch.from_numpy((rng.integers(0, 50, count) / 50).astype(np.float32))  # with ties
+    owners = torch.from_numpy(rng.integers(0, pictures, count))
+    for threshold in (0.5, 0.7):
+        assert torch.equal(batched_nms(boxes, scores, owners, threshold), torchvision_nms(boxes, scores, owners, threshold))

@@ -15,13 +15,13 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
-from torchvision.ops import batched_nms
 
 from explain_deepfakes.pipeline.memory import keep_memory
 from explain_deepfakes.pipeline.reproducible import choose_device
 from explain_deepfakes.preprocessing.faces.face import Box, Face, intersection_over_smaller, iou, suppress_duplicates
+from explain_deepfakes.preprocessing.faces.mtcnn_networks import load_networks
+from explain_deepfakes.preprocessing.faces.nms import batched_nms
 from explain_deepfakes.preprocessing.video.video import Picture
 
 Array = NDArray[np.float32]
@@ -45,8 +45,8 @@ class MtcnnDetector:
         self.thresholds = tuple(thresholds)
         self.device = choose_device(device)
         # channels_last gives the same boxes, and makes pooling on a CPU about seven times as fast
-        networks = MTCNN(device=self.device).to(memory_format=torch.channels_last)
-        self.pnet, self.rnet, self.onet = map(_with_fast_prelu, (networks.pnet, networks.rnet, networks.onet))
+        networks = torch.nn.ModuleList(load_networks(self.device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.pnet, self.rnet, self.onet = map(_with_fast_prelu, networks)
 
     def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:
         return [faces for picture in pictures for faces in self._run_cascade([picture], self.smallest_px)]
