@@ -19,7 +19,7 @@ def main() -> None:
         **CROPS_FLAGS,
         output_path=PathFlag("results/tests", "folder for the results"),
     )
-    from explain_deepfakes.model_test_train.evaluation.test_run import test_model
+    from explain_deepfakes.model_test_train.evaluation.stage import test_model
 
     test_model(params, paths)
 

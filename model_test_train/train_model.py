@@ -20,7 +20,7 @@ def main() -> None:
         sanity=SwitchFlag("only run quick checks of data, gradients and overfitting of one batch"),
         output_path=PathFlag("data/models", "output folder of the checkpoint"),
     )
-    from explain_deepfakes.model_test_train.training.run import train_model_on_devices
+    from explain_deepfakes.model_test_train.training.stage import train_model_on_devices
 
     train_model_on_devices(params, paths)
 

@@ -20,7 +20,7 @@ from explain_deepfakes.model_test_train.training.augmentations.augmentation impo
 )
 from explain_deepfakes.model_test_train.training.distributed import ProcessGroup
 from explain_deepfakes.model_test_train.training.params import TrainParams
-from explain_deepfakes.model_test_train.training.run import TrainingData, load_data
+from explain_deepfakes.model_test_train.training.stage import TrainingData, load_data
 from explain_deepfakes.model_test_train.training.trainer import Recipe
 from explain_deepfakes.model_test_train.training.video_sampling import sample_videos
 from explain_deepfakes.pipeline.errors import UserError

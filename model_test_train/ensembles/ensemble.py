@@ -19,7 +19,7 @@ from explain_deepfakes.model_test_train.ensembles.weight_search import fit_fusio
 from explain_deepfakes.model_test_train.evaluation.fusion import FUSION_METHODS, Array, Fusion, balanced_log_loss
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
 from explain_deepfakes.model_test_train.evaluation.predictor import EnsembleRecord, MemberVotes, collect_votes
-from explain_deepfakes.model_test_train.evaluation.test_run import print_summary, write_results
+from explain_deepfakes.model_test_train.evaluation.stage import print_summary, write_results
 from explain_deepfakes.model_test_train.evaluation.testing import ProtocolRecord, make_protocol
 from explain_deepfakes.model_test_train.evaluation.verdict_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.metrics.calibration import Calibration

@@ -14,12 +14,6 @@ from typing import TypedDict
 
 import numpy as np
 
-from explain_deepfakes.model_test_train.evaluation.model_comparison import (
-    check_comparable,
-    compare_tested_models,
-    describe_differences,
-    read_tested_model,
-)
 from explain_deepfakes.model_test_train.networks.checkpoint import read_card
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.ledger import content_hash
@@ -159,6 +153,13 @@ class Registry:
 
     def compare(self, previous: Version, version: Version, margin: float) -> tuple[str, bool]:
         """The comparison in words, and whether the loss of AUC may exceed the margin, by its confidence interval."""
+        from explain_deepfakes.model_test_train.evaluation.model_comparison import (  # slow, and only needed here
+            check_comparable,
+            compare_tested_models,
+            describe_differences,
+            read_tested_model,
+        )
+
         tests = [self.path(side) / "tests" for side in (previous, version)]
         for side, folder in zip((previous, version), tests, strict=True):
             if not (folder / "protocol.json").is_file():

@@ -1,6 +1,5 @@
 """Stage train: train a network on crops, with a resumable run folder."""
 
-import argparse
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
@@ -252,7 +251,7 @@ def train_model_on_devices(params: TrainParams, paths: Namespace) -> None:
         train(params, paths, group, device)
 
 
-def train(params: TrainParams, paths: argparse.Namespace, group: ProcessGroup, device: torch.device) -> None:
+def train(params: TrainParams, paths: Namespace, group: ProcessGroup, device: torch.device) -> None:
     description = read_description(config_path(params.config))
     index = read_index(paths.index)
     recipe = build_settings(Recipe, description["training"], f"{params.config}: training")
@@ -287,7 +286,7 @@ def train(params: TrainParams, paths: argparse.Namespace, group: ProcessGroup, d
         folder.close()
 
 
-def run_path(params: TrainParams, description: Description, paths: argparse.Namespace) -> Path:
+def run_path(params: TrainParams, description: Description, paths: Namespace) -> Path:
     """The folder of this run; its name depends on settings, network and data."""
     ledgers = [content_hash(path) for path in find_ledgers(paths.crops)]
     settings = {name: value for name, value in asdict(params).items() if name not in NOT_IDENTIFYING}
