@@ -8,7 +8,7 @@ import argparse
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.project import absolute, find_file, from_root
 
 DEVICES = ("auto", "cpu", "cuda")  # choices of settings that select a device
+AUTO = "auto"  # chosen by the machine, if the setting declares how
 NULL_WORDS = ("null", "none", "~", "")  # values of a flag that mean None
 TYPE_DESCRIPTIONS: dict[object, str] = {
     int: "an integer",
@@ -39,13 +40,15 @@ def setting(
     high: float | None = None,
     flags: tuple[str, ...] = (),
     implies: dict[str, object] | None = None,
+    auto: Callable[[], object] | None = None,
 ) -> Any:
     """Declare a setting: its help text, its allowed values, and further names of its flag (`flags`).
 
     The default value is in `params.yaml`. Setting the flag also sets the values that it `implies` for other settings, unless
-    flags set those, too.
+    flags set those, too. The value `auto` stands for what the function `auto` returns on this machine.
     """
-    rules = {"help": help, "choices": choices, "low": low, "high": high, "flags": flags, "implies": implies or {}}
+    help += ", or auto" if auto else ""
+    rules = {"help": help, "choices": choices, "low": low, "high": high, "flags": flags, "implies": implies or {}, "auto": auto}
     return dataclasses.field(metadata=rules)
 
 
@@ -196,6 +199,8 @@ def parse_flag(text: str, kind: object, flag: str) -> object:
         return text
     if isinstance(kind, types.UnionType):
         return None if text.lower() in NULL_WORDS else parse_flag(text, _inner(kind), flag)
+    if text == AUTO:
+        return text
     if kind is int or kind is float:
         try:
             return int(text) if kind is int else float(text)
@@ -233,6 +238,8 @@ def _metavar(field: dataclasses.Field) -> str:
 def _checked(value: object, kind: object, field: dataclasses.Field, where: str) -> object:
     """Convert the value, and raise if it violates a rule of the setting."""
     name, rules = f"{where}.{field.name}", field.metadata
+    if value == AUTO and rules.get("auto"):
+        value = rules["auto"]()
     value = _converted(value, kind, name)
     if rules.get("choices") and value is not None and value not in rules["choices"]:
         raise UserError(f"{name} is '{value}'; choose from: {', '.join(rules['choices'])}")

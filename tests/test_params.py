@@ -1,7 +1,7 @@
 """A wrong setting ends at once, in one line that names the key and what it allows."""
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from explain_deepfakes.model_test_train.evaluation.attacks import ATTACKS
 from explain_deepfakes.model_test_train.evaluation.corruptions import CORRUPTIONS
 from explain_deepfakes.model_test_train.evaluation.params import CLEAN, ROBUSTNESS_KINDS
 from explain_deepfakes.model_test_train.training.params import PRECISIONS
+from explain_deepfakes.pipeline import cpus
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.pipeline.params import build_settings, read_command_line, setting
+from explain_deepfakes.pipeline.params import build_settings, load_params, read_command_line, setting
 from explain_deepfakes.pipeline.project import CODE
 from explain_deepfakes.preprocessing.crops.params import CropSettings
-from explain_deepfakes.preprocessing.faces.params import DetectionSettings
+from explain_deepfakes.preprocessing.faces.params import DetectionParams, DetectionSettings
 from explain_deepfakes.preprocessing.portrait_corpus import manipulations
 from explain_deepfakes.preprocessing.portrait_corpus import params as portrait_corpus
 from explain_deepfakes.preprocessing.video.reencoding import ENCODING_CHAINS
@@ -35,9 +36,10 @@ class Knobs:
     thresholds: tuple[float, ...] = setting("three", high=1)
     square: bool = setting("or not")
     limit: int | None = setting("or none")
+    workers: int = setting("how many at once", low=1, auto=lambda: 5)
 
 
-GOOD = {"frames": 16, "margin": 1, "reader": "pyav", "thresholds": [0.8, 1], "square": True, "limit": None}
+GOOD = {"frames": 16, "margin": 1, "reader": "pyav", "thresholds": [0.8, 1], "square": True, "limit": None, "workers": 2}
 
 
 def test_good_values_come_typed() -> None:
@@ -58,13 +60,33 @@ def test_good_values_come_typed() -> None:
         ({"thresholds": 0.8}, "here.thresholds is 0.8; it must be a list"),
         ({"square": "yes"}, "here.square is 'yes'; it must be true or false"),
         ({"reader": 8}, "here.reader is 8; it must be a string; add quotes if YAML parses it as another type"),
-        ({"frame": 3}, "here.frame is not a setting; available: frames, margin, reader, thresholds, square, limit"),
+        ({"frame": 3}, "here.frame is not a setting; available: frames, margin, reader, thresholds, square, limit, workers"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(change: dict, told: str) -> None:
     with pytest.raises(UserError) as error:
         build_settings(Knobs, {**GOOD, **change}, "here")
     assert str(error.value) == told
+
+
+def test_auto_is_what_suits_this_machine_where_a_setting_allows_it() -> None:
+    assert build_settings(Knobs, {**GOOD, "workers": "auto"}, "here").workers == 5
+    with pytest.raises(UserError, match="here.frames is 'auto'; it must be an integer"):
+        build_settings(Knobs, {**GOOD, "frames": "auto"}, "here")
+
+
+def test_a_container_has_the_cpus_of_its_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpus, "CGROUP_QUOTA", tmp_path / "cpu.max")
+    unlimited = cpus.available_cpus()
+    for quota, expected in (("max 100000", unlimited), ("100000 100000", 1), ("50000 100000", 1), ("broken", unlimited)):
+        (tmp_path / "cpu.max").write_text(quota)
+        assert cpus.available_cpus() == expected, quota
+
+
+def test_the_workers_of_a_stage_share_its_threads() -> None:
+    params = load_params("detect_faces", DetectionParams, {"workers": 4, "threads": 8})
+    assert params.in_worker("cpu").threads == 2
+    assert replace(params, workers=16).in_worker("cpu").threads == 1
 
 
 def test_a_missing_key_is_named() -> None:
@@ -81,6 +103,7 @@ class Flags:
     frames: int | None = setting("a number, or none")
     rate: float = setting("a number")
     square: bool = setting("or not")
+    workers: int = setting("how many at once", auto=lambda: 5)
 
 
 IN_PARAMS = {
@@ -91,6 +114,7 @@ IN_PARAMS = {
     "frames": 16,
     "rate": 1.0,
     "square": True,
+    "workers": 2,
 }
 
 
@@ -122,6 +146,8 @@ def flags_of(folder: Path, monkeypatch: pytest.MonkeyPatch, *flags: str) -> Flag
         (("--frames", "null"), "frames", None),
         (("--rate", "1e-3"), "rate", 0.001),
         (("--rate", "2"), "rate", 2.0),
+        (("--workers", "auto"), "workers", 5),
+        (("--workers", "3"), "workers", 3),
         (("--no-square",), "square", False),
     ],
 )

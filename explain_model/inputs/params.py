@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.params import DEVICES, PathFlag, setting
 from explain_deepfakes.preprocessing.corpus.folders import CROPS_FLAGS
 
@@ -16,5 +17,5 @@ SAMPLES_FLAG = PathFlag(None, "crops to explain: a samples_list_….csv (default
 @dataclass(frozen=True)
 class ExplainRuntimeParams:
     batch_size: int = setting("crops per batch", low=1)
-    threads: int = setting("CPU threads", low=1)
+    threads: int = setting("CPU threads", low=1, auto=available_cpus)
     device: str = setting("device of the network", choices=DEVICES)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from explain_deepfakes.model_test_train.metrics.params import CALIBRATION_METHODS
 from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS
+from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.index import SPLITS
 from explain_deepfakes.pipeline.params import DEVICES, setting
 
@@ -43,7 +44,7 @@ class TestParams:
         high=0.5,
     )
     bootstrap: int = setting("bootstrap draws of each 95 %% interval", low=0)
-    workers: int = setting("batches that are read and scored in parallel", low=0)
+    workers: int = setting("batches that are read and scored in parallel", low=0, auto=available_cpus)
     seed: int = setting("seed of the bootstrap", low=0)
     threads: int = setting("CPU threads of each worker", low=1)
     device: str = setting("device of the network", choices=DEVICES)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.params import setting
 from explain_deepfakes.preprocessing.corpus.layouts import AUTO, NAMES
 
@@ -21,4 +22,4 @@ class CorpusParams:
     )
     allow_leaks: bool = setting("continue even if a person, a file or the original of a fake is in two splits")
     skip_unknown: bool = setting("leave out folders of videos without a known label, and index the others")
-    workers: int = setting("files to open in parallel", low=1)
+    workers: int = setting("files to open in parallel", low=1, auto=available_cpus)

@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from explain_deepfakes.pipeline.incremental import Outcome, StageFolder, StaleItem, scope_from_args, update_all_outputs
@@ -66,7 +65,7 @@ def detect_and_extract_all(detection_params: DetectionParams, args: Namespace) -
     ]
     workers, max_failed_fraction = detection_params.workers, detection_params.max_failed_fraction
     with ray_detectors(scope.ray, detection_params.face_detector_settings(), detection_params.device, workers) as device:
-        on_device = replace(detection_params, device=device)
-        work = partial(preprocess_video, paths=paths, detection_params=on_device, crop_params=crop_params, reading=args.reading)
+        in_worker = detection_params.in_worker(device)
+        work = partial(preprocess_video, paths=paths, detection_params=in_worker, crop_params=crop_params, reading=args.reading)
         update_all_outputs(videos, stages, work, "preprocess", workers, max_failed_fraction, scope)
     paths.masks.mkdir(exist_ok=True)

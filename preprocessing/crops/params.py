@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields
 
+from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.params import setting
 
 CODE_VERSION = 3  # increased when the code of crops changes its results, so that all crops are made again
@@ -27,7 +28,7 @@ class CropSettings:
 @dataclass(frozen=True)
 class CropParams(CropSettings):
     store: str = setting("store the crops of a video in a folder, or in an uncompressed zip archive", choices=STORES)
-    workers: int = setting("videos to process in parallel", low=1)
+    workers: int = setting("videos to process in parallel", low=1, auto=available_cpus)
     max_failed_fraction: float = setting("fail if more than this fraction of the videos fails", low=0, high=1)
 
     def crop_settings(self) -> CropSettings:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.params import setting
 
@@ -18,7 +19,7 @@ class DemoVideoParams:
     width: int = setting("width of the videos in pixels; even", low=96)
     crf: int = setting("constant rate factor of the H.264 encoding; lower is better and larger", low=0, high=51)
     strength: float = setting("strength of the manipulation artifacts", low=0)
-    workers: int = setting("rendering processes", low=1)
+    workers: int = setting("rendering processes", low=1, auto=available_cpus)
 
     def __post_init__(self) -> None:
         for name in ("train_identities", "val_identities", "test_identities", "height", "width"):

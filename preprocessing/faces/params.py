@@ -1,8 +1,9 @@
 """Settings of face detection and tracking. Importing this module loads no library."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.params import setting
 from explain_deepfakes.preprocessing.faces.face_detector import DETECTORS, FaceDetectorSettings
 
@@ -57,10 +58,14 @@ class DetectionSettings:
 
 @dataclass(frozen=True)
 class DetectionParams(DetectionSettings):
-    workers: int = setting("videos processed in parallel", low=1)
-    threads: int = setting("frames of one video processed in parallel; the result does not depend on it", low=1)
+    workers: int = setting("videos processed in parallel", low=1, auto=available_cpus)
+    threads: int = setting("CPU threads of all workers together; the result does not depend on it", low=1, auto=available_cpus)
     device: str = setting("device of the face detector", choices=("auto", "cpu", "cuda"))
     max_failed_fraction: float = setting("fail the stage if a larger fraction of the videos fails", low=0, high=1)
+
+    def in_worker(self, device: str) -> "DetectionParams":
+        """The settings of each worker: the workers share the threads."""
+        return replace(self, threads=max(1, self.threads // self.workers), device=device)
 
     def detection_settings(self) -> DetectionSettings:
         return DetectionSettings(**{field.name: getattr(self, field.name) for field in fields(DetectionSettings)})

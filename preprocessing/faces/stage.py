@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -48,5 +47,5 @@ def detect_faces(params: DetectionParams, args: Namespace) -> None:
     scope = scope_from_args(args)
     videos, stage = select_videos(args), StageFolder(output, partial(make_task, params=params, reading=args.reading))
     with ray_detectors(scope.ray, params.face_detector_settings(), params.device, params.workers) as device:
-        work = partial(detect_in_video, output=output, params=replace(params, device=device), reading=args.reading)
+        work = partial(detect_in_video, output=output, params=params.in_worker(device), reading=args.reading)
         update_outputs(videos, stage, work, "detect_faces", params.workers, params.max_failed_fraction, scope)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.params import setting
 
@@ -42,7 +43,7 @@ class PortraitVideoParams:
     test_crf: tuple[int, ...] = setting("least and greatest CRF of test videos", low=0, high=51)
     min_face_px: int = setting("least height of the face in a portrait, in pixels", low=32)
     max_failed_fraction: float = setting("greatest fraction of unusable portraits", low=0, high=1)
-    workers: int = setting("number of rendering processes", low=1)
+    workers: int = setting("number of rendering processes", low=1, auto=available_cpus)
 
     def __post_init__(self) -> None:
         for name, known in (("methods", METHOD_NAMES), ("holdout_methods", self.methods), ("codecs", ENCODERS)):

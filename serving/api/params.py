@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from explain_deepfakes.pipeline.cpus import serving_threads, serving_workers
 from explain_deepfakes.pipeline.params import DEVICES, setting
 from explain_deepfakes.serving.models.backends import BACKENDS
 
@@ -10,8 +11,8 @@ from explain_deepfakes.serving.models.backends import BACKENDS
 class ServerParams:
     host: str = setting("address to listen on; 127.0.0.1 accepts connections from this machine only")
     port: int = setting("port to listen on", low=1, high=65535)
-    workers: int = setting("number of worker processes; each examines one file at a time", low=1)
-    threads: int = setting("CPU threads of each worker", low=1)
+    workers: int = setting("number of worker processes; each examines one file at a time", low=1, auto=serving_workers)
+    threads: int = setting("CPU threads of each worker", low=1, auto=serving_threads)
     backend: str = setting("runtime of the network; heatmaps always use PyTorch", choices=BACKENDS)
     frames: int = setting("frames to sample from a video; 0: as many as the checkpoint card says", low=0)
     device: str = setting("device that the network runs on", choices=DEVICES)
