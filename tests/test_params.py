@@ -44,7 +44,7 @@ GOOD = {"frames": 16, "margin": 1, "reader": "pyav", "thresholds": [0.8, 1], "sq
 
 def test_good_values_come_typed() -> None:
     knobs = build_settings(Knobs, GOOD, "here")
-    assert knobs == Knobs(16, 1.0, "pyav", (0.8, 1.0), True, None)
+    assert knobs == Knobs(16, 1.0, "pyav", (0.8, 1.0), True, None, 2)
     assert isinstance(knobs.margin, float)
 
 
