@@ -29,7 +29,7 @@ SETTINGS_INTRO = """# Settings: params.yaml
 
 # Modules of settings without a command of their own.
 MODULES = (
-    *(f"explain_deepfakes.{module}" for module in COMMANDS.values()),
+    *(f"explain_deepfakes.{command.module}" for command in COMMANDS.values()),
     "explain_deepfakes.model_test_train.evaluation.params",
     "explain_deepfakes.preprocessing.video.video",
     "explain_deepfakes.serving.examination.segments",
@@ -59,7 +59,7 @@ def parser_of(module: str) -> argparse.ArgumentParser:
 
 
 def commands_page() -> str:
-    return "\n\n".join([COMMANDS_INTRO, *(command_section(name, module) for name, module in COMMANDS.items())]) + "\n"
+    return "\n\n".join([COMMANDS_INTRO, *(command_section(name, command.module) for name, command in COMMANDS.items())]) + "\n"
 
 
 def command_section(name: str, module: str) -> str:

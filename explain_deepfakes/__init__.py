@@ -11,9 +11,10 @@ In the repository, the sub-packages are links to the folders beside this one.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from explain_deepfakes.pipeline.errors import UserError
     from explain_deepfakes.prediction import Detector, FacePrediction, PersonPrediction, Prediction
 
-__all__ = ["Detector", "FacePrediction", "PersonPrediction", "Prediction"]
+__all__ = ["Detector", "FacePrediction", "PersonPrediction", "Prediction", "UserError"]
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.preprocessing.video.video import UnreadableVideo
 from explain_deepfakes.serving.examination.examiner import Examination, Examiner, ScoredFace, ignore_progress
 from explain_deepfakes.serving.examination.file_records import file_record
 from explain_deepfakes.serving.models.default_model import default_model
@@ -95,7 +96,10 @@ class Detector:
         path = Path(path)
         if not path.is_file():
             raise UserError(f"there is no file {path}")
-        examination = self.examiner.examine(path, report_progress)
+        try:
+            examination = self.examiner.examine(path, report_progress)
+        except UnreadableVideo as error:
+            raise UserError(f"{path}: {error}") from error
         verdict = examination.verdict
         return Prediction(
             path,
