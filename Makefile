@@ -6,10 +6,10 @@
 #                 DEMO=1 uses the network of `make repro`, which was trained on drawn faces only
 # make docs       build the documentation into site/
 # make detector PORTRAITS=folder   train the shipped detector again from photographs of faces (detector/README.md)
-# Needs Python 3.10 to 3.12. PYTHON=python3.12 selects one.
+# Needs Python 3.11 or newer. PYTHON=python3.13 selects one.
 
-PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 PACKAGES := $(VENV)/packages-installed
 READY := $(VENV)/project-installed
@@ -51,7 +51,7 @@ lint: $(READY)
 	@ruff check . && ruff format --check . && mypy
 
 $(PACKAGES): requirements.lock
-	@test -n "$(PYTHON)" || { echo "error: Python 3.10, 3.11 or 3.12 is needed; none is on the PATH"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed; none is on the PATH"; exit 1; }
 	@echo "Setting up $(VENV) (about 6 GB, a few minutes)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(INSTALL) -r requirements.lock

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, TypedDict, cast
+from typing import TypedDict, cast
 
 from explain_deepfakes.pipeline.buckets import is_in_bucket, object_version
 from explain_deepfakes.pipeline.disk_dict import DiskDict
@@ -52,14 +52,7 @@ def key_of(*dependencies: object) -> str:
 def content_hash(path: Path) -> str:
     """Return the SHA-256 of a file's content."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file: BinaryIO) -> str:  # Python 3.10 has no file_digest
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Entries(MutableMapping[str, Entry]):

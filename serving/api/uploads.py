@@ -24,7 +24,7 @@ async def receive(
             try:
                 timeout = min(max_seconds_between, deadline - time.monotonic())
                 chunk = await asyncio.wait_for(anext(stream, None), timeout)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 if time.monotonic() >= deadline:
                     raise Problem(408, f"the upload took more than {max_seconds:g} seconds; send a smaller file") from None
                 raise Problem(408, f"no data arrived for {max_seconds_between:g} seconds; send the file again") from None
