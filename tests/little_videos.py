@@ -25,7 +25,8 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], header_first: bool =
         stream = container.add_stream("libx264", rate=25)
         stream.pix_fmt = "yuv420p"
         for picture in pictures:
-            stream.height, stream.width = picture.shape[:2]
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = picture.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         container.mux(stream.encode())
     return path

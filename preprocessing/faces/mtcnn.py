@@ -45,7 +45,7 @@ class MtcnnDetector:
         self.thresholds = tuple(thresholds)
         self.device = choose_device(device)
         # channels_last gives the same boxes, and makes pooling on a CPU about seven times as fast
-        networks = torch.nn.ModuleList(load_networks(self.device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        networks = torch.nn.ModuleList(load_networks(self.device)).to(memory_format=torch.channels_last)
         self.pnet, self.rnet, self.onet = map(_with_fast_prelu, networks)
 
     def detect(self, pictures: Sequence[Picture]) -> list[list[Face]]:

@@ -19,7 +19,7 @@ def _load_nms() -> Callable[[Tensor, Tensor, float], Tensor]:
     spec = find_spec("torchvision")
     assert spec is not None
     assert spec.origin is not None
-    (library,) = Path(spec.origin).parent.glob("_C.*")
+    (library,) = Path(spec.origin).parent.glob("_C*.*")  # _C.so or _C_stable.so
     torch.ops.load_library(library)
     nms: Callable[[Tensor, Tensor, float], Tensor] = torch.ops.torchvision.nms
     return nms

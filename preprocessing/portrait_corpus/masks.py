@@ -65,7 +65,7 @@ def chart_grid() -> tuple[Array, Array]:
     x = LEFT + (np.arange(columns, dtype=np.float32) + 0.5) / CHART_PX
     y = TOP + (np.arange(rows, dtype=np.float32) + 0.5) / CHART_PX
     grid_x, grid_y = np.meshgrid(x, y)
-    return grid_x, grid_y
+    return grid_x.astype(np.float32), grid_y.astype(np.float32)
 
 
 def _mirrored(half: tuple[tuple[float, float], ...]) -> Array:
