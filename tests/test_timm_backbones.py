@@ -18,10 +18,10 @@ from torch import nn
 from explain_deepfakes.explain_model.maps.heatmaps import compute_heatmaps, concept_heatmaps
 from explain_deepfakes.explain_model.maps.relevancy import CLASS_TOKEN_FIRST, AttentionOverride, token_relevancy
 from explain_deepfakes.model_test_train import import_weights, networks
+from explain_deepfakes.model_test_train.networks.batch_norm import fold_batch_norms
 from explain_deepfakes.model_test_train.networks.f3net import FrequencyDecomposition, LocalStatistics
 from explain_deepfakes.model_test_train.networks.network import Description, Network, build_network, read_description
 from explain_deepfakes.model_test_train.networks.scoring import score_batch
-from explain_deepfakes.model_test_train.networks.timm_features import PACKAGES, fold_batch_norms
 from explain_deepfakes.model_test_train.training.trainer import Recipe, Trainer, begin_run, learning_rate_factor, should_stop
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.params import build_settings
@@ -98,32 +98,7 @@ def test_imported_weights_are_pinned_and_training_begins_from_them(project: Path
         build_network(describe_network("baseline"))
 
 
-def test_weights_of_a_package_are_imported_under_timms_names(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, package = "tf_efficientnet_lite0", PACKAGES["tf_efficientnet_lite0"]
-    extended = {"extends": f"{CONFIGS}/vit.yaml", "backbone": {"name": f"timm/{model}", "stride": 16, "pretrained": True}}
-    (tmp_path / "lite.yaml").write_text(yaml.safe_dump(extended))
-    monkeypatch.setattr(sys, "argv", ["import_weights", "--config", str(tmp_path / "lite.yaml")])
-    with pytest.raises(UserError, match=f"get them from the package {package}"):
-        import_weights.main()
-    torch.manual_seed(5)
-    weights = timm.create_model(model).state_dict()
-    (tmp_path / package / "models").mkdir(parents=True)
-    (tmp_path / package / "__init__.py").touch()
-    renamed = {f"_{number}": tensor for number, tensor in enumerate(weights.values())}
-    torch.save(renamed, tmp_path / package / "models/lite0.pth")
-    monkeypatch.syspath_prepend(tmp_path)
-    import_weights.main()
-    network = build_network(read_description(tmp_path / "lite.yaml"))
-    assert torch.equal(network.backbone.get_parameter("net.conv_stem.weight"), weights["conv_stem.weight"])
-    del renamed["_0"]
-    torch.save(renamed, tmp_path / package / "models/lite0.pth")
-    with pytest.raises(UserError, match="does not hold the tensors of tf_efficientnet_lite0"):
-        import_weights.main()
-
-
-@pytest.mark.parametrize("model", ["tf_efficientnet_lite0", "resnet18"])
+@pytest.mark.parametrize("model", ["efficientnet_lite0", "resnet18"])
 @torch.no_grad()
 def test_a_network_with_folded_batch_norms_says_the_same(model: str) -> None:
     net, pictures = timm.create_model(model, num_classes=0).eval(), torch.randn(2, 3, 64, 64)

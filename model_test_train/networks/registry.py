@@ -46,12 +46,14 @@ def find_builder(registry: dict[str, Builder], kind: str, name: str) -> tuple[Bu
     """The builder registered for a name, and the arguments that the name itself contains."""
     for module in pkgutil.iter_modules(networks.__path__):
         importlib.import_module(f"{networks.__name__}.{module.name}")
+    if name in registry:
+        return registry[name], ()
     family, slash, member = name.partition("/")
     key = family + slash
     if key not in registry:
         known = ", ".join(f"{entry}<name>" if entry.endswith("/") else entry for entry in sorted(registry))
         raise UserError(f"{kind} '{name}' is unknown; choose one of: {known}")
-    return registry[key], (member,) if slash else ()
+    return registry[key], (member,)
 
 
 def build_module(registry: dict[str, Builder], kind: str, section: YamlSection, *arguments: object) -> nn.Module:
