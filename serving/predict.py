@@ -10,6 +10,7 @@ from pathlib import Path
 
 from explain_deepfakes.pipeline.errors import run
 from explain_deepfakes.pipeline.params import DEVICES, flag_spellings
+from explain_deepfakes.preprocessing.video.video import start_decoder
 from explain_deepfakes.serving.examination.files import PICTURES, VIDEOS, check_report, find_files
 
 
@@ -44,6 +45,8 @@ def main() -> None:
     args = parser.parse_args()
     files = list(find_files(args.files, PICTURES if args.crops else VIDEOS | PICTURES))
     check_report(args.report, files, args.crops)
+    if not args.crops:
+        start_decoder()  # while this process imports torch
     from explain_deepfakes.serving.examination.predictions import predict
 
     predict(args, files)

@@ -157,6 +157,11 @@ class ForkServer:
             self.process.wait()
 
 
+def start_fork_server(module: str) -> None:
+    """Start the fork server of a module, so that it imports what it needs while this process does something else."""
+    _server_for(module)
+
+
 _servers: dict[str, ForkServer] = {}
 _servers_lock = threading.Lock()
 

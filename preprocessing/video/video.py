@@ -24,7 +24,12 @@ from numpy.typing import NDArray
 
 from explain_deepfakes.pipeline.buckets import local_copy
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.preprocessing.video.fork_server import ForkedProcess, ProcessEnded, open_memory_file
+from explain_deepfakes.preprocessing.video.fork_server import (
+    ForkedProcess,
+    ProcessEnded,
+    open_memory_file,
+    start_fork_server,
+)
 from explain_deepfakes.preprocessing.video.params import ReadingParams
 
 Picture = NDArray[np.uint8]
@@ -168,6 +173,11 @@ class OpenVideo:
             reason, remedy = "the decoder failed, see the error above", REPLACE_FILE
         self.stats.ended_early = reason
         return UnreadableVideo(reason, remedy)
+
+
+def start_decoder() -> None:
+    """Start importing the decoders in their process, so that the first video opens sooner."""
+    start_fork_server(DECODER)
 
 
 @contextmanager
