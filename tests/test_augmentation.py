@@ -1,9 +1,12 @@
 """Augmentations: what each changes, and what it must not change."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import Project
 from torch import Tensor
 
 from explain_deepfakes.model_test_train.training.augmentations.augmentation import (
@@ -385,3 +388,9 @@ def test_a_line_more_changes_nothing_of_what_the_others_do() -> None:
 def test_a_wrong_line_is_refused_in_words(settings: dict[str, dict[str, float]], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_augmentation(settings)
+
+
+def test_the_preview_shows_every_augmentation(finished: Project, tmp_path: Path) -> None:
+    finished.stage("model_test_train/preview_augmentations.py", "--output", tmp_path / "preview.png")
+    rows = np.array_split(cv2.imread(str(tmp_path / "preview.png")).astype(int), len(KINDS))
+    assert all(np.abs(row - row.mean()).mean() > 10 for row in rows)

@@ -8,8 +8,11 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from conftest import Project
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from explain_deepfakes.model_test_train import evaluate_robustness as robustness_test
@@ -21,6 +24,7 @@ from explain_deepfakes.model_test_train.evaluation.params import CLEAN, ROBUSTNE
 from explain_deepfakes.model_test_train.evaluation.robustness import BUDGETS, write_table
 from explain_deepfakes.model_test_train.networks.input_contract import InputContract
 from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.index import read_index, write_index
 from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.reencoding import ENCODING_CHAINS, EncodingChain, reencode
@@ -154,6 +158,39 @@ def test_the_networks_of_each_manipulation_make_a_matrix(tmp_path: Path) -> None
         rows = list(csv.DictReader(file))
     assert [(row["trained_on"], row["tested_on"], row["auc"]) for row in rows] == [(*pair, "0.8") for pair in matrix]
     assert (tmp_path / "matrix.png").stat().st_size > 1000
+
+
+def test_the_command_tests_corruptions_encodings_and_attacks(finished: Project, tmp_path: Path) -> None:
+    index, output = tmp_path / "videos.csv", tmp_path / "robustness"
+    in_test = [video for video in read_index(finished.folder / "data/index/videos.csv") if video.split == "test_set"]
+    videos = [*(video for video in in_test if not video.label)][:6] + [video for video in in_test if video.label][:6]
+    write_index(index, videos)
+    kinds = {"clean": 1, "blur": 5, "messenger": 3, "fgsm": len(BUDGETS)}
+    flags = ("--index", index, "--output_path", output, "--work_path", tmp_path / "work", "--kind", ",".join(kinds))
+    finished.stage("model_test_train/evaluate_robustness.py", *flags)
+    rows = {kind: pd.read_csv(output / f"{kind}.csv") for kind in kinds}
+    assert {kind: len(table) for kind, table in rows.items()} == kinds
+    tested = pd.read_csv(finished.folder / "results/tests/videos.csv").set_index("video").loc[[video.video for video in videos]]
+    assert rows["clean"].auc[0] == pytest.approx(roc_auc_score(tested.label, tested.fake_probability_raw), abs=1e-6)
+    assert rows["blur"].auc.between(0, 1).all()
+    assert rows["messenger"].videos.between(1, len(videos)).all()
+    assert rows["fgsm"].attack_success.is_monotonic_increasing
+    assert not (tmp_path / "work").exists() or not any((tmp_path / "work").iterdir())
+    printed = finished.stage(
+        "model_test_train/evaluate_robustness.py", "--table", *flags[2:4], "--table_path", tmp_path / "table"
+    )
+    assert len([line for line in printed.splitlines() if line.startswith("blur ")]) == 5
+
+
+def test_one_network_is_tested_on_several_datasets(finished: Project, tmp_path: Path) -> None:
+    project, data = Project(tmp_path, {"test": {"bootstrap": 100, "threads": 1}}), finished.folder / "data"
+    model = ("--model_path", data / "models/best.safetensors")
+    printed = project.stage("model_test_train/evaluate_transfer.py", *model, "--datasets", f"A={data}", f"B={data}")
+    table = pd.read_csv(tmp_path / "results/datasets/datasets.csv").set_index("tested_on")
+    expected = json.loads((finished.folder / "results/tests/metrics.json").read_text())["video"]
+    assert list(table.videos) == [expected["count"]] * 2
+    assert list(table.auc) == [expected["auc"]["value"]] * 2
+    assert [line.partition(":")[0] for line in printed.splitlines() if ": video AUC " in line] == ["A", "B"]
 
 
 @pytest.mark.parametrize(
