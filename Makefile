@@ -1,3 +1,4 @@
+# make setup      set up .venv. With CPU=1, torch has no CUDA, which takes less than half of the disk
 # make repro      set up, and run the whole DAG on the demo corpus
 # make test       set up, and run all checks and tests
 # make check      run the linters and the fast tests, in less than two minutes
@@ -17,8 +18,16 @@ DOCS_READY := $(VENV)/docs-installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 INSTALL := python -m pip install --quiet --disable-pip-version-check
+ifdef CPU # only uv knows where the builds of torch without CUDA are
+INSTALL_LOCKED = $(INSTALL) uv && grep -vE '^(nvidia|cuda|triton)' requirements.lock | uv pip install --quiet --torch-backend cpu -r -
+else
+INSTALL_LOCKED = $(INSTALL) -r requirements.lock
+endif
 
-.PHONY: repro test check coverage serve docs detector lint lock
+.PHONY: setup repro test check coverage serve docs detector lint lock
+
+setup: $(READY)
+	@echo "Ready. Activate the environment: source $(VENV)/bin/activate"
 
 repro: $(READY)
 	@python pipeline/mended_dvc.py repro
@@ -29,6 +38,8 @@ test: $(READY) lint
 check: $(READY) lint
 	@pytest -m "not slow"
 
+# Processes that work in other folders write their data here, too.
+coverage: export COVERAGE_FILE := $(CURDIR)/.coverage
 coverage: $(READY)
 	@coverage erase
 	@coverage run -m pytest
@@ -52,9 +63,9 @@ lint: $(READY)
 
 $(PACKAGES): requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed; none is on the PATH"; exit 1; }
-	@echo "Setting up $(VENV) (about 6 GB, a few minutes)"
+	@echo "Setting up $(VENV) (up to 7 GB, a few minutes)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(INSTALL) -r requirements.lock
+	@$(INSTALL_LOCKED)
 	@touch $@
 
 $(READY): $(PACKAGES) pyproject.toml
