@@ -88,3 +88,10 @@ def test_the_wheel_has_all_files_and_only_one_top_level_module(tmp_path: Path) -
     needed = ("params.yaml", "dvc.yaml", "detector/faces.safetensors", "detector/tests/metrics.json", "serving/page/index.html")
     needed += ("explain_model/report.html.j2", "explain_model/report.css", "model_test_train/configs/faces.yaml", "py.typed")
     assert {f"explain_deepfakes/{name}" for name in needed} <= names
+
+
+def test_the_links_of_the_package_are_no_second_pipeline() -> None:
+    command = [sys.executable, "-m", "dvc", "stage", "list", "--recursive", "--name-only"]
+    stages = subprocess.run(command, cwd=CODE, capture_output=True, text=True, check=True).stdout.split()
+    assert "train" in stages
+    assert not any("explain_deepfakes" in stage for stage in stages)
