@@ -1,4 +1,4 @@
-# make setup      set up .venv. With CPU=1, torch has no CUDA, which takes less than half of the disk
+# make setup      set up .venv. With CPU=1, torch has no CUDA, which takes less than half of the disk; not tested
 # make repro      set up, and run the whole DAG on the demo corpus
 # make test       set up, and run all checks and tests
 # make check      run the linters and the fast tests, in less than two minutes
@@ -63,7 +63,7 @@ lint: $(READY)
 
 $(PACKAGES): requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed; none is on the PATH"; exit 1; }
-	@echo "Setting up $(VENV) (up to 7 GB, a few minutes)"
+	@echo "Setting up $(VENV) (7.4 GB with CUDA, a few minutes)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(INSTALL_LOCKED)
 	@touch $@

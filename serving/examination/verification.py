@@ -120,7 +120,8 @@ def verify(args: Namespace) -> None:
     if result_lines:
         print("DIFFERENT")
     else:
-        print(f"the same: {record['verdict']}, {len(record['people'])} people, {faces} faces")
+        people = len(record["people"])
+        print(f"the same: {record['verdict']}, {people} {'person' if people == 1 else 'people'}, {faces} faces")
     for line in result_lines:
         print(f"  {line}")
     if environment_lines:
