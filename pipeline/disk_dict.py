@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 
@@ -12,7 +13,8 @@ class DiskDict(MutableMapping[str, str]):
     """Iterates in the order of the keys. SQLite keeps the data in an unnamed temporary file in TMPDIR."""
 
     def __init__(self, items: Iterable[tuple[str, str]] = ()) -> None:
-        self.table = sqlite3.connect("", isolation_level=None)
+        self.table = sqlite3.connect("", isolation_level=None, check_same_thread=False)  # may be closed in another thread
+        weakref.finalize(self, self.table.close)
         self.table.execute("PRAGMA journal_mode = OFF")  # the file is temporary, so a rollback is never needed
         self.table.execute("CREATE TABLE texts (name BLOB PRIMARY KEY, text TEXT)")
         self.table.execute("BEGIN")
