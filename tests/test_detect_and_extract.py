@@ -11,6 +11,8 @@ import pytest
 import yaml
 from little_videos import face_video, fake, files_of, original, plain, project, reading, run_script, write_video
 
+from explain_deepfakes.model_test_train.training.stage import preprocessing_of
+from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import read_index
 from explain_deepfakes.preprocessing.crops.crops import crop_image, read_crops
 from explain_deepfakes.preprocessing.faces.boxes import read_boxes
@@ -200,6 +202,18 @@ def test_bad_videos_are_rows_and_their_neighbours_go_on(copy):
     assert json.loads((copy / "data/boxes/Original/101.json").read_text())["frames"] == {}
     unharmed = {name: content for name, content in before.items() if name.endswith((".png", ".json"))}
     assert unharmed.items() <= results(copy).items()
+
+
+def test_checkpoints_get_the_settings_that_the_crops_were_made_with(copy):
+    """Also those that were flags, and not in params.yaml."""
+    assert run_script(copy, "extract_crops", "--margin", "0.4").returncode == 0
+    settings = preprocessing_of(copy / "data/crops")
+    assert settings["extract_crops"]["margin"] == 0.4
+    assert settings["detect_faces"]["frames"] == int(QUICK[1])
+    for split, margin in (("training_set", "0.4"), ("test_set", "0.2")):
+        assert run_script(copy, "extract_crops", "--margin", margin, "--output_path", f"data/parts/{split}").returncode == 0
+    with pytest.raises(UserError, match="were cropped with different settings"):
+        preprocessing_of(copy / "data/parts")
 
 
 def test_too_many_failures_end_the_command_in_one_line(copy):

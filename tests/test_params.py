@@ -21,7 +21,7 @@ from explain_deepfakes.pipeline import cpus
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.params import build_settings, load_params, read_command_line, setting
 from explain_deepfakes.pipeline.project import CODE
-from explain_deepfakes.preprocessing.crops.params import CropSettings
+from explain_deepfakes.preprocessing.crops.params import CropParams, CropSettings
 from explain_deepfakes.preprocessing.faces.params import DetectionParams, DetectionSettings
 from explain_deepfakes.preprocessing.portrait_corpus import manipulations
 from explain_deepfakes.preprocessing.portrait_corpus import params as portrait_corpus
@@ -178,9 +178,20 @@ def test_a_flag_that_cannot_be_read_is_named_in_one_line(
 
 
 def test_a_network_is_trained_anew_for_what_changes_its_crops_and_not_for_another_number_of_workers() -> None:
-    listed = yaml.safe_load((CODE / "dvc.yaml").read_text())["stages"]["train"]["params"]
-    for section, settings in (("detect_faces", DetectionSettings), ("extract_crops", CropSettings)):
-        assert [key for key in listed if key.startswith(section)] == [f"{section}.{field.name}" for field in fields(settings)]
+    """The crops contain their settings, and the stage depends on the crops alone."""
+    train = yaml.safe_load((CODE / "dvc.yaml").read_text())["stages"]["train"]
+    assert "data/crops" in train["deps"]
+    assert train["params"] == ["train"]
+
+    def recorded(**changed: object) -> dict[str, dict[str, object]]:
+        common = {name: value for name, value in changed.items() if name == "workers"}
+        detection = load_params("detect_faces", DetectionParams, common)
+        return {**detection.recorded_settings(), **load_params("extract_crops", CropParams, changed).recorded_settings()}
+
+    assert recorded(workers=7) == recorded()
+    assert recorded(margin=0.7) != recorded()
+    for stage, settings in (("detect_faces", DetectionSettings), ("extract_crops", CropSettings)):
+        assert list(recorded()[stage]) == [field.name for field in fields(settings)]
 
 
 def test_the_names_in_settings_are_those_of_what_they_select() -> None:

@@ -55,8 +55,8 @@ from explain_deepfakes.pipeline.progress import track
 from explain_deepfakes.pipeline.project import find_file, from_root, relative
 from explain_deepfakes.pipeline.provenance import code_revision
 from explain_deepfakes.pipeline.reproducible import seed_everything
-from explain_deepfakes.preprocessing.corpus.folders import claim, index_for
-from explain_deepfakes.preprocessing.crops.crops import find_ledgers, read_crops
+from explain_deepfakes.preprocessing.corpus.folders import StageSettings, claim, index_for
+from explain_deepfakes.preprocessing.crops.crops import find_ledgers, read_crops, settings_of_crops
 from explain_deepfakes.preprocessing.crops.params import CropParams
 from explain_deepfakes.preprocessing.faces.params import DetectionParams
 
@@ -207,12 +207,19 @@ def check_classes(training: list[Video], params: TrainParams, forges: bool) -> N
     raise UserError(f"the training set has crops of {present} videos, but both classes are needed: {remedy}{hint}")
 
 
+def preprocessing_of(crops: Path) -> StageSettings:
+    """The settings that produced the crops; those of params.yaml where none are recorded, as with boxes from elsewhere."""
+    detection, cropping = load_params("detect_faces", DetectionParams), load_params("extract_crops", CropParams)
+    return {**detection.recorded_settings(), **cropping.recorded_settings(), **settings_of_crops(crops)}
+
+
 def make_card(
     training_run: Run,
     epoch: int,
     *,
     description: Description,
     params: TrainParams,
+    preprocessing: StageSettings,
     index_path: Path,
     index: list[Video],
     forged_validation: bool,
@@ -222,10 +229,7 @@ def make_card(
     return Checkpoint(
         name=f"{Path(params.config).stem}_checkpoint{epoch}_{params.dataset}",
         description=description,
-        preprocessing={
-            "detect_faces": asdict(load_params("detect_faces", DetectionParams).detection_settings()),
-            "extract_crops": asdict(load_params("extract_crops", CropParams).crop_settings()),
-        },
+        preprocessing=preprocessing,
         threshold=metrics["threshold"],
         calibration=training_run.calibrations[epoch - 1],
         trained_on=sorted({video.dataset for video in index}),
@@ -272,6 +276,7 @@ def train(params: TrainParams, paths: Namespace, group: ProcessGroup, device: to
         make_card,
         description=description,
         params=params,
+        preprocessing=preprocessing_of(paths.crops),
         index_path=paths.index,
         index=index,
         forged_validation=bool(data.validation.twins),

@@ -8,7 +8,7 @@ from explain_deepfakes.pipeline.incremental import Outcome, StageFolder, StaleIt
 from explain_deepfakes.pipeline.outputs import remove
 from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.pipeline.project import from_root
-from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
+from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders, write_settings
 from explain_deepfakes.preprocessing.corpus.source import select_videos
 from explain_deepfakes.preprocessing.crops import stage as crops_stage
 from explain_deepfakes.preprocessing.crops.params import CropParams
@@ -63,6 +63,8 @@ def detect_and_extract_all(detection_params: DetectionParams, args: Namespace) -
         StageFolder(paths.boxes, partial(faces_stage.make_task, params=detection_params, reading=args.reading)),
         StageFolder(paths.crops, partial(crops_stage.make_task, paths=paths, params=crop_params, reading=args.reading)),
     ]
+    write_settings(paths.boxes, detection_params.recorded_settings())
+    write_settings(paths.crops, {**detection_params.recorded_settings(), **crop_params.recorded_settings()})
     workers, max_failed_fraction = detection_params.workers, detection_params.max_failed_fraction
     with ray_detectors(scope.ray, detection_params.face_detector_settings(), detection_params.device, workers) as device:
         in_worker = detection_params.in_worker(device)

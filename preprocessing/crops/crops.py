@@ -19,6 +19,7 @@ from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.incremental import LEDGER, shard_ledgers
 from explain_deepfakes.pipeline.index import SPLITS
 from explain_deepfakes.pipeline.ledger import Entry, Ledger
+from explain_deepfakes.preprocessing.corpus.folders import StageSettings, read_settings
 from explain_deepfakes.preprocessing.crops.stores import mask_name
 
 if TYPE_CHECKING:
@@ -120,6 +121,14 @@ def find_ledgers(output: Path) -> list[Path]:
     if not ledgers:
         raise UserError(f"{output} holds no crops; run `dvc repro extract_crops` or preprocessing/extract_crops.py")
     return ledgers[:1] if ledgers[0].parent in folders[:2] else ledgers
+
+
+def settings_of_crops(output: Path) -> StageSettings:
+    """Return the settings of the stages that produced the crops in a folder, as far as they are recorded."""
+    first, *others = (read_settings(path.parent) for path in find_ledgers(output))
+    if any(settings != first for settings in others):
+        raise UserError(f"the splits in {output} were cropped with different settings; crop them again with the same ones")
+    return first
 
 
 def _crops_of(ledger: Path, entry: Entry) -> Iterator[Crop]:

@@ -34,6 +34,9 @@ class CropParams(CropSettings):
     def crop_settings(self) -> CropSettings:
         return CropSettings(**{field.name: getattr(self, field.name) for field in fields(CropSettings)})
 
+    def recorded_settings(self) -> dict[str, dict[str, object]]:
+        return {"extract_crops": asdict(self.crop_settings())}
+
     def relevant_params(self) -> dict[str, object]:
         """Return the parameters that the crops depend on, for the keys in the ledger."""
         settings: dict[str, object] = asdict(self.crop_settings())

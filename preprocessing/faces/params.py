@@ -70,6 +70,9 @@ class DetectionParams(DetectionSettings):
     def detection_settings(self) -> DetectionSettings:
         return DetectionSettings(**{field.name: getattr(self, field.name) for field in fields(DetectionSettings)})
 
+    def recorded_settings(self) -> dict[str, dict[str, object]]:
+        return {"detect_faces": asdict(self.detection_settings())}
+
     def relevant_params(self) -> dict[str, object]:
         """What the boxes depend on: if any of it changes, they are stale."""
         return {**asdict(self.detection_settings()), "code": CODE_VERSION}
