@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from scipy.optimize import minimize_scalar
-from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold
 
 from explain_deepfakes.model_test_train.evaluation.fusion import (
@@ -23,7 +22,7 @@ from explain_deepfakes.model_test_train.evaluation.fusion import (
     fit_attention,
     fit_stacking,
 )
-from explain_deepfakes.model_test_train.metrics.calibration import Calibration, clipped_logits
+from explain_deepfakes.model_test_train.metrics.calibration import Calibration, clipped_logits, sigmoid
 
 MAX_SHARPNESS = 4.0
 MAX_LOG_SCALE = 3.0
@@ -33,7 +32,7 @@ RANDOM_TRIALS = 20  # before the sampler uses its model of earlier trials
 def fit_fusion(method: str, faces: MemberLogits, trials: int, seed: int, journal: Path | None = None) -> Fusion:
     """Fit the members' temperatures, and the parameters that give these videos the lowest loss."""
     labels = faces.face_labels()
-    temperatures = [Calibration.fit(labels, probabilities).temperature for probabilities in expit(faces.logits).T]
+    temperatures = [Calibration.fit(labels, probabilities).temperature for probabilities in sigmoid(faces.logits).T]
     tempered = replace(faces, logits=faces.logits / temperatures)
     if method == "stacking":
         fusion = fit_stacking(tempered, seed)
@@ -82,7 +81,7 @@ def fit_scale(fusion: Fusion, faces: MemberLogits) -> Fusion:
     fused_logits = clipped_logits(Fusion(fusion.method, {**fusion.parameters, "scale": 1.0})(faces.logits))
 
     def loss(log_scale: float) -> float:
-        return balanced_log_loss(faces.labels, faces.aggregate(expit(np.exp(log_scale) * fused_logits)))
+        return balanced_log_loss(faces.labels, faces.aggregate(sigmoid(np.exp(log_scale) * fused_logits)))
 
     scale = np.exp(minimize_scalar(loss, bounds=(-MAX_LOG_SCALE, MAX_LOG_SCALE), method="bounded").x)
     return Fusion(fusion.method, {**fusion.parameters, "scale": float(scale)})

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
-from explain_deepfakes.model_test_train.metrics.calibration import PROBABILITY_MARGIN
+from explain_deepfakes.model_test_train.metrics.calibration import PROBABILITY_MARGIN, sigmoid
 
 Array = NDArray[np.float64]
 FusionParameters = Mapping[str, ArrayLike]
@@ -69,24 +68,24 @@ class Fusion:
 
 
 def average(logits: Array, weights: Array, scale: Array) -> Array:
-    return expit(scale * (logits @ weights))
+    return sigmoid(scale * (logits @ weights))
 
 
 def confidence(logits: Array, weights: Array, sharpness: Array, scale: Array) -> Array:
     """For each face, members that are more confident have a larger weight."""
-    shares = weights * (np.abs(2 * expit(logits) - 1) + PROBABILITY_MARGIN) ** sharpness
-    return expit(scale * (shares * logits).sum(1) / shares.sum(1))
+    shares = weights * (np.abs(2 * sigmoid(logits) - 1) + PROBABILITY_MARGIN) ** sharpness
+    return sigmoid(scale * (shares * logits).sum(1) / shares.sum(1))
 
 
 def stacking(logits: Array, weights: Array, bias: Array) -> Array:
-    return expit(logits @ weights + bias)
+    return sigmoid(logits @ weights + bias)
 
 
 def attention(logits: Array, bias: Array, by_feature: Array, scale: Array) -> Array:
     """For each face, a softmax over the members' features gives their weights."""
     attention_logits = bias + np.einsum("fmk,mk->fm", member_features(logits), by_feature)
     shares = np.exp(attention_logits - attention_logits.max(1, keepdims=True))
-    return expit(scale * (shares * logits).sum(1) / shares.sum(1))
+    return sigmoid(scale * (shares * logits).sum(1) / shares.sum(1))
 
 
 def member_features(logits: Array) -> Array:
