@@ -74,11 +74,20 @@ STAGES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests. Run the longest files first, then those that need the finished corpus."""
+    """Mark slow tests. Run the longest files first, then those that need the finished corpus.
+
+    Those of Ray come last: once a process was connected to a cluster, those that it forks later may crash in Ray's library.
+    """
     for item in items:
         if item.path.stem.removeprefix("test_") in SLOW.split() or "finished" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: (item.path.name not in LONGEST, "finished: Project" not in text_of(item.path)))
+    items.sort(
+        key=lambda item: (
+            item.path.name == "test_ray.py",
+            item.path.name not in LONGEST,
+            "finished: Project" not in text_of(item.path),
+        )
+    )
 
 
 LONGEST = ("test_killed.py", "test_cluster.py")

@@ -123,7 +123,7 @@ def bash_alone(folder: Path) -> Path:
     """A folder of programs with no sbatch among them."""
     programs = folder / "programs"
     programs.mkdir()
-    for name in ("bash", "dirname"):
+    for name in ("bash", "dirname", "uname"):  # the last is called when an environment of Python 3.13 is activated
         (programs / name).symlink_to(shutil.which(name) or name)
     return programs
 
