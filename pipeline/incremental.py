@@ -8,12 +8,13 @@ may belong to another shard. A run without `--shard` merges the ledgers of all s
 """
 
 import hashlib
+import json
 import os
 import re
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -23,7 +24,13 @@ from explain_deepfakes.pipeline.disk_dict import DiskDict
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import Video
 from explain_deepfakes.pipeline.ledger import Entries, Entry, Ledger, report_failures
-from explain_deepfakes.pipeline.outputs import PART_SUFFIX, remove, remove_empty_folders, remove_leftovers
+from explain_deepfakes.pipeline.outputs import (
+    PART_SUFFIX,
+    remove,
+    remove_empty_folders,
+    remove_leftovers,
+    write_json_if_changed,
+)
 from explain_deepfakes.pipeline.params import SwitchFlag, TextFlag
 from explain_deepfakes.pipeline.progress import track
 from explain_deepfakes.pipeline.ray_workers import LOCAL
@@ -106,12 +113,17 @@ def failure(task: VideoTask, reason: str, remedy: str, outputs: tuple[str, ...] 
     return Outcome(task, outputs, {"reason": reason, "remedy": remedy})
 
 
+SETTINGS_FILE = "settings.json"
+StageSettings = dict[str, dict[str, object]]  # stage -> setting -> value
+
+
 @dataclass(frozen=True)
 class StageFolder:
     """The output folder of a stage, and a function that returns the task of a video, whose outputs go there."""
 
     folder: Path
     make_task: Callable[[Video], VideoTask]
+    settings: StageSettings = field(default_factory=dict)  # its content results from them; written to the folder
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,13 @@ class FilteredVideos:
 
     def __iter__(self) -> Iterator[Video]:
         return filter(self.holds, self.videos)
+
+
+def read_settings(folder: Path) -> StageSettings:
+    """Return the settings that produced the content of a folder, as far as they are recorded."""
+    path = folder / SETTINGS_FILE
+    settings: StageSettings = json.loads(path.read_text()) if path.is_file() else {}
+    return settings
 
 
 def update_outputs(
@@ -156,6 +175,10 @@ def update_all_outputs(
     if not scope.replace:
         for updater in updaters:
             updater.refuse_other_corpus(videos)
+    for stage in stages:  # now that it is certain that the folders are those of this corpus
+        if stage.settings:
+            as_read = json.loads(json.dumps(stage.settings))  # with lists for tuples
+            write_json_if_changed(stage.folder / SETTINGS_FILE, as_read)
     videos = FilteredVideos(videos, scope.holds)
     stale_names = DiskDict((_video_of(item).video, "") for item in _stale_items(videos, updaters, scope.retry_failed))
     count = len(stale_names)

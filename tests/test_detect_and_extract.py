@@ -289,7 +289,9 @@ def test_results_of_another_corpus_are_replaced_only_if_that_is_wanted(copy, tmp
     into_the_first = (
         ("index_videos", "--output_path", "data/index/videos.csv"),
         ("detect_faces", "--output_path", "data/boxes", *QUICK),
+        ("detect_faces", "--output_path", "data/boxes", *QUICK, "--min_face_size", "50"),
         ("extract_crops", "--boxes_path", "data/boxes", "--output_path", "data/crops"),
+        ("extract_crops", "--boxes_path", "data/boxes", "--output_path", "data/crops", "--margin", "0.4"),
         ("preprocess", "--boxes_path", "data/boxes", "--output_path", "data/crops", *QUICK),
         ("preprocess", "--boxes_path", "data/boxes", "--output_path", "data/crops", "--shard", "1/2", *QUICK),
     )

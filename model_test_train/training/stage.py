@@ -46,6 +46,7 @@ from explain_deepfakes.model_test_train.training.trainer import Recipe, Run, Tra
 from explain_deepfakes.model_test_train.training.validation import ValidationSet, add_forged_twins, validate
 from explain_deepfakes.model_test_train.training.video_sampling import sample_videos
 from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.incremental import StageSettings
 from explain_deepfakes.pipeline.index import FAKE, REAL, Video, read_index, select_dataset
 from explain_deepfakes.pipeline.ledger import content_hash, key_of
 from explain_deepfakes.pipeline.memory import keep_memory
@@ -55,7 +56,7 @@ from explain_deepfakes.pipeline.progress import track
 from explain_deepfakes.pipeline.project import find_file, from_root, relative
 from explain_deepfakes.pipeline.provenance import code_revision
 from explain_deepfakes.pipeline.reproducible import seed_everything
-from explain_deepfakes.preprocessing.corpus.folders import StageSettings, claim, index_for
+from explain_deepfakes.preprocessing.corpus.folders import claim, index_for
 from explain_deepfakes.preprocessing.crops.crops import find_ledgers, read_crops, settings_of_crops
 from explain_deepfakes.preprocessing.crops.params import CropParams
 from explain_deepfakes.preprocessing.faces.params import DetectionParams

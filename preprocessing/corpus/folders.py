@@ -5,20 +5,17 @@ that they never overwrite those of another corpus. Results of training and testi
 results of another corpus is not overwritten.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from explain_deepfakes.pipeline.buckets import is_in_bucket
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.pipeline.outputs import write_json_if_changed, write_text
+from explain_deepfakes.pipeline.outputs import write_text
 from explain_deepfakes.pipeline.params import PathFlag, SwitchFlag
 from explain_deepfakes.pipeline.project import absolute, from_root, relative
 
 INDEX = "index/videos.csv"
 CORPUS_FILE = "corpus.txt"  # written to a folder of results: the corpus that they belong to
-SETTINGS_FILE = "settings.json"  # in folders of boxes and crops: the settings of the stages that produced them
-StageSettings = dict[str, dict[str, object]]  # stage -> setting -> value
 
 
 @dataclass(frozen=True)
@@ -42,17 +39,6 @@ class CorpusFolders:
     @property
     def crops(self) -> Path:
         return self.top / "crops"
-
-
-def write_settings(folder: Path, settings: StageSettings) -> None:
-    write_json_if_changed(folder / SETTINGS_FILE, json.loads(json.dumps(settings)))  # with lists for tuples, as in the file
-
-
-def read_settings(folder: Path) -> StageSettings:
-    """Return the settings that produced the content of a folder, as far as they are recorded."""
-    path = folder / SETTINGS_FILE
-    settings: StageSettings = json.loads(path.read_text()) if path.is_file() else {}
-    return settings
 
 
 CROPS_FLAGS: dict[str, PathFlag | SwitchFlag] = {

@@ -8,7 +8,7 @@ from explain_deepfakes.pipeline.incremental import Outcome, StageFolder, StaleIt
 from explain_deepfakes.pipeline.outputs import remove
 from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.pipeline.project import from_root
-from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders, write_settings
+from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
 from explain_deepfakes.preprocessing.corpus.source import select_videos
 from explain_deepfakes.preprocessing.crops import stage as crops_stage
 from explain_deepfakes.preprocessing.crops.params import CropParams
@@ -59,12 +59,13 @@ def detect_and_extract_all(detection_params: DetectionParams, args: Namespace) -
     paths = CropPaths(boxes_path, crops_path, with_split=True, store=crop_params.store)
     scope, videos = scope_from_args(args), select_videos(args)
     crops_stage.refuse_ambiguous_boxes(videos, paths)
+    make_boxes = partial(faces_stage.make_task, params=detection_params, reading=args.reading)
+    make_crops = partial(crops_stage.make_task, paths=paths, params=crop_params, reading=args.reading)
+    detection_settings = detection_params.recorded_settings()
     stages = [
-        StageFolder(paths.boxes, partial(faces_stage.make_task, params=detection_params, reading=args.reading)),
-        StageFolder(paths.crops, partial(crops_stage.make_task, paths=paths, params=crop_params, reading=args.reading)),
+        StageFolder(paths.boxes, make_boxes, detection_settings),
+        StageFolder(paths.crops, make_crops, {**detection_settings, **crop_params.recorded_settings()}),
     ]
-    write_settings(paths.boxes, detection_params.recorded_settings())
-    write_settings(paths.crops, {**detection_params.recorded_settings(), **crop_params.recorded_settings()})
     workers, max_failed_fraction = detection_params.workers, detection_params.max_failed_fraction
     with ray_detectors(scope.ray, detection_params.face_detector_settings(), detection_params.device, workers) as device:
         in_worker = detection_params.in_worker(device)

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.pipeline.incremental import LEDGER, shard_ledgers
+from explain_deepfakes.pipeline.incremental import LEDGER, StageSettings, read_settings, shard_ledgers
 from explain_deepfakes.pipeline.index import SPLITS
 from explain_deepfakes.pipeline.ledger import Entry, Ledger
-from explain_deepfakes.preprocessing.corpus.folders import StageSettings, read_settings
 from explain_deepfakes.preprocessing.crops.stores import mask_name
 
 if TYPE_CHECKING:

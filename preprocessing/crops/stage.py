@@ -15,13 +15,14 @@ from explain_deepfakes.pipeline.incremental import (
     StageFolder,
     VideoTask,
     failure,
+    read_settings,
     scope_from_args,
     update_outputs,
 )
 from explain_deepfakes.pipeline.index import ORIGINAL, SPLITS, Video
 from explain_deepfakes.pipeline.ledger import content_hash, key_of
 from explain_deepfakes.pipeline.project import from_root, relative
-from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders, read_settings, write_settings
+from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
 from explain_deepfakes.preprocessing.corpus.source import select_videos
 from explain_deepfakes.preprocessing.crops.crops import CropRow
 from explain_deepfakes.preprocessing.crops.extraction import select_faces, write_crops, write_masks
@@ -143,8 +144,8 @@ def extract_crops(params: CropParams, args: Namespace) -> None:
     refuse_ambiguous_boxes(videos, paths)
     if is_one_split:
         videos = FilteredVideos(videos, lambda video: video.split == output.name)
-    write_settings(paths.crops, {**read_settings(paths.boxes), **params.recorded_settings()})
-    stage = StageFolder(paths.crops, partial(make_task, paths=paths, params=params, reading=args.reading))
+    settings = {**read_settings(paths.boxes), **params.recorded_settings()}
+    stage = StageFolder(paths.crops, partial(make_task, paths=paths, params=params, reading=args.reading), settings)
     work = partial(extract_video, paths=paths, params=params, reading=args.reading)
     update_outputs(videos, stage, work, "extract_crops", params.workers, params.max_failed_fraction, scope)
     paths.masks.mkdir(exist_ok=True)  # DVC expects this output even if no video has a mask

@@ -9,7 +9,7 @@ from explain_deepfakes.pipeline.incremental import Outcome, StageFolder, VideoTa
 from explain_deepfakes.pipeline.index import Video
 from explain_deepfakes.pipeline.ledger import key_of
 from explain_deepfakes.pipeline.project import from_root
-from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders, write_settings
+from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
 from explain_deepfakes.preprocessing.corpus.source import select_videos
 from explain_deepfakes.preprocessing.faces.boxes import write_boxes
 from explain_deepfakes.preprocessing.faces.detection import find_boxes
@@ -45,8 +45,8 @@ def make_task(video: Video, params: DetectionParams, reading: ReadingParams) -> 
 def detect_faces(params: DetectionParams, args: Namespace) -> None:
     output = args.output_path or CorpusFolders.at(args.data_path).boxes
     scope = scope_from_args(args)
-    write_settings(output, params.recorded_settings())
-    videos, stage = select_videos(args), StageFolder(output, partial(make_task, params=params, reading=args.reading))
+    videos, make_boxes = select_videos(args), partial(make_task, params=params, reading=args.reading)
+    stage = StageFolder(output, make_boxes, params.recorded_settings())
     with ray_detectors(scope.ray, params.face_detector_settings(), params.device, params.workers) as device:
         work = partial(detect_in_video, output=output, params=params.in_worker(device), reading=args.reading)
         update_outputs(videos, stage, work, "detect_faces", params.workers, params.max_failed_fraction, scope)
