@@ -140,8 +140,15 @@ class FilteredVideos:
 def read_settings(folder: Path) -> StageSettings:
     """Return the settings that produced the content of a folder, as far as they are recorded."""
     path = folder / SETTINGS_FILE
-    settings: StageSettings = json.loads(path.read_text()) if path.is_file() else {}
-    return settings
+    if not path.is_file():
+        return {}
+    try:
+        settings: StageSettings = json.loads(path.read_bytes())
+        if all(isinstance(values, dict) for values in settings.values()):
+            return settings
+    except (ValueError, AttributeError):
+        pass
+    raise UserError(f"{path} is damaged; delete it, and run the command that filled {folder} again with the same flags")
 
 
 def update_outputs(
@@ -177,8 +184,7 @@ def update_all_outputs(
             updater.refuse_other_corpus(videos)
     for stage in stages:  # now that it is certain that the folders are those of this corpus
         if stage.settings:
-            as_read = json.loads(json.dumps(stage.settings))  # with lists for tuples
-            write_json_if_changed(stage.folder / SETTINGS_FILE, as_read)
+            write_json_if_changed(stage.folder / SETTINGS_FILE, stage.settings)
     videos = FilteredVideos(videos, scope.holds)
     stale_names = DiskDict((_video_of(item).video, "") for item in _stale_items(videos, updaters, scope.retry_failed))
     count = len(stale_names)

@@ -71,13 +71,17 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_bytes(path, _json_bytes(content))
 
 
 def write_json_if_changed(path: Path, content: object) -> None:
     """Write the file unless it has this content already, so that its modification time is kept."""
-    if not path.is_file() or json.loads(path.read_text()) != content:
+    if not path.is_file() or path.read_bytes() != _json_bytes(content):
         write_json(path, content)
+
+
+def _json_bytes(content: object) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

@@ -214,6 +214,19 @@ def test_checkpoints_get_the_settings_that_the_crops_were_made_with(copy):
         assert run_script(copy, "extract_crops", "--margin", margin, "--output_path", f"data/parts/{split}").returncode == 0
     with pytest.raises(UserError, match="were cropped with different settings"):
         preprocessing_of(copy / "data/parts")
+    (copy / "data/parts/training_set/settings.json").unlink()  # as earlier versions left it
+    assert preprocessing_of(copy / "data/parts")["extract_crops"]["margin"] == 0.2
+
+
+@pytest.mark.parametrize("content", [b"", b'{"extract_crops": {"marg', b"[]", b'{"extract_crops": 1}', b"\xff"])
+def test_damaged_settings_of_crops_are_named_and_written_again(copy, content):
+    path = copy / "data/crops/settings.json"
+    intact = path.read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"data/crops/settings\.json is damaged; delete it, and run the command"):
+        preprocessing_of(copy / "data/crops")
+    assert run_script(copy, "extract_crops").returncode == 0
+    assert path.read_bytes() == intact
 
 
 def test_too_many_failures_end_the_command_in_one_line(copy):

@@ -124,8 +124,9 @@ def find_ledgers(output: Path) -> list[Path]:
 
 def settings_of_crops(output: Path) -> StageSettings:
     """Return the settings of the stages that produced the crops in a folder, as far as they are recorded."""
-    first, *others = (read_settings(path.parent) for path in find_ledgers(output))
-    if any(settings != first for settings in others):
+    recorded = filter(None, (read_settings(path.parent) for path in find_ledgers(output)))
+    first = next(recorded, {})
+    if any(settings != first for settings in recorded):
         raise UserError(f"the splits in {output} were cropped with different settings; crop them again with the same ones")
     return first
 
