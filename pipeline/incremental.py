@@ -279,13 +279,28 @@ class _FolderUpdater:
         A corpus that was moved counts as the same, because the keys of its videos do not change.
         """
         entries = self.ledger.entries or self.ledger.fallback
-        if not entries or any(map(self._is_of_this_corpus, videos)):
+        if not entries:
+            self._refuse_unrecorded_files(videos)
+            return
+        if any(map(self._is_of_this_corpus, videos)):
             return
         old, new = (_common_folder(files) for files in (_files_of(entries.values()), (video.path for video in videos)))
         raise UserError(
             f"{self.folder} holds the results for {len(entries)} videos of {old}, but this run is about {new}; choose "
             "another folder (--output_path, --boxes_path), or add --replace to delete the old results"
         )
+
+    def _refuse_unrecorded_files(self, videos: Iterable[Video]) -> None:
+        """Raise if a folder without a ledger has a file that this run would overwrite: it may come from other software."""
+        if not self.folder.is_dir() or shard_ledgers(self.folder):
+            return
+        for video in videos:
+            for path in map(self.output_path, self.make_task(video).outputs):
+                if path.exists():
+                    raise UserError(
+                        f"{path} exists, but was not made by this command; choose another folder (--output_path, "
+                        "--boxes_path), or add --replace to overwrite such files"
+                    )
 
     def _is_of_this_corpus(self, video: Video) -> bool:
         entry = self.ledger.entry(video.video)

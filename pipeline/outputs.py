@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from explain_deepfakes.pipeline.buckets import atomic_upload, is_in_bucket, remove_from_bucket
+from explain_deepfakes.pipeline.errors import UserError
 
 FLUSH_THREADS = 8  # flushing the 20 files of a folder takes 9 ms instead of 90
 PART_SUFFIX = ".part"  # also in `.dvcignore`: leftovers of a killed run are not part of any output
@@ -37,6 +38,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield unfinished
         _flush(unfinished)
         if path.is_dir():
+            if not unfinished.is_dir():
+                raise UserError(f"{path} is a folder, but a file would be written there; name a file")
             shutil.rmtree(path)  # a folder cannot be renamed over another
         os.replace(unfinished, path)
     finally:

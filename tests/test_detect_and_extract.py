@@ -319,6 +319,32 @@ def test_results_of_another_corpus_are_replaced_only_if_that_is_wanted(copy, tmp
     assert str(second_corpus) in (copy / "data/boxes/ledger.jsonl").read_text()
 
 
+def test_a_folder_given_in_place_of_an_output_file_is_left_as_it_is(copy):
+    before = files_of(copy / "data")
+    for folder in ("data/index", "data/videos"):
+        result = run_script(copy, "index_videos", "--output_path", folder)
+        assert (result.returncode, "name a file" in result.stderr.splitlines()[-1]) == (2, True), result.stderr
+        assert without_cache(files_of(copy / "data")) == without_cache(before)
+
+
+def test_files_that_other_software_left_in_an_output_folder_are_not_overwritten(copy, finished):
+    """Such as crops of the published scripts, which have the same names."""
+    for stage in ("boxes", "crops"):
+        (copy / "data" / stage / "ledger.jsonl").unlink()
+    before = files_of(copy / "data")
+    for command in (("detect_faces", *QUICK, "--frames", "3"), ("extract_crops", "--margin", "0.4"), ("preprocess", *QUICK)):
+        result = run_script(copy, *command)
+        message = result.stderr.splitlines()[-1]
+        assert (result.returncode, "was not made by this command" in message, "--replace" in message) == (2, True, True), (
+            message
+        )
+        assert without_cache(files_of(copy / "data")) == without_cache(before)
+    for command in (("detect_faces", *QUICK, "--replace"), ("extract_crops", "--replace")):
+        result = run_script(copy, *command)
+        assert result.returncode == 0, result.stderr
+    assert results(copy) == results(finished)
+
+
 def test_a_corpus_that_was_moved_is_not_another_one(copy):
     (copy / "data/videos").rename(copy / "data/moved")
     params = yaml.safe_load((copy / "params.yaml").read_text())

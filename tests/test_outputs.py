@@ -31,6 +31,14 @@ def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "v").iterdir()] == ["fresh.png"]
 
 
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "mine.mp4").touch()
+    with pytest.raises(UserError, match="videos is a folder, but a file would be written there; name a file"):
+        write_text(tmp_path / "videos", "a table")
+    assert [path.name for path in tmp_path.rglob("*")] == ["videos", "mine.mp4"]
+
+
 def test_sweep_removes_what_a_killed_run_left_of_these_and_nothing_else(tmp_path: Path) -> None:
     for target in (tmp_path / "m/a.json", tmp_path / "m/v.1"):
         with atomic_write(target) as unfinished:

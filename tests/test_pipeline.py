@@ -191,8 +191,12 @@ def test_a_network_trained_on_shuffled_labels_knows_nothing_and_the_comparison_w
     config.write_text(unpaired.replace("rebalancing_fake: 1.0", "rebalancing_fake: 0.25"))
     models = tmp_path / "models"
     project.stage("model_test_train/train_model.py", "--index", "shuffled.csv", "--output_path", models)
-    checkpoint = models / "best.safetensors"
-    project.stage("model_test_train/test_model.py", "--model_path", checkpoint, "--output_path", tmp_path / "tests")
+    checkpoint, mine = models / "best.safetensors", tmp_path / "tests/mine_labels.txt"
+    mine.parent.mkdir()
+    mine.write_text("not of a test")
+    for _ in range(2):
+        project.stage("model_test_train/test_model.py", "--model_path", checkpoint, "--output_path", tmp_path / "tests")
+    assert len(list(mine.parent.glob("*_labels.txt"))) == 2  # the user's own is left as it is
     auc = json.loads((tmp_path / "tests/metrics.json").read_text())["video"]["auc"]["value"]
     assert 0.4 <= auc <= 0.6
     sides = ("--a", finished.folder / TESTS, "--b", tmp_path / "tests", "--output_path", tmp_path / "comparison")

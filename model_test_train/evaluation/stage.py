@@ -1,5 +1,6 @@
 """Stage test: score the test videos with a checkpoint, and write verdicts, metrics and plots."""
 
+import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,6 +90,22 @@ class PredictionRow(TypedDict):
     prediction: int
 
 
+def tables_of_network(folder: Path, dataset: str, network: str) -> tuple[Path, Path]:
+    """The tables of the published scripts whose names contain the network's: labels, and samples to explain."""
+    return folder / f"{dataset}_{network}_labels.txt", folder / f"samples_list_{dataset}_{network}.csv"
+
+
+def remove_earlier_tables(folder: Path) -> None:
+    """Remove the tables of the network that was tested in this folder before; other files in it may be the user's."""
+    try:
+        tested: ProtocolRecord = json.loads((folder / "protocol.json").read_bytes())
+        tables = tables_of_network(folder, tested["dataset"], tested["model"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return  # no test, or one that was interrupted
+    for table in tables:
+        table.unlink(missing_ok=True)
+
+
 def write_verdicts(
     folder: Path,
     name: str,
@@ -98,15 +115,15 @@ def write_verdicts(
     aux_output_names: Sequence[str] = (),
 ) -> None:
     """Write the tables of frames and videos, and those of the published scripts, with all auxiliary outputs of the network."""
-    for outdated in (*folder.glob("samples_list_*.csv"), *folder.glob("*_labels.txt")):  # of another network
-        outdated.unlink()
+    remove_earlier_tables(folder)
     by_name = {verdict.video.video: verdict.video for verdict in verdicts}
     frames = [frame for verdict in verdicts for frame in verdict.frames]
     write_csv(folder / "frames.csv", FRAME_COLUMNS, (_frame_row(f, by_name[f.video]) for f in frames))
     write_csv(folder / "videos.csv", VIDEO_COLUMNS, map(_video_row, verdicts))
-    write_text(folder / f"{params.dataset}_{name}_labels.txt", "".join(map(_label_line, verdicts)))
+    labels_path, samples_path = tables_of_network(folder, params.dataset, name)
+    write_text(labels_path, "".join(map(_label_line, verdicts)))
     samples = (_sample_row(verdict) for verdict in verdicts if verdict.verdict != NO_VERDICT)
-    write_csv(folder / f"samples_list_{params.dataset}_{name}.csv", SAMPLE_COLUMNS, samples)
+    write_csv(samples_path, SAMPLE_COLUMNS, samples)
     predictions = (
         {**_prediction_row(f, by_name[f.video], rule), **dict(zip(aux_output_names, f.aux_outputs, strict=True))}
         for f in frames
