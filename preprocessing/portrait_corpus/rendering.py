@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.outputs import atomic_write
@@ -26,6 +27,7 @@ from explain_deepfakes.preprocessing.portrait_corpus.portraits import read_pictu
 def render(plan: PersonPlan, files: Sequence[str], portraits: Path, out: Path, seed: int, frames: int) -> None:
     """Render and write the given files of the plan."""
     cv2.setNumThreads(1)
+    threadpool_limits(1, "blas")  # the files are rendered in parallel, and threads of OpenBLAS were seen to wait forever
     last = plan.encodings[-1]
     with ExitStack() as stack:
         writers = {}
