@@ -45,7 +45,7 @@ SCOPE_FLAGS: dict[str, SwitchFlag | TextFlag] = {
     "retry_failed": SwitchFlag("retry videos that failed before, even if nothing has changed"),
     "ray": SwitchFlag("use Ray for the worker processes (needs the extra `ray`); `workers` is their number"),
     "address": TextFlag("address of a Ray cluster, host:6379 or auto; `workers` is the number in the whole cluster"),
-    "replace": SwitchFlag("delete the results of another corpus that are in the output folder"),
+    "replace": SwitchFlag("delete results of another corpus in the output folder, and overwrite files of other software there"),
 }
 
 

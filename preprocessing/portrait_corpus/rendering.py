@@ -27,7 +27,7 @@ from explain_deepfakes.preprocessing.portrait_corpus.portraits import read_pictu
 def render(plan: PersonPlan, files: Sequence[str], portraits: Path, out: Path, seed: int, frames: int) -> None:
     """Render and write the given files of the plan."""
     cv2.setNumThreads(1)
-    threadpool_limits(1, "blas")  # the files are rendered in parallel, and threads of OpenBLAS were seen to wait forever
+    threadpool_limits(1, "blas")  # the files are rendered in parallel, and threads of OpenBLAS were seen to hang
     last = plan.encodings[-1]
     with ExitStack() as stack:
         writers = {}
