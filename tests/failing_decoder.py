@@ -8,6 +8,7 @@ from mmap import mmap
 from multiprocessing.connection import Connection
 
 from explain_deepfakes.preprocessing.video.fork_server import receive, receive_fd, send
+from explain_deepfakes.preprocessing.video.pyav_reader import DecoderLog
 
 FACTS = {"width": 4, "height": 2, "frame_rate": 25.0, "frames_promised": 5, "frames_present": 5}
 
@@ -19,7 +20,7 @@ def main(connection: Connection) -> None:
     mmap(receive_fd(connection), 0)
     for index in range(2):
         send(connection, {"frame": index, "slot": index})
-    fail: dict[str, Callable[[], None]] = {"sleeps": sleep, "crashes": crash, "is_killed": be_killed}
+    fail: dict[str, Callable[[], None]] = {"sleeps": sleep, "crashes": crash, "is_killed": be_killed, "has_a_bug": raise_error}
     fail[path.rpartition("/")[2]]()
 
 
@@ -29,6 +30,11 @@ def sleep() -> None:
 
 def crash() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def raise_error() -> None:
+    DecoderLog()  # from here on, the libraries' messages are captured
+    raise ValueError("a bug of ours")
 
 
 def be_killed() -> None:

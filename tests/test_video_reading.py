@@ -407,6 +407,27 @@ def test_what_a_decoder_gave_before_it_died_is_used_however_late_it_is_asked_for
             next(failing_frames)
 
 
+def test_an_error_of_ours_in_the_decoder_is_shown(tmp_path):
+    code = """if True:
+        import sys
+        sys.path.insert(0, sys.argv[2])
+        from pathlib import Path
+        from little_videos import reading
+        from explain_deepfakes.preprocessing.video import video
+        video.DECODER = "failing_decoder"
+        with video.open_video(Path(sys.argv[1]), reading()) as failing:
+            try:
+                list(failing.frames())
+            except video.UnreadableVideo as error:
+                print(error)
+    """
+    (tmp_path / "has_a_bug").touch()
+    command = [sys.executable, "-c", code, str(tmp_path / "has_a_bug"), str(Path(__file__).parent)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "the decoder failed, see the error above" in result.stdout
+    assert "ValueError: a bug of ours" in result.stderr
+
+
 def is_running(pid):
     """Return whether a process runs; a zombie does not."""
     try:

@@ -19,6 +19,7 @@ from explain_deepfakes.pipeline.outputs import write_text
 from explain_deepfakes.pipeline.progress import track
 from explain_deepfakes.pipeline.project import absolute
 from explain_deepfakes.pipeline.workers import map_unordered
+from explain_deepfakes.preprocessing.video.container import open_container
 
 OPEN_TIMEOUT = 20  # seconds
 MEMORY_LIMIT_MB = 3000  # of address space; Python and the library take some hundreds of it
@@ -94,8 +95,7 @@ def _inspect_copy(file: Path) -> FileFacts:
 
 def _read_duration(path: Path) -> float:
     """Return the duration in seconds, without decoding. Raises if the file cannot be opened, or holds no video."""
-    # A playlist must not make the library download anything, whatever its suffix is.
-    with av.open(str(path), metadata_errors="ignore", options={"protocol_whitelist": "file"}) as container:
+    with open_container(str(path)) as container:
         if not container.streams.video:
             raise HoldsNoVideo
         stream = container.streams.video[0]

@@ -22,6 +22,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from explain_deepfakes.preprocessing.video.container import open_container
 from explain_deepfakes.preprocessing.video.fork_server import open_memory_file
 from explain_deepfakes.preprocessing.video.orientation import FrameConverter, Orientation
 from explain_deepfakes.preprocessing.video.params import ReadingParams
@@ -248,10 +249,8 @@ class PyavVideo:
     @contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         max_pixels = int(self.reading.max_megapixels * 1e6)
-        # No other file is opened for what looks like a playlist or for a name that looks like a pattern.
-        options = {"protocol_whitelist": "file", "pattern_type": "none"}
         try:
-            container = av.open(self.path, options=options, metadata_errors="ignore")
+            container = open_container(self.path)
         except av.FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
@@ -309,7 +308,7 @@ class DecoderLog:
     """Captures the error messages of the decoding libraries, which are the main sign of damage: decoding goes on after them."""
 
     def __init__(self) -> None:
-        sys.stderr = os.fdopen(os.dup(2), "w")  # for the tracebacks of our own errors
+        sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)  # for the tracebacks of our own errors; line by line
         self.file, self.had_errors = open_memory_file(), False
         fcntl.fcntl(self.file, fcntl.F_SETFL, os.O_APPEND)
         os.dup2(self.file, 2)
