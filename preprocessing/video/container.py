@@ -3,7 +3,7 @@
 import av
 from av.container import InputContainer
 
-# A playlist must not make the library open another file or download anything, nor a name that looks like a pattern of names.
+# The library must not open other files or URLs, neither those in a playlist nor those that match a name such as face%d.png.
 OPTIONS = {"protocol_whitelist": "file", "pattern_type": "none"}
 # Titles and comments may have any encoding. PyAV 19 and later always accept that.
 METADATA_OPTIONS = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
