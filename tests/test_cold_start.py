@@ -22,7 +22,7 @@ from explain_deepfakes.pipeline.project import CODE
 from explain_deepfakes.preprocessing.crops.params import CropParams
 from explain_deepfakes.preprocessing.faces.params import DetectionParams
 
-PACKAGES = ("preprocessing", "model_test_train", "explain_model", "serving", "BWCluster")
+PACKAGES = ("preprocessing", "model_test_train", "explain_model", "serving", "BWCluster", "pipeline")
 COMMANDS = [
     path.relative_to(CODE)
     for package in PACKAGES
