@@ -20,6 +20,7 @@ from explain_deepfakes.pipeline.project import absolute, find_file, from_root
 
 DEVICES = ("auto", "cpu", "cuda")  # choices of settings that select a device
 AUTO = "auto"  # chosen by the machine, if the setting declares how
+MAX_VALUES = 100_000  # in a YAML file
 NULL_WORDS = ("null", "none", "~", "")  # values of a flag that mean None
 TYPE_DESCRIPTIONS: dict[object, str] = {
     int: "an integer",
@@ -183,9 +184,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if count_values(values, {}) > MAX_VALUES:
+        raise UserError(f"{path} has more than {MAX_VALUES} values, since its aliases repeat others; write it without aliases")
     if not isinstance(values, dict):
         raise UserError(f"{path} must contain 'key: value' lines")
     return values
+
+
+def count_values(content: object, counts: dict[int, int]) -> int:
+    """Return how many values a YAML file has if its aliases are written out. `counts` has those of known containers."""
+    if not isinstance(content, dict | list):
+        return 1
+    if id(content) not in counts:
+        counts[id(content)] = 1  # in case it contains itself
+        inside = content.values() if isinstance(content, dict) else content
+        counts[id(content)] = 1 + sum(count_values(value, counts) for value in inside)
+    return counts[id(content)]
 
 
 def flag_spellings(name: str) -> tuple[str, ...]:
@@ -240,7 +254,7 @@ def _checked(value: object, kind: object, field: dataclasses.Field, where: str) 
     name, rules = f"{where}.{field.name}", field.metadata
     if value == AUTO and rules.get("auto"):
         value = rules["auto"]()
-    value = _converted(value, kind, name)
+    value = converted(value, kind, name)
     if rules.get("choices") and value is not None and value not in rules["choices"]:
         raise UserError(f"{name} is '{value}'; choose from: {', '.join(rules['choices'])}")
     for number in value if isinstance(value, tuple) else (value,):
@@ -251,14 +265,14 @@ def _checked(value: object, kind: object, field: dataclasses.Field, where: str) 
     return value
 
 
-def _converted(value: object, kind: object, name: str) -> object:
+def converted(value: object, kind: object, name: str) -> object:
     """Return the value as `kind`. Integers are accepted as float; all other types must match."""
     if isinstance(kind, types.UnionType):
-        return None if value is None else _converted(value, _inner(kind), name)
+        return None if value is None else converted(value, _inner(kind), name)
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
             raise UserError(f"{name} is {value!r}; it must be a list")
-        return tuple(_converted(item, typing.get_args(kind)[0], name) for item in value)
+        return tuple(converted(item, typing.get_args(kind)[0], name) for item in value)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return build_settings(kind, value, name)
     if kind is Path and isinstance(value, str):

@@ -8,6 +8,8 @@ from explain_deepfakes.pipeline.buckets import is_in_bucket, parse_path
 CODE = Path(__file__).resolve().parents[1]  # the checkout, or the installed package
 IS_CHECKOUT = (CODE / "pyproject.toml").is_file()
 
+FORMULA_SIGNS = ("=", "+", "-", "@")  # a spreadsheet takes a cell that begins with one as a formula
+
 
 def root() -> Path:
     """Return the nearest folder, from the current one upwards, with dvc.yaml and params.yaml.
@@ -43,4 +45,7 @@ def relative(path: Path) -> str:
     if is_in_bucket(path):
         return str(path)
     path = absolute(path)
-    return path.relative_to(root()).as_posix() if path.is_relative_to(root()) else path.as_posix()
+    if not path.is_relative_to(root()):
+        return path.as_posix()
+    name = path.relative_to(root()).as_posix()
+    return f"./{name}" if name.startswith(FORMULA_SIGNS) else name

@@ -108,7 +108,11 @@ def _options(job: SlurmJob, resources: Resources, logs: Path) -> list[str]:
         "gres": f"gpu:{resources.gpus}" if resources.gpus else None,
         "signal": f"B:USR1@{resources.seconds_to_end}",  # only to in_job.py, which signals the others
     }
-    return [f"--{name}={value}" for name, value in options.items() if value is not None] + ["--requeue", *resources.options]
+    lines = [f"--{name}={value}" for name, value in options.items() if value is not None] + ["--requeue", *resources.options]
+    for line in lines:
+        if not line.isprintable():  # a line break would end the comment, and begin a command
+            raise UserError(f"cluster.yaml: {line!r} of {job.kind} contains a line break or another control character")
+    return lines
 
 
 def submit(jobs: Sequence[SlurmJob], cluster: Cluster, logs: Path) -> dict[str, str]:

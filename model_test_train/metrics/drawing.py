@@ -12,6 +12,8 @@ from explain_deepfakes.pipeline.outputs import atomic_write
 
 __all__ = ["plt", "save_figure"]
 
+plt.rcParams["text.parse_math"] = False  # file names may contain dollar signs
+
 
 def save_figure(path: Path, figure: Figure) -> None:
     with atomic_write(path) as unfinished:

@@ -19,7 +19,7 @@ from explain_deepfakes.pipeline.outputs import write_text
 from explain_deepfakes.pipeline.progress import track
 from explain_deepfakes.pipeline.project import absolute
 from explain_deepfakes.pipeline.workers import map_unordered
-from explain_deepfakes.preprocessing.video.container import open_container
+from explain_deepfakes.preprocessing.video.container import open_container, shown_stream
 
 OPEN_TIMEOUT = 20  # seconds
 MEMORY_LIMIT_MB = 3000  # of address space; Python and the library take some hundreds of it
@@ -96,9 +96,9 @@ def _inspect_copy(file: Path) -> FileFacts:
 def _read_duration(path: Path) -> float:
     """Return the duration in seconds, without decoding. Raises if the file cannot be opened, or holds no video."""
     with open_container(str(path)) as container:
-        if not container.streams.video:
+        stream = shown_stream(container)
+        if not stream:
             raise HoldsNoVideo
-        stream = container.streams.video[0]
         if container.duration:
             return max(0.0, container.duration / av.time_base)
         return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0

@@ -19,6 +19,7 @@ import numpy as np
 from explain_deepfakes.preprocessing.video.fork_server import receive, receive_fd, send
 from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.pyav_reader import DecoderLog, PyavVideo
+from explain_deepfakes.preprocessing.video.sandbox import confine
 from explain_deepfakes.preprocessing.video.video import (
     REMOVE_FILE,
     DecodingStats,
@@ -44,6 +45,7 @@ class VideoReader(Protocol):
 
 def main(connection: Connection) -> None:
     """Open one video after the other, and send the requested frames, until the connection is closed."""
+    confine()
     log, heartbeat = DecoderLog(), Heartbeat(connection)
     reading: ReadingParams | None = None
     video: VideoReader | None = None
@@ -118,5 +120,4 @@ class Heartbeat:
 
 def _limit_memory(megabytes: int) -> None:
     """Limit the address space, which works on every system; the hard limit stays as it is."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, resource.getrlimit(resource.RLIMIT_AS)[1]))

@@ -21,6 +21,8 @@ from multiprocessing.reduction import recv_handle, send_handle
 from socket import socketpair
 from typing import Any, Literal
 
+from explain_deepfakes.preprocessing.video.sandbox import clean_environment
+
 SERVER_CODE = (
     "import json, sys; sys.path = json.loads(sys.argv[3]); "
     "from explain_deepfakes.preprocessing.video.fork_server import serve; serve(*sys.argv[1:3])"
@@ -118,7 +120,7 @@ class ForkServer:
         self.connection, remote_end = _connection_pair()
         command = [sys.executable, "-c", SERVER_CODE, str(remote_end.fileno()), module, json.dumps(sys.path)]
         # Threads of linear algebra libraries, which no forked process uses, would make a fork unsafe.
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        environment = {**clean_environment(os.environ), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self.lock, self.parent = threading.Lock(), os.getpid()
         with remote_end:
             self.process = subprocess.Popen(

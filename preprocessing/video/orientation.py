@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -10,9 +11,11 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from explain_deepfakes.preprocessing.video.tone_mapping import TRANSFERS, tone_map
 from explain_deepfakes.preprocessing.video.video import Picture
 
 Size = tuple[int, int]  # width, height
+MAX_PIXEL_RATIO = 4  # of the sides of a stored pixel
 HALF_COLOUR = ("yuv420p", "yuvj420p")  # the most common formats: planes of bytes, with colour at half the size
 
 
@@ -44,6 +47,14 @@ class Orientation:
         return np.rot90(picture[:, ::-1] if self.mirrored else picture, self.quarter_turns)
 
 
+def displayed_size(width: int, height: int, pixel_ratio: Fraction | None) -> Size:
+    """The size of a picture whose stored pixels are not square. The shorter side of a pixel is enlarged."""
+    ratio = float(pixel_ratio or 1)
+    if not 1 / MAX_PIXEL_RATIO <= ratio <= MAX_PIXEL_RATIO:  # a wrong header
+        return width, height
+    return (round(width * ratio), height) if ratio >= 1 else (width, round(height / ratio))
+
+
 class FrameConverter:
     """Converts frames to RGB; caches what swscale computes for a kind of frame."""
 
@@ -56,6 +67,8 @@ class FrameConverter:
         stored_size = orientation.size(size)
         if frame.format.has_palette or any(component.is_alpha for component in frame.format.components):
             frame = VideoFrame.from_ndarray(self._blend_over_white(frame), "rgb24")
+        elif frame.color_trc in TRANSFERS:
+            return orientation.apply(tone_map(self._to_wide_array(frame, stored_size), frame.color_trc))
         elif _can_shrink_planes(frame, stored_size):
             frame = _shrink_planes(frame, stored_size)
         return orientation.apply(self._to_array(frame, "rgb24", stored_size))
@@ -68,12 +81,21 @@ class FrameConverter:
     def _to_array(self, frame: VideoFrame, pixel_format: str, size: Size) -> Picture:
         """Convert and resize in one step, from the luma and chroma planes; downscaling averages areas."""
         width, height = size
-        interpolation = "BILINEAR" if size == (frame.width, frame.height) else "AREA"
-        converted = self.reformatter.reformat(frame, width, height, pixel_format, interpolation=interpolation, threads=1)
-        plane = converted.planes[0]
+        plane = self._reformat(frame, pixel_format, size)
         channels = len(pixel_format.removesuffix("24"))
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
         return rows[:, : width * channels].reshape(height, width, channels)
+
+    def _to_wide_array(self, frame: VideoFrame, size: Size) -> NDArray[np.uint16]:
+        """As `_to_array`, with 16 bits per channel."""
+        width, height = size
+        plane = self._reformat(frame, "rgb48le", size)
+        rows = np.frombuffer(memoryview(plane), "<u2").reshape(height, plane.line_size // 2)
+        return rows[:, : width * 3].reshape(height, width, 3)
+
+    def _reformat(self, frame: VideoFrame, pixel_format: str, size: Size) -> VideoPlane:
+        interpolation = "BILINEAR" if size == (frame.width, frame.height) else "AREA"
+        return self.reformatter.reformat(frame, *size, pixel_format, interpolation=interpolation, threads=1).planes[0]
 
 
 def _can_shrink_planes(frame: VideoFrame, size: Size) -> bool:

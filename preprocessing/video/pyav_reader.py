@@ -18,13 +18,12 @@ import av
 import numpy as np
 from av import Packet, VideoFrame
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from explain_deepfakes.preprocessing.video.container import open_container
+from explain_deepfakes.preprocessing.video.container import is_animated_webp, open_container, shown_stream
 from explain_deepfakes.preprocessing.video.fork_server import open_memory_file
-from explain_deepfakes.preprocessing.video.orientation import FrameConverter, Orientation
+from explain_deepfakes.preprocessing.video.orientation import FrameConverter, Orientation, displayed_size
 from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.video import (
     REMOVE_FILE,
@@ -84,6 +83,7 @@ class PyavVideo:
         self.may_seek = True
         with self._open() as (container, stream):
             rate, frames_promised = stream.average_rate, stream.frames
+            others, pixel_ratio = len(container.streams.video) - 1, stream.sample_aspect_ratio
             self.codec, self.intra_only = stream.codec_context.name, stream.codec_context.codec.intra_only
             self.container = container.format.name
             self.packets, probed = self._list_packets(container, stream)
@@ -93,10 +93,12 @@ class PyavVideo:
         self.timed = self.packets.timed and same_times and regular
         first = frames[0] if frames else self._first_frame()
         self.orientation, self.interlaced = Orientation.of(first), first.interlaced_frame
-        width, height = self.orientation.size((first.width, first.height))
+        width, height = self.orientation.size(displayed_size(first.width, first.height, pixel_ratio))
         count = len(self.packets.times) if self.timed else self._count_by_decoding()
         frame_rate, frames_present = float(rate) if rate else None, min(count, reading.max_frames)
-        self.facts = VideoFacts(width, height, frame_rate, frames_promised or None, frames_present, self.container, self.codec)
+        self.facts = VideoFacts(
+            width, height, frame_rate, frames_promised or None, frames_present, self.container, self.codec, others
+        )
 
     def frames(
         self, indices: Collection[int] | None, longest_side: int | None, stats: DecodingStats, keep_decoded: bool = False
@@ -210,6 +212,8 @@ class PyavVideo:
         with self._open() as (container, stream):
             for frame in self._decode(stream, self._demux(container, stream), DecodingStats(), 1):
                 return frame
+        if is_animated_webp(self.path):
+            raise UnreadableVideo("animated WebP is not supported", "convert it to MP4")
         raise UnreadableVideo("no frame of it can be decoded", REPLACE_FILE)
 
     def _count_by_decoding(self) -> int:
@@ -256,18 +260,17 @@ class PyavVideo:
                 raise
             raise UnreadableVideo(f"it cannot be opened as a video ({error.strerror})", REPLACE_FILE) from error
         with container:
-            # The cover picture of an audio file is not a video.
-            streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-            if not streams:
+            stream = shown_stream(container)
+            if not stream:
                 raise UnreadableVideo("it has no video stream", REMOVE_FILE)
-            context = streams[0].codec_context
+            context = stream.codec_context
             if context is None:
                 raise UnreadableVideo("its codec is not supported", "convert it to H.264")
             if context.width * context.height > max_pixels:
                 reason = f"its frames of {context.width}x{context.height} have more than {max_pixels / 1e6:g} megapixels"
                 raise UnreadableVideo(reason, f"raise read_video.max_megapixels, or {REMOVE_FILE}")
             context.options = {"max_pixels": str(max_pixels)}  # for streams whose frames change size
-            yield container, streams[0]
+            yield container, stream
 
     def _demux(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet | None]:
         """Yield all packets, then None; without the empty packet that PyAV ends with."""

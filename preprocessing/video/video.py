@@ -11,6 +11,8 @@ import math
 import os
 import signal
 import stat
+import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -63,6 +65,7 @@ class VideoFacts:
     frames_present: int  # counted in the file; if it is damaged, fewer may decode
     container: str = ""
     codec: str = ""
+    other_streams: int = 0  # further video streams, which are not read: the one that players show is
 
 
 @dataclass
@@ -86,11 +89,22 @@ class DecoderMessage(TypedDict, total=False):
     unreadable: list[str]  # reason and remedy
 
 
+class Deadline:
+    """Ends the reading of a video: after some seconds, or when another thread sets `is_cancelled`."""
+
+    def __init__(self, seconds: float, is_cancelled: threading.Event) -> None:
+        self.seconds, self.is_cancelled = seconds, is_cancelled
+        self.end = time.monotonic() + seconds
+
+    def has_passed(self) -> bool:
+        return self.is_cancelled.is_set() or time.monotonic() > self.end
+
+
 class OpenVideo:
     """An open video, see `open_video`."""
 
-    def __init__(self, path: Path, reading: ReadingParams) -> None:
-        self.path, self.reading = path, reading
+    def __init__(self, path: Path, reading: ReadingParams, deadline: Deadline | None = None) -> None:
+        self.path, self.reading, self.deadline = path, reading, deadline
         self.stats = DecodingStats()  # of the last request
         self.process: ForkedProcess
         self.facts = self._open()
@@ -154,6 +168,9 @@ class OpenVideo:
         """Return the decoder's next message that is not a heartbeat."""
         message: DecoderMessage = {}
         while not message:
+            if self.deadline and self.deadline.has_passed():
+                self.process.kill()
+                raise UnreadableVideo(f"reading it takes more than {self.deadline.seconds:g} seconds", REMOVE_FILE)
             try:
                 message = self.process.receive(self.reading.max_seconds_stuck)
             except ProcessEnded as error:
@@ -181,20 +198,20 @@ def start_decoder() -> None:
 
 
 @contextmanager
-def open_video(path: Path, reading: ReadingParams) -> Iterator[OpenVideo]:
+def open_video(path: Path, reading: ReadingParams, deadline: Deadline | None = None) -> Iterator[OpenVideo]:
     """Open a video. Raises UnreadableVideo, and so does the iteration over its frames."""
     if reading.reader == "decord" and not find_spec("decord"):
         raise UserError(
             "read_video.reader is 'decord', but decord is not installed (it is not available on every platform); use 'pyav'"
         )
     _require_regular_file(path)
-    with local_copy(path) as file, closing(OpenVideo(file, reading)) as video:
+    with local_copy(path) as file, closing(OpenVideo(file, reading, deadline)) as video:
         yield video
 
 
-def probe_video(path: Path, reading: ReadingParams) -> VideoFacts:
-    """Return the facts of a video. Its frames are counted."""
-    with open_video(path, reading) as video:
+def probe_video(path: Path, reading: ReadingParams, deadline: Deadline | None = None) -> VideoFacts:
+    """Return the facts of a video. Its frames are counted, for which some codecs need to be decoded."""
+    with open_video(path, reading, deadline) as video:
         return video.facts
 
 

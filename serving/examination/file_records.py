@@ -119,6 +119,7 @@ def video_record(examination: Examination) -> VideoRecord:
         "frames_damaged": stats.frames_damaged,
         "frames_missing": stats.frames_missing,
         "ended_early": stats.ended_early,
+        "other_streams": facts.other_streams,
     }
 
 

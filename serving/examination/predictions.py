@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from explain_deepfakes.model_test_train.metrics.intervals import format_estimate
@@ -31,6 +32,8 @@ def print_verdict(record: FileRecord, console: Console) -> None:
         return
     video = record["video"]
     console.print(f"  {video['frames_scored']} of the {video['frames_looked_at']} sampled frames were scored")
+    if others := video["other_streams"]:
+        console.print(f"  [bold yellow]{others} further video stream{'s' * (others > 1)} in the file: not examined[/]")
     for person in record["people"]:
         top_frames = ", ".join(str(frame["frame"]) for frame in person["frames"] if frame["decided"])
         is_repeated = person["reason"] == record["reason"]
@@ -51,12 +54,17 @@ def print_crop_verdict(record: CropRecord, console: Console) -> None:
 
 def print_headline(record: CropRecord, console: Console) -> bool:
     """Print the verdict and the model's warning; return whether there is a verdict."""
-    console.print(f"{record['file']}: {format_verdict(record)}")
+    console.print(f"{printable(record['file'])}: {format_verdict(record)}")
     if record["verdict"] == NO_VERDICT:
         return False
     if record["warning"]:
         console.print(f"  [bold yellow]{record['warning']}[/]")
     return True
+
+
+def printable(name: str) -> str:
+    """A file name without control characters, which a terminal would obey, and without markup."""
+    return escape("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name))
 
 
 def print_model(record: CropRecord, console: Console) -> None:

@@ -55,6 +55,7 @@ class VideoRecord(TypedDict):
     frames_damaged: int
     frames_missing: int
     ended_early: str | None
+    other_streams: int
 
 
 class ModelRecord(TypedDict):

@@ -6,6 +6,7 @@ import http.client
 import json
 import smtplib
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -111,7 +112,7 @@ def send_email(account: dict[str, str], text: str) -> None:
     message.set_content(text)
     with smtplib.SMTP(account["host"], int(account.get("port", 25)), timeout=NOTIFY_TIMEOUT_SECONDS) as connection:
         if "user" in account:
-            connection.starttls()  # do not send the password in the clear
+            connection.starttls(context=ssl.create_default_context())  # the password goes to no server but this one
             connection.login(account["user"], account["password"])
         connection.send_message(message)
 
