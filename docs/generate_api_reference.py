@@ -3,6 +3,7 @@
 import re
 from inspect import getdoc, getsource
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FunctionType
 from typing import Any
 
@@ -11,6 +12,7 @@ from generate_reference import table
 from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.prediction import Detector, FacePrediction, PersonPrediction, Prediction
 from explain_deepfakes.preprocessing.video.video import ReadingParams
+from explain_deepfakes.serving.api.jobs import JobStore
 from explain_deepfakes.serving.api.server import create_app
 from explain_deepfakes.serving.api.state import ServerParams
 
@@ -34,7 +36,10 @@ FIELD = re.compile(r"^    ([a-z]\w*): ([^=#\n]+?)(?: = .+?)?(?:  # (.*))?$", re.
 
 def http_api_page() -> str:
     params, reading = load_params("serve", ServerParams), load_params("read_video", ReadingParams)
-    document = create_app(params, reading, Path(), Path()).openapi()
+    with TemporaryDirectory() as folder:
+        store = JobStore(Path(folder), params.keep_minutes)
+        document = create_app(params, reading, Path(), store).openapi()
+        store.close()
     parts = [HTTP_API_INTRO]
     for path, methods in document["paths"].items():
         for method, route in methods.items():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from explain_deepfakes.pipeline.errors import run
 from explain_deepfakes.pipeline.project import from_root
-from explain_deepfakes.serving.models.params import MARGIN
+from explain_deepfakes.serving.models.params import MARGIN, SERVER_HELP
 
 
 def main() -> None:
@@ -41,7 +41,11 @@ def main() -> None:
         deploy_parser.add_argument(
             "folder", type=Path, help="deployment folder; the active checkpoint is its current.safetensors"
         )
-        deploy_parser.add_argument("--server", metavar="URL", help="wait until the server at this URL uses the checkpoint")
+        deploy_parser.add_argument(
+            "--server",
+            metavar="URL",
+            help=SERVER_HELP,
+        )
     args = parser.parse_args()
     from explain_deepfakes.serving.models.registry import run_registry_command
 

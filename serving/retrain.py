@@ -16,13 +16,18 @@ from pathlib import Path
 
 from explain_deepfakes.pipeline.errors import run
 from explain_deepfakes.pipeline.project import from_root
+from explain_deepfakes.serving.models.params import SERVER_HELP
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train again if something changed, and deploy the result if it is not worse.")
     parser.add_argument("--registry", type=Path, default=from_root("data/registry"), help="folder of the registry")
     parser.add_argument("--deploy", type=Path, help="deployment folder for the version in production")
-    parser.add_argument("--server", metavar="URL", help="wait until the server at this URL uses the new checkpoint")
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        help=SERVER_HELP,
+    )
     parser.add_argument("--notify", type=Path, metavar="YAML", help="file with the recipients of a message about the outcome")
     args = parser.parse_args()
     from explain_deepfakes.serving.models.retraining import retrain_if_changed

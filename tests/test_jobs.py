@@ -13,8 +13,9 @@ import little_examiners
 import pytest
 from conftest import Project
 
+from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.serving.api import workers
-from explain_deepfakes.serving.api.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, JobStore
+from explain_deepfakes.serving.api.jobs import CANCELLED, DONE, FAILED, MARKER, QUEUED, RUNNING, Job, JobStore
 from explain_deepfakes.serving.api.workers import WorkerConfig, WorkerPool
 
 
@@ -197,17 +198,48 @@ def test_a_new_start_finds_what_waits_and_removes_what_it_cannot_read(store: Job
     running.set_state(RUNNING)
     (cut.folder / "job.json").write_text("{")
     unsent.upload.touch()
+    store.close()
     again = JobStore(store.folder, keep_minutes=10)
     assert [(job.name, job.state) for job in again.recover()] == [("waiting", QUEUED), ("running", QUEUED)]
     assert again.get(done.id) is not None
-    assert {path.name for path in store.folder.iterdir()} == {done.id, waiting.id, running.id}
+    assert {path.name for path in store.folder.iterdir()} == {MARKER, done.id, waiting.id, running.id}
 
 
-def test_a_new_start_leaves_alone_what_is_no_job(tmp_path: Path) -> None:
+def test_a_folder_with_other_contents_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday/video.mp4").touch()
     (tmp_path / "sixteen_letters_").mkdir()
     (tmp_path / "sixteen_letters_/video.mp4").touch()
     (tmp_path / "notes.txt").touch()
-    assert JobStore(tmp_path, keep_minutes=10).recover() == []
+    with pytest.raises(UserError, match=r"contains holiday, which is no job; name another one with --jobs"):
+        JobStore(tmp_path, keep_minutes=10)
     assert len(list(tmp_path.rglob("*"))) == 5
+
+
+def test_other_contents_of_a_folder_of_jobs_stay(store: JobStore) -> None:
+    """Also those that were added later, and those that look like a job."""
+    (store.folder / "thesis").mkdir()
+    (store.folder / "sixteen_letters_").mkdir()
+    (store.folder / "sixteen_letters_/video.mp4").touch()
+    store.close()
+    assert JobStore(store.folder, keep_minutes=10).recover() == []
+    assert (store.folder / "thesis").is_dir()
+    assert (store.folder / "sixteen_letters_/video.mp4").is_file()
+
+
+def test_only_one_server_uses_a_folder_of_jobs(store: JobStore) -> None:
+    job = store.create("waiting")
+    with pytest.raises(UserError, match="another server uses the jobs in"):
+        JobStore(store.folder, keep_minutes=10)
+    assert job.folder.is_dir()
+    assert store.folder.stat().st_mode & 0o777 == job.folder.stat().st_mode & 0o777 == 0o700
+    store.close()
+    JobStore(store.folder, keep_minutes=10).close()
+
+
+def test_a_record_with_another_id_is_no_job(store: JobStore) -> None:
+    job = store.create("a")
+    job.write_record()
+    (job.folder / "job.json").write_text((job.folder / "job.json").read_text().replace(f'"{job.id}"', '["x"]'))
+    store.close()
+    assert JobStore(store.folder, keep_minutes=10).recover() == []

@@ -149,6 +149,20 @@ def test_what_was_begun_can_be_given_up(page: Page, server: Server, fake: Path) 
     assert page.evaluate("location.hash") == ""
 
 
+def test_another_file_leaves_the_first_job_to_the_server_and_back_shows_it(page: Page, fake: Path, tmp_path: Path) -> None:
+    page.set_input_files("#file", fake)
+    page.wait_for_function("() => location.hash")
+    first = page.evaluate("location.hash")
+    page.set_input_files("#file", shutil.copy(fake, tmp_path / "another.mp4"))
+    page.wait_for_function("first => location.hash && location.hash !== first", arg=first)
+    expect(page.locator("#downloads")).to_be_visible()
+    page.go_back()
+    assert page.evaluate("location.hash") == first
+    expect(page.locator("#downloads")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#result")).to_be_hidden()
+
+
 def test_a_token_is_asked_for_once_and_the_file_is_sent_then(
     finished: Project, browser: Browser, fake: Path, tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ WITHIN_IDENTIFIERS = """
 WHOLE_IDENTIFIERS = "one place places say put whole alone child gaze figures wanted taken"
 # Published keys (a column of the index, a field of the evidence), names of weights, and exceptions of Python.
 ALLOWED = {
-    "made_from", "judged_by", "mixes", "looks",
+    "made_from", "connection_made", "judged_by", "mixes", "looks",
     "FileNotFoundError", "ModuleNotFoundError", "PackageNotFoundError", "grain_share",
 }  # fmt: skip
 

@@ -17,7 +17,16 @@ from explain_deepfakes.pipeline.provenance import all_code
 from explain_deepfakes.serving.api.jobs import ANNOTATED, DONE, HEAT, PLAYABLE, Job
 from explain_deepfakes.serving.api.problems import RESPONSES, Problem
 from explain_deepfakes.serving.api.schemas import BatchStatus, JobStatus, job_status
-from explain_deepfakes.serving.api.state import COOKIE, RETRY_AFTER, AppState, AppStateDep, JobDep, authorize, bearer_token
+from explain_deepfakes.serving.api.state import (
+    COOKIE,
+    RETRY_AFTER,
+    AppState,
+    AppStateDep,
+    JobDep,
+    authorize,
+    owner_of,
+    token_of,
+)
 from explain_deepfakes.serving.examination.records import FileRecord
 from explain_deepfakes.serving.models.identity import ServerVersion
 
@@ -145,8 +154,8 @@ def get_heatmap(job: JobDep, track: int, frame: int) -> FileResponse:
 
 
 @api.get("/batches/{batch}", summary="Get all jobs with one label")
-def get_batch(batch: Annotated[str, InPath(pattern=r"^[\w-]{1,60}$")], state: AppStateDep) -> BatchStatus:
-    jobs = [job for job in state.store.all() if job.batch == batch]
+def get_batch(request: Request, batch: Annotated[str, InPath(pattern=r"^[\w-]{1,60}$")], state: AppStateDep) -> BatchStatus:
+    jobs = [job for job in state.store.all() if (job.batch, job.owner) == (batch, owner_of(request))]
     if not jobs:
         raise Problem(404, "no job has that label")
     return BatchStatus(batch=batch, finished=sum(job.is_finished for job in jobs), jobs=[job_status(job) for job in jobs])
@@ -164,14 +173,25 @@ def get_readiness(state: AppStateDep) -> dict[str, str | int]:
     return {"status": "ready", "workers": len(state.workers.ready)}
 
 
-@public_routes.get("/version", response_model=dict[str, Any], summary="The model and the code version in use")
+@public_routes.get("/openapi.json", include_in_schema=False, dependencies=[Depends(authorize)])
+def get_schema(request: Request) -> dict[str, Any]:
+    schema: dict[str, Any] = request.app.openapi()
+    return schema
+
+
+@public_routes.get(
+    "/version",
+    dependencies=[Depends(authorize)],
+    response_model=dict[str, Any],
+    summary="The model and the code version in use",
+)
 def get_version(state: AppStateDep) -> ServerVersion:
     workers = state.workers
     version: ServerVersion = {"code": all_code(), "refused": workers.current_load_error()}
     return {**workers.model, **version} if workers.model else version
 
 
-@public_routes.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+@public_routes.get("/metrics", dependencies=[Depends(authorize)], summary="Metrics for Prometheus", response_class=Response)
 def get_metrics(state: AppStateDep) -> Response:
     registry = CollectorRegistry()
     registry.register(JobMetricsCollector(state))
@@ -179,10 +199,10 @@ def get_metrics(state: AppStateDep) -> Response:
 
 
 @public_routes.post("/session", status_code=204, summary="Store the token in a cookie, for the web page")
-def create_session(request: Request, response: Response) -> None:
-    authorize(request)
+async def create_session(request: Request, response: Response) -> None:
+    await authorize(request)
     is_https = request.url.scheme == "https"
-    response.set_cookie(COOKIE, bearer_token(request), httponly=True, samesite="strict", secure=is_https)
+    response.set_cookie(COOKIE, token_of(request), httponly=True, samesite="strict", secure=is_https)
 
 
 def file_response(job: Job, path: Path, media_type: str, name: str | None = None) -> FileResponse:

@@ -17,6 +17,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.provenance import all_code
 from explain_deepfakes.preprocessing.video.params import ReadingParams
+from explain_deepfakes.serving.api.connections import PromptProtocol
 from explain_deepfakes.serving.api.jobs import JobStore
 from explain_deepfakes.serving.api.params import ServerParams
 from explain_deepfakes.serving.api.problems import add_problem_handlers, problem_response
@@ -40,32 +41,35 @@ def create_app(
     params: ServerParams,
     reading: ReadingParams,
     model_path: Path,
-    folder: Path,
+    store: JobStore,
     tokens: Sequence[str] = (),
     demo: bool = False,
 ) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store = JobStore(folder, params.keep_minutes)
         config = WorkerConfig(model_path.absolute(), params.device, params.threads, params.frames or None, params.backend, demo)
         workers = WorkerPool(config, params.workers, params.max_queued, params.deadline, store.recover())
         app.state.shared = AppState(params, reading, store, workers, tokens)
-        sweeper = asyncio.create_task(sweep(store))
+        sweeper = asyncio.create_task(sweep(store, int(params.max_jobs_gb * 1e9)))
         yield
         sweeper.cancel()
         await asyncio.to_thread(workers.close, params.seconds_to_end)
 
-    app = FastAPI(title="Deepfake detection", version=all_code(), lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Deepfake detection", version=all_code(), lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
     add_problem_handlers(app, [*api.routes, *public_routes.routes])
 
     @app.middleware("http")
     async def check_host(request: Request, call_next: RequestResponseEndpoint) -> Response:
         response: Response
         host = requested_host(request.headers.get("host", ""))
-        if is_this_machine(params.host) and not is_this_machine(host):  # DNS rebinding by a page of another site
+        if not is_allowed_host(host, params):  # DNS rebinding by a page of another site
             response = problem_response(400, f"this server is not '{host}'; use a name of this machine, such as localhost")
         else:
             response = await call_next(request)
+        if request.url.path.startswith("/api/"):
+            response.headers.setdefault("Cache-Control", "no-store")
         for name, value in SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)
         return response
@@ -74,6 +78,13 @@ def create_app(
     app.include_router(public_routes)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
     return app
+
+
+def is_allowed_host(host: str, params: ServerParams) -> bool:
+    """Whether requests may name this host. With tokens on a public address, any name is allowed unless names are listed."""
+    if params.allowed_hosts:
+        return host.lower() in {name.lower() for name in params.allowed_hosts} or is_this_machine(host)
+    return is_this_machine(host) or not is_this_machine(params.host)
 
 
 def is_this_machine(host: str) -> bool:
@@ -93,11 +104,12 @@ def server_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def sweep(store: JobStore) -> None:
-    """Remove expired jobs from time to time."""
+async def sweep(store: JobStore, max_bytes: int) -> None:
+    """Remove expired jobs from time to time, and the oldest ones if all together are too large."""
     while True:
         await asyncio.sleep(SECONDS_BETWEEN_SWEEPS)
         await asyncio.to_thread(store.remove_expired)
+        await asyncio.to_thread(store.remove_oldest, max_bytes)
 
 
 def read_tokens(path: Path | None) -> list[str]:
@@ -111,8 +123,22 @@ def read_tokens(path: Path | None) -> list[str]:
 def serve(params: ServerParams, paths: Namespace) -> None:
     tokens = read_tokens(paths.tokens)
     if not is_this_machine(params.host) and not tokens:
+        if not params.allowed_hosts:
+            raise UserError(
+                f"with --host {params.host}, other machines can use the server: add --tokens FILE with one token a line, or "
+                "allow everybody by --allowed_hosts NAME with the name of this server"
+            )
         print("warning: everybody who can reach this machine can use the server; restrict it with --tokens", file=sys.stderr)
     model_path = paths.model_path or default_model(bool(paths.demo))
-    app = create_app(params, paths.reading, model_path, paths.jobs, tokens, bool(paths.demo))
+    store = JobStore(paths.jobs, params.keep_minutes)
+    app = create_app(params, paths.reading, model_path, store, tokens, bool(paths.demo))
     print(server_url(params.host, params.port), flush=True)
-    uvicorn.run(app, host=params.host, port=params.port, log_level="warning", timeout_graceful_shutdown=5)
+    uvicorn.run(
+        app,
+        host=params.host,
+        port=params.port,
+        http=PromptProtocol,
+        limit_concurrency=params.max_connections,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+    )

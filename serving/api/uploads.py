@@ -2,13 +2,15 @@
 
 import asyncio
 import re
+import threading
 import time
 import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
 from explain_deepfakes.preprocessing.video.params import ReadingParams
-from explain_deepfakes.preprocessing.video.video import UnreadableVideo, probe_video
+from explain_deepfakes.preprocessing.video.video import Deadline, UnreadableVideo, probe_video
+from explain_deepfakes.serving.api.params import ServerParams
 from explain_deepfakes.serving.api.problems import Problem
 
 MAX_NAME_LENGTH = 120  # characters
@@ -39,10 +41,11 @@ async def receive(
     return count
 
 
-def check_limits(path: Path, reading: ReadingParams, max_seconds: float, max_gigapixels: float) -> None:
-    """Refuse a file that is no video or picture, or too long or large, by its content and before it is decoded."""
+def check_limits(path: Path, reading: ReadingParams, params: ServerParams, is_cancelled: threading.Event) -> None:
+    """Refuse a file that is no video or picture, or too long or large, by its content and before it is examined."""
+    max_seconds, max_gigapixels = params.max_seconds, params.max_gigapixels
     try:
-        facts = probe_video(path, reading)
+        facts = probe_video(path, reading, Deadline(params.seconds_to_check, is_cancelled))
     except UnreadableVideo as error:
         raise Problem(415, f"{error.reason}; send a video or a picture") from error
     gigapixels = facts.frames_present * facts.width * facts.height / 1e9

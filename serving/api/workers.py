@@ -325,6 +325,8 @@ class WorkerPool:
             try:
                 job = self.waiting.get(timeout=POLL_SECONDS)
             except queue.Empty:
+                if not worker.process.is_alive():
+                    raise WorkerLost from None
                 continue
             started = time.monotonic()
             self.running.add(job.id)  # before the check below: a cancelling request sets the flag, then looks here

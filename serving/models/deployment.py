@@ -15,6 +15,7 @@ from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.ledger import content_hash
 from explain_deepfakes.pipeline.outputs import atomic_write, write_text
 from explain_deepfakes.serving.models.identity import ServerVersion
+from explain_deepfakes.serving.models.params import TOKEN_VARIABLE
 
 CURRENT = "current.safetensors"
 PREVIOUS = "before"  # file with the name of the previously active checkpoint
@@ -97,9 +98,15 @@ def wait_until_served(server: str, sha256: str) -> None:
 
 
 def fetch_server_version(server: str) -> ServerVersion:
+    token = os.environ.get(TOKEN_VARIABLE)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with urllib.request.urlopen(f"{server.rstrip('/')}/version", timeout=10) as response:
+        request = urllib.request.Request(f"{server.rstrip('/')}/version", headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as response:
             version: ServerVersion = json.load(response)
+    except urllib.error.HTTPError as error:
+        remedy = f"; set the environment variable {TOKEN_VARIABLE} to one of its tokens" if error.code == 401 else ""
+        raise UserError(f"the server at {server} refuses to state its version ({error}){remedy}") from error
     except (urllib.error.URLError, ValueError, TimeoutError) as error:
         raise UserError(f"the server at {server} does not answer ({error})") from error
     return version

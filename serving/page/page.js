@@ -30,8 +30,7 @@ function showError(text) {
 // ---- Upload and progress
 
 function send(file) {
-  cancel();
-  for (const id of ["error", "result", "viewer", "downloads"]) show(id, false);
+  leaveJob();
   byId("working-name").textContent = file.name;
   showProgress("uploading", 0, 1);
   show("working");
@@ -44,14 +43,25 @@ function send(file) {
     upload = null;
     if (status === 401) { pendingFile = file; show("working", false); show("token-form"); byId("token").focus(); }
     else if (status !== 202) showError(answer.detail ?? `the server answered with status ${status}`);
-    else follow(answer);
+    else { history.pushState(null, "", `#${answer.id}`); follow(answer); } // a reload finds the job, "back" the one before
   };
   upload.send(file);
 }
 
+// The job of the page's address, if there is one.
+async function openJob() {
+  leaveJob();
+  if (!location.hash) return;
+  try {
+    const knownJob = await (await request(`/api/jobs/${location.hash.slice(1)}`)).json();
+    byId("working-name").textContent = knownJob.name;
+    show("working");
+    follow({ ...knownJob, verdict: null });
+  } catch (error) { showError(error.message); }
+}
+
 function follow(submittedJob) {
   job = submittedJob;
-  history.replaceState(null, "", `#${job.id}`); // a reload of the page finds the job
   const events = stream = new EventSource(job.links.events);
   let updates = Promise.resolve();
   events.onmessage = event => {
@@ -77,14 +87,19 @@ function showProgress(step, done, total) {
   if (total) byId("progress").value = done / total; else byId("progress").removeAttribute("value");
 }
 
-function cancel() {
+// Shows nothing of the job any more. The server continues it, and keeps its result.
+function leaveJob() {
   upload?.abort();
   stream?.close();
-  if (job) fetch(job.links.self, { method: "DELETE", keepalive: true });
   upload = job = result = stream = null;
-  history.replaceState(null, "", location.pathname);
   byId("video").removeAttribute("src");
-  show("working", false);
+  for (const id of ["working", "error", "result", "viewer", "downloads"]) show(id, false);
+}
+
+function cancel() {
+  if (job) fetch(job.links.self, { method: "DELETE", keepalive: true });
+  leaveJob();
+  history.replaceState(null, "", location.pathname);
 }
 
 // ---- Verdict
@@ -286,12 +301,8 @@ byId("token-form").onsubmit = async event => {
     pendingFile = null;
   } catch { showError("this token is not valid"); }
 };
-if (location.hash) request(`/api/jobs/${location.hash.slice(1)}`).then(async response => {
-  const knownJob = await response.json();
-  byId("working-name").textContent = knownJob.name;
-  show("working");
-  follow({ ...knownJob, verdict: null });
-}, error => showError(error.message));
+window.onpopstate = openJob;
+if (location.hash) openJob();
 request("/version").then(response => response.json()).then(version => {
   showWarning(version.refusal ? `No verdicts here: ${version.refusal}. Start the server with --demo to see how it works.` : version.warning);
-});
+}, () => {}); // a server with tokens answers after the first one
