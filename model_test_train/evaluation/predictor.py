@@ -4,21 +4,24 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
+from pydantic import FiniteFloat
+from typing_extensions import TypedDict
 
-from explain_deepfakes.model_test_train.evaluation.fusion import Array, Fusion, FusionParameters
+from explain_deepfakes.model_test_train.evaluation.fusion import Array, Fusion
 from explain_deepfakes.model_test_train.metrics.calibration import clipped_logits
 from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS, FrameScore, person_scores
-from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
+from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, parse_card
 from explain_deepfakes.model_test_train.networks.input_contract import Image
 from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.model_test_train.networks.scoring import fake_probabilities
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.ledger import content_hash
 from explain_deepfakes.pipeline.project import from_root
+from explain_deepfakes.pipeline.typed_data import parse_as
 
 BATCH_SIZE = 32
 Runner = Callable[[torch.Tensor], Array]  # pictures (b, size, size, 3) uint8 -> fake probabilities (b,)
@@ -35,10 +38,10 @@ class EnsembleRecord(TypedDict):
     """The JSON file of an ensemble: everything except the weights of its members."""
 
     members: Mapping[str, MemberRecord]
-    temperatures: Sequence[float]
+    temperatures: Sequence[FiniteFloat]
     way: str  # fusion method
-    learnt: FusionParameters
-    agreement: float
+    learnt: Mapping[str, Any]  # parameters of the method
+    agreement: FiniteFloat
     validation: Mapping[str, Mapping[str, float]]  # metrics of each member and each fusion method
     held_out: bool  # whether the metrics of fusions are on videos that they were not fitted on
     card: dict[str, Any]  # the fields of its `Checkpoint`
@@ -132,18 +135,20 @@ def load_predictor(path: Path, device: torch.device) -> Predictor:
             raise UserError(f"{file} is not what the ensemble was fitted with; fit it again with model_test_train/ensemble.py")
         thresholds.append(card.threshold)
     fusion = Fusion(record["way"], record["learnt"], tuple(record["temperatures"]))
+    try:
+        with np.errstate(all="raise"):
+            fusion(np.zeros((1, len(networks))))
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(f"{path} is damaged: its fusion '{fusion.method}' does not fit its {len(networks)} members") from error
     rule = EnsembleRule(fusion, tuple(thresholds), record["agreement"])
-    return Predictor(Checkpoint(**record["card"]), networks, rule)
+    return Predictor(parse_card(record["card"], str(path)), networks, rule)
 
 
 def _read_ensemble(path: Path) -> EnsembleRecord:
     if not path.is_file():
         raise UserError(f"no ensemble at {path}; make one with model_test_train/ensemble.py")
     try:
-        record: EnsembleRecord = json.loads(path.read_text())
-        missing = {"members", "way", "learnt", "temperatures", "card", "agreement"} - record.keys()
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        record = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not an ensemble file") from error
-    if missing:
-        raise UserError(f"{path} is not an ensemble file: its '{sorted(missing)[0]}' is missing")
-    return record
+    return parse_as(EnsembleRecord, record, f"{path} is not an ensemble file")

@@ -8,23 +8,15 @@ lies on the wrong side of it.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explain_deepfakes.pipeline.calibration_table import CalibrationTable
+
 Array = NDArray[np.float64]
 MAX_LOG_TEMPERATURE = 4.0
 PROBABILITY_MARGIN = 1e-6  # distance from 0 and 1 to which probabilities are clipped before taking the logit
-
-
-class CalibrationTable(TypedDict):
-    """A `Calibration` as a checkpoint stores it."""
-
-    temperature: float
-    steps: Sequence[Sequence[float]]
-    real: Sequence[float]
-    fake: Sequence[float]
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,25 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from explain_deepfakes.model_test_train.networks.network import Description, Network, empty_network, with_current_names
+from explain_deepfakes.model_test_train.networks.network import (
+    Description,
+    Network,
+    empty_network,
+    with_current_names,
+)
 from explain_deepfakes.model_test_train.networks.training_data import DRAWN_DATA, PORTRAITS_DATA, UNKNOWN_DATA
+from explain_deepfakes.pipeline.calibration_table import CalibrationTable
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.memory import keep_memory
 from explain_deepfakes.pipeline.outputs import write_bytes
-
-if TYPE_CHECKING:  # a network needs no metrics
-    from explain_deepfakes.model_test_train.metrics.calibration import CalibrationTable
+from explain_deepfakes.pipeline.typed_data import parse_as
 
 PORTRAITS_WARNING = "Trained on animated and manipulated photographs only, not on generated video or real face-swap programs."
 DRAWN_WARNING = "This network was trained on drawings only. Its verdict is no evidence about real faces."
@@ -48,7 +52,7 @@ class Checkpoint:
     description: Description  # the network's YAML
     preprocessing: dict[str, dict[str, Any]]  # settings of detect_faces and extract_crops that produced its crops
     threshold: float  # an uncalibrated fake probability above it is called fake
-    calibration: "CalibrationTable | None"
+    calibration: CalibrationTable | None
     trained_on: list[str]  # names of datasets; empty: never trained
     provenance: dict[str, Any]  # code revision, settings, index, epoch, validation metrics
 
@@ -85,12 +89,17 @@ def _read_checkpoint(path: Path, with_weights: bool) -> tuple[Checkpoint, dict[s
         raise UserError(f"no checkpoint at {path}; train one with `dvc repro train`, or name another with --model_path")
     try:
         with safe_open(path, "pt") as file:
-            checkpoint = Checkpoint(**json.loads((file.metadata() or {})["checkpoint"]))
-            checkpoint = dataclasses.replace(checkpoint, description=with_current_names(checkpoint.description))
+            card = parse_card(json.loads((file.metadata() or {})["checkpoint"]), str(path))
             names = file.keys() if with_weights else ()
-            return checkpoint, {_current_weight_name(name): file.get_tensor(name) for name in names}
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            return card, {_current_weight_name(name): file.get_tensor(name) for name in names}
+    except (SafetensorError, KeyError, json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not a checkpoint of this project (a safetensors file with a checkpoint card)") from error
+
+
+def parse_card(fields: object, source: str) -> Checkpoint:
+    """Check the fields of a card: a file may contain anything. `source` is named in the error message."""
+    card = parse_as(Checkpoint, fields, f"{source} has no valid checkpoint card")
+    return dataclasses.replace(card, description=with_current_names(card.description))
 
 
 def _current_weight_name(name: str) -> str:
@@ -111,5 +120,8 @@ def load_checkpoint(path: Path, device: torch.device) -> tuple[Network, Checkpoi
         raise UserError(f"{path} has weights or a threshold that are not finite: its training diverged; train again")
     keep_memory()
     network = empty_network(checkpoint.description)
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path} is damaged: its weights do not fit the network that its card describes") from error
     return network.to(device).eval().requires_grad_(False), checkpoint

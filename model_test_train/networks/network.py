@@ -98,6 +98,8 @@ def build_network(description: Description) -> Network:
 
 def empty_network(description: Description, pretrained: Pretrained | None = False) -> Network:
     """Build the same network without pretrained weights, to load a checkpoint's weights into."""
+    if missing := [section for section in ("input", "backbone", "detector") if section not in description]:
+        raise UserError(f"the description of the network has no section '{missing[0]}'")
     contract = build_settings(InputContract, description["input"], "input")
     section = dict(description["backbone"])
     if "pretrained" in section:
@@ -133,8 +135,8 @@ def with_current_names(description: Description) -> Description:
             options[new] = options.pop(old)
     if isinstance(training := current.get("training"), dict) and isinstance(training.get("phases"), list):
         training["phases"] = [_with_current_patterns(phase) for phase in training["phases"]]
-    if isinstance(head := current.get("detector"), dict) and head.get("name") in RENAMED_HEADS:
-        head["name"] = RENAMED_HEADS[head["name"]]
+    if isinstance(head := current.get("detector"), dict) and (name := RENAMED_HEADS.get(str(head.get("name")))):
+        head["name"] = name
     return current
 
 

@@ -10,8 +10,10 @@ from torch import nn
 
 from explain_deepfakes.model_test_train import networks
 from explain_deepfakes.pipeline.errors import UserError
+from explain_deepfakes.pipeline.params import converted
 
 YamlSection = dict[str, Any]  # one section of a network's YAML; its values are checked by whatever the section configures
+SIMPLE_TYPES = (bool, int, float, str)
 Builder = Callable[..., nn.Module]
 BACKBONES: dict[str, Builder] = {}
 HEADS: dict[str, Builder] = {}
@@ -66,4 +68,11 @@ def build_module(registry: dict[str, Builder], kind: str, section: YamlSection, 
         inspect.signature(builder).bind(*member, *arguments, **options)
     except TypeError as error:  # an unknown or missing option
         raise UserError(f"{kind}: {error}") from error
-    return builder(*member, *arguments, **options)
+    kinds = {name: parameter.annotation for name, parameter in inspect.signature(builder, eval_str=True).parameters.items()}
+    for option, value in options.items():
+        if (expected := kinds.get(option)) in SIMPLE_TYPES:
+            options[option] = converted(value, expected, f"{kind}.{option}")
+    try:
+        return builder(*member, *arguments, **options)
+    except (ValueError, RuntimeError, ArithmeticError) as error:  # such as a negative size
+        raise UserError(f"{kind} {name!r} cannot be built from these options: {error}") from error

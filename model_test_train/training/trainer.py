@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from explain_deepfakes.model_test_train.metrics.calibration import CalibrationTable
 from explain_deepfakes.model_test_train.networks.checkpoint import are_finite
 from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.model_test_train.training.augmentations.augmentation import NO_AUGMENTATION, Augmentation
 from explain_deepfakes.model_test_train.training.augmentations.mixing import Batch
 from explain_deepfakes.model_test_train.training.distributed import SINGLE_PROCESS, ProcessGroup
 from explain_deepfakes.model_test_train.training.losses import DetectionLoss, loss_counts
+from explain_deepfakes.pipeline.calibration_table import CalibrationTable
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.params import setting
 

@@ -182,6 +182,8 @@ class Examiner:
         if backend == ONNXRUNTIME:
             predictor = with_onnxruntime(predictor)
         preprocessing, tests = predictor.card.preprocessing, load_params("test", TestParams)
+        if missing := {"detect_faces", "extract_crops"} - preprocessing.keys():
+            raise UserError(f"{model_path} cannot examine files: its card has no settings of {min(missing)}")
         detection_overrides = {**preprocessing["detect_faces"], "device": device} | ({"every_frame": False} if frames else {})
         return cls(
             predictor,
