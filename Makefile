@@ -6,6 +6,7 @@
 # make serve      set up, and start the server for your own videos. MODEL=checkpoint selects another detector than the shipped one;
 #                 DEMO=1 uses the network of `make repro`, which was trained on drawn faces only
 # make docs       build the documentation into site/
+# make sbom       write sbom.json, a CycloneDX list of all installed packages with their licences
 # make detector PORTRAITS=folder   train the shipped detector again from photographs of faces (detector/README.md)
 # Needs Python 3.11 or newer. PYTHON=python3.13 selects one.
 
@@ -18,13 +19,14 @@ DOCS_READY := $(VENV)/docs-installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 INSTALL := python -m pip install --quiet --disable-pip-version-check
-ifdef CPU # only uv knows where the builds of torch without CUDA are
-INSTALL_LOCKED = $(INSTALL) uv && grep -vE '^(nvidia|cuda|triton)' requirements.lock | uv pip install --quiet --torch-backend cpu -r -
+ifdef CPU # only uv knows where the builds of torch without CUDA are; their hashes are not in the lock
+CPU_LOCK = sed -E '/^(nvidia|cuda|triton)/d; /^torch(vision)?==/s/ --hash.*//' requirements.lock
+INSTALL_LOCKED = $(INSTALL) uv && $(CPU_LOCK) | uv pip install --quiet --torch-backend cpu -r -
 else
 INSTALL_LOCKED = $(INSTALL) -r requirements.lock
 endif
 
-.PHONY: setup repro test check coverage serve docs detector lint lock
+.PHONY: setup repro test check coverage serve docs sbom detector lint lock
 
 setup: $(READY)
 	@echo "Ready. Activate the environment: source $(VENV)/bin/activate"
@@ -51,6 +53,10 @@ serve: $(READY)
 docs: $(DOCS_READY)
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 	@echo "The documentation is in site/index.html. The search needs a server: python -m http.server --directory site"
+
+sbom: $(READY)
+	@python -m venv $(VENV)/sbom && $(VENV)/sbom/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom
+	@$(VENV)/sbom/bin/cyclonedx-py environment --output-reproducible --output-file sbom.json $(VENV)/bin/python
 
 detector: $(READY)
 	@test -n "$(PORTRAITS)" || { echo "error: name the folder of the portraits: make detector PORTRAITS=folder"; exit 1; }

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 def locked() -> dict[str, Requirement]:
     lines = (ROOT / "requirements.lock").read_text().splitlines()
-    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    requirements = [Requirement(line.split(" --hash")[0]) for line in lines]
     return {requirement.name.lower().replace("_", "-"): requirement for requirement in requirements}
 
 
@@ -34,6 +34,11 @@ def test_the_lock_meets_what_pyproject_asks_for() -> None:
         assert requirement.specifier.contains(pin.version, prereleases=True), requirement
 
 
+def test_every_package_has_hashes_that_pip_compares() -> None:
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        assert re.search(r" --hash=sha256:[0-9a-f]{64}( |$)", line), line[:60]
+
+
 def test_the_lock_names_no_index() -> None:
     assert not re.search(r"https?:|--index|--find-links|file:", (ROOT / "requirements.lock").read_text())
 
@@ -42,6 +47,6 @@ def test_conda_installs_the_same_lock() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["name"] == "explain_deepfakes"
     (pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert pip == ["-r requirements.lock", "-e ."]
+    assert pip == ["-r requirements.lock"]
     python = next(entry for entry in environment["dependencies"] if str(entry).startswith("python="))
     assert python.removeprefix("python=") in ("3.11", "3.12", "3.13", "3.14")
