@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": Command("serving.predict", "get the verdict on videos or pictures, and the evidence for it"),
     "verify": Command("serving.verify", "examine a file again, and list what differs from its report"),
     "serve": Command("serving.app", "start the server: a web page for your videos, and an HTTP API"),
+    "datasets": Command("preprocessing.datasets", "list the known datasets, and fetch those with a public tool"),
     "index": Command("preprocessing.index_videos", "index a dataset; with --validate, report what is wrong with it"),
     "detect-faces": Command("preprocessing.detect_faces", "detect and track faces in the videos of a dataset"),
     "extract-crops": Command("preprocessing.extract_crops", "crop the detected faces"),

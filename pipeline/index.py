@@ -1,6 +1,7 @@
 """The index of videos, one row per video. All stages take label, split and identities from it, never from a path."""
 
 import csv
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +15,10 @@ REAL, FAKE = 0, 1
 # Ledgers that make_demo_videos and make_portrait_videos write beside their videos.
 DEMO_LEDGER, PORTRAIT_LEDGER = "demo_videos.jsonl", "portrait_videos.jsonl"
 ORIGINAL = "Original"  # the method of real videos, as the published folders name it
+# Kinds of videos: a file; a folder of pictures, one per frame; and a folder of crops of one face, which is not detected again.
+FILE, FRAMES, CROPS = KINDS = ("file", "frames", "crops")
+
+Segment = tuple[float, float]  # seconds: begin, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,23 @@ class Video:
     content: str  # hash of the file
     dataset: str  # corpus; DEMO is rendered, so a network trained only on it has never seen a real face
     made_from: tuple[str, ...] = ()  # source videos of a fake; the first is the one whose frames it shows
+    kind: str = FILE
+    segments: tuple[Segment, ...] = ()  # manipulated parts of a fake that is real otherwise
+    frame_rate: float = 0.0  # 0 if it is unknown
 
     @property
     def stem(self) -> str:
         return self.video.split("/", 1)[1]
+
+    def is_manipulated(self, frame: int) -> bool:
+        """Whether this frame is manipulated. Without segments, or without the frame rate, all frames of a fake are."""
+        if not (self.label == FAKE and self.segments and self.frame_rate):
+            return self.label == FAKE
+        return any(begin <= frame / self.frame_rate < end for begin, end in self.segments)
+
+    def key_of_kind(self) -> tuple[str, ...]:
+        """The kind as a part of ledger keys; empty for files, so that the keys of older versions stay valid."""
+        return () if self.kind == FILE else (self.kind,)
 
 
 COLUMNS = tuple(field.name for field in fields(Video))
@@ -45,7 +63,28 @@ def write_index(path: Path, videos: Iterable[Video]) -> None:
 
 
 def _row(video: Video) -> dict[str, object]:
-    return {**asdict(video), "identities": " ".join(video.identities), "made_from": NAME_SEPARATOR.join(video.made_from)}
+    return {
+        **asdict(video),
+        "identities": " ".join(video.identities),
+        "made_from": NAME_SEPARATOR.join(video.made_from),
+        "segments": format_segments(video.segments),
+    }
+
+
+def format_segments(segments: Iterable[Segment]) -> str:
+    """Return segments in seconds as text, such as `1.5..3 7..8.25`."""
+    return " ".join(f"{begin:g}..{end:g}" for begin, end in segments)
+
+
+def parse_segments(text: str) -> tuple[Segment, ...]:
+    """Parse the text of `format_segments`. Raises ValueError."""
+    segments = []
+    for part in text.split():
+        begin, separator, end = part.partition("..")
+        if not separator or not 0 <= float(begin) < float(end) < math.inf:
+            raise ValueError(f"'{part}' is not a segment in seconds, such as 1.5..3")
+        segments.append((float(begin), float(end)))
+    return tuple(segments)
 
 
 @dataclass(frozen=True)
@@ -87,6 +126,9 @@ def _video(row: dict[str, str]) -> Video:
         content=row["content"],
         dataset=sys.intern(row["dataset"]),
         made_from=made_from,
+        kind=sys.intern(row["kind"]),
+        segments=parse_segments(row["segments"]),
+        frame_rate=float(row["frame_rate"]),
     )
 
 

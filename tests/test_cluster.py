@@ -30,7 +30,7 @@ TRAIN = "model_test_train/train_model.py"
 IN_A_MOUNT = ("unshare", "--map-root-user", "--mount", "sh", "-c")
 can_mount = subprocess.run([*IN_A_MOUNT, "mount -t tmpfs none /mnt"], capture_output=True, check=False).returncode == 0
 TOGETHER = TINY | {
-    "train": {"num_epochs": 4, "patience": 4, "workers": 1, "devices": 2, "save_seconds": 0, "threads": 1, "tensorboard": False}
+    "train": {"num_epochs": 2, "patience": 2, "workers": 1, "devices": 2, "save_seconds": 0, "threads": 1, "tensorboard": False}
 }
 ALL = {"partition": None, "account": None, "hours": 0.5, "cpus": 1, "memory_gb": 4, "gpus": 0, "nodes": 1}
 REST = {"seconds_to_end": 20, "options": []}
@@ -64,6 +64,14 @@ def test_a_dry_run_prints_a_job_for_each_part_and_a_merge_and_submits_nothing(pr
     assert re.search(r'preprocess\.py --frames 3 --shard "\$SLURM_ARRAY_TASK_ID/6"$', shard, re.MULTILINE)
     assert re.search(r"preprocess\.py --frames 3$", merge, re.MULTILINE)
     assert not (project / "logs").exists()
+
+
+def test_options_of_a_section_are_added_to_those_of_all(project: Path) -> None:
+    there = cluster_yaml(project, train={"options": ["--qos=long"]})
+    there.write_text(there.read_text().replace("options: []", "options: [--constraint=a100]", 1))
+    scripts = start("repro.sh", "--cluster", there, "--dry-run", cwd=project).stdout.split("# train, after merge")
+    assert ["--qos=long" in script for script in scripts] == [False, True]
+    assert all("--constraint=a100" in script for script in scripts)
 
 
 def test_the_whole_dag_is_jobs_of_which_each_waits_for_the_one_before(project: Path) -> None:
@@ -197,7 +205,7 @@ def done_by_jobs(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = dag(tmp_path_factory.mktemp("by_jobs"), TOGETHER).folder
     shutil.copytree(undisturbed / "data/videos", folder / "data/videos")  # drawing them again would only take time
     there = cluster_yaml(folder, train={"nodes": 2})
-    submitted = start("repro.sh", "--cluster", there, "--shards", 4, cwd=folder)
+    submitted = start("repro.sh", "--cluster", there, "--shards", 2, cwd=folder)
     assert submitted.returncode == 0, submitted.stderr
     numbers = dict(re.findall(r"^(\w+) +job (\d+)", submitted.stdout, re.MULTILINE))
     wait_until(

@@ -27,6 +27,7 @@ from explain_deepfakes.model_test_train.training.data import (
 )
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import DEMO_LEDGER, Index, Video, read_index, write_index
+from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.preprocessing.corpus.corpus import read_corpus
 from explain_deepfakes.preprocessing.corpus.params import CorpusParams
 from explain_deepfakes.preprocessing.crops.crops import Crop
@@ -54,7 +55,7 @@ def videos(tmp_path: Path) -> list[Pair]:
 
 def indexed(root: Path, dataset: str) -> dict[str, Video]:
     """Index the corpus and read the index back from the file."""
-    corpus = read_corpus(CorpusParams(root, "AUTO", "c23", "official", allow_leaks=False, skip_unknown=False, workers=1))
+    corpus = read_corpus(load_params("index_videos", CorpusParams, {"data_path": root, "dataset": "AUTO", "workers": 1}))
     corpus.check_leaks()
     assert corpus.tree.dataset == dataset
     assert not corpus.missing
@@ -198,12 +199,15 @@ def test_celebdf_with_a_folder_of_videos_in_each_folder_is_the_same(data, videos
 
 def test_names_with_spaces_and_bars_come_back_from_the_index(tmp_path: Path) -> None:
     names = ("Original/our holiday, part 2", "Original/a | b", "Original/ c /".rstrip("/"))
-    fake = Video("Swap/x y", "Swap", 1, TRAIN, ("a", "b"), "x.mp4", "", "hash", "FOLDER", names)
+    segments = ((0.25, 3.0), (10.5, 12.0))
+    fake = Video("Swap/x y", "Swap", 1, TRAIN, ("a", "b"), "x.mp4", "", "hash", "FOLDER", names, "frames", segments)
     write_index(tmp_path / "index.csv", [fake])
     assert read_index(tmp_path / "index.csv") == [fake]
 
 
 def test_an_index_of_an_older_version_is_refused_in_one_line(tmp_path: Path) -> None:
     path = add_text(tmp_path / "videos.csv", "video,method,label,split,identities,path,mask,content,dataset\n")
-    with pytest.raises(UserError, match=r"old format without made_from; run preprocessing/index_videos\.py again"):
+    with pytest.raises(
+        UserError, match=r"old format without made_from, kind, segments, frame_rate; run .*index_videos\.py again"
+    ):
         Index(path)

@@ -27,6 +27,7 @@ from little_videos import fake, files_of, original, project, run_script
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.incremental import LEDGER
 from explain_deepfakes.pipeline.index import Video, read_index
+from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.preprocessing.corpus.corpus import CACHE, Corpus, read_corpus
 from explain_deepfakes.preprocessing.corpus.file_facts import read_file_facts
 from explain_deepfakes.preprocessing.corpus.layouts.class_names import class_label
@@ -51,7 +52,10 @@ def data(tmp_path, monkeypatch):
 
 
 def corpus_of(data, dataset="AUTO", compression="c23", splits="official", allow_leaks=False, skip_unknown=False) -> Corpus:
-    return read_corpus(CorpusParams(data, dataset, compression, splits, allow_leaks, skip_unknown, workers=1))
+    settings = {"compression": compression, "splits": splits, "allow_leaks": allow_leaks, "skip_unknown": skip_unknown}
+    return read_corpus(
+        load_params("index_videos", CorpusParams, {"data_path": data, "dataset": dataset, "workers": 1, **settings})
+    )
 
 
 def indexed(data, *settings, **options) -> dict[str, Video]:

@@ -1,5 +1,6 @@
 """The resources of each kind of job, read from a YAML file, and the job scripts for SLURM."""
 
+import dataclasses
 import math
 import shlex
 import subprocess
@@ -68,8 +69,12 @@ def read_cluster(path: Path) -> Cluster:
     if not isinstance(setup, list) or not all(isinstance(line, str) for line in setup):
         raise UserError(f"{path.name}: setup must be a list of shell commands")
     shared = dict(values["all"])
-    build_settings(Resources, shared, f"{path.name}: all")
-    jobs = {kind: build_settings(Resources, {**shared, **(values.get(kind) or {})}, f"{path.name}: {kind}") for kind in KINDS}
+    all_jobs = build_settings(Resources, shared, f"{path.name}: all")
+    jobs = {}
+    for kind in KINDS:
+        own = build_settings(Resources, {**shared, **(values.get(kind) or {})}, f"{path.name}: {kind}")
+        added = all_jobs.options if own.options != all_jobs.options else ()  # those of a section are added to those of all
+        jobs[kind] = dataclasses.replace(own, options=(*added, *own.options))
     return Cluster(path, tuple(setup), jobs)
 
 

@@ -92,8 +92,9 @@ def read_examples(folder: Path, threshold: float) -> list[ExplainedSample]:
             raise UserError(f"{find_examples_table(folder)}, line {number}: {_describe_error(error)}") from error
         verdict = FAKE_VERDICT if video_probability > threshold else REAL_VERDICT
         method = video_path.parent.name or EXAMPLES
-        unknown = {"split": "", "path": "", "mask": "", "content": "", "dataset": ""}
-        video = Video(f"{method}/{video_path.name}", method, int(label), identities=(), made_from=(), **unknown)
+        video = Video(
+            f"{method}/{video_path.name}", method, int(label), split="", identities=(), path="", mask="", content="", dataset=""
+        )
         crop = Crop(video.video, *_frame_and_track(name), name, (0, 0, 0, 0), folder)
         outcome = outcome_of(verdict, video.label)
         samples.append(ExplainedSample(video, crop, video_probability, frame_probability, verdict, outcome))

@@ -9,12 +9,14 @@ from typing import TypedDict
 import numpy as np
 
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
+from explain_deepfakes.model_test_train.evaluation.partly_fake import labelled_parts, with_segments, write_parts
 from explain_deepfakes.model_test_train.evaluation.plots import write_plots
 from explain_deepfakes.model_test_train.evaluation.testing import (
     MetricsRecord,
     ProtocolRecord,
     compute_calibration_metrics,
     compute_test_metrics,
+    estimate_metrics_of,
     get_estimate,
     labelled_videos,
     make_protocol,
@@ -223,6 +225,9 @@ def write_results(
         **compute_test_metrics(verdicts, rule, params),
         "calibration": compute_calibration_metrics(checkpoint, verdicts, params.calibration),
     }
+    if with_segments(verdicts):
+        metrics["part"] = estimate_metrics_of(labelled_parts(verdicts, rule.threshold), params.bootstrap, params.seed)
+        write_parts(folder, verdicts, rule.threshold)
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "test_metrics.json", point_metrics(metrics))
     raw = np.array([v.raw_probability for v in verdicts if v.raw_probability is not None]) if checkpoint.calibration else None
@@ -237,8 +242,11 @@ def point_metrics(metrics: MetricsRecord) -> dict[str, float | None]:
 
 def print_summary(metrics: MetricsRecord, checkpoint: Checkpoint) -> None:
     print(f"{checkpoint.name}: {metrics['video']['count']} videos scored, {metrics['no_verdict']} without a usable face")
-    for level, table in (("video", metrics["video"]), ("frame", metrics["frame"])):
-        print(f"  by {level}: {', '.join(f'{name} {format_estimate(get_estimate(table, name))}' for name in PRINTED_METRICS)}")
+    tables = {"video": metrics["video"], "frame": metrics["frame"], "part": metrics.get("part")}
+    for level, table in tables.items():
+        if table:
+            estimates = [f"{name} {format_estimate(get_estimate(table, name))}" for name in PRINTED_METRICS]
+            print(f"  by {level}: {', '.join(estimates)}")
     abstaining = metrics["abstaining"]
     wrong, certain = (
         counts["of_real"] + counts["of_fake"] for counts in (abstaining["wrong_though_certain"], abstaining["certain"])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -93,6 +93,7 @@ class LevelMetrics(VideoMetrics):
 
     frame: MetricTable
     frame_by_method: dict[str, MetricTable]
+    part: NotRequired[MetricTable]  # over manipulated and real parts of the videos with segments
     abstaining: AbstentionRecord
     no_verdict: int
 
@@ -184,11 +185,16 @@ def labelled_videos(verdicts: Sequence[Verdict]) -> list[LabelledScore]:
 
 
 def labelled_frames(verdicts: Sequence[Verdict], threshold: float) -> list[LabelledScore]:
-    """The labelled scores of all frames, uncalibrated."""
+    """The labelled scores of all frames, uncalibrated. Of a fake with segments, the frames outside them are real."""
     groups = identity_groups([verdict.video for verdict in verdicts])
     return [
         LabelledScore(
-            f.path, v.video.method, v.video.label, groups[f.video], f.fake_probability, f.fake_probability > threshold
+            f.path,
+            v.video.method,
+            int(v.video.is_manipulated(f.frame)),
+            groups[f.video],
+            f.fake_probability,
+            f.fake_probability > threshold,
         )
         for v in verdicts
         for f in v.frames

@@ -119,13 +119,14 @@ def samples_by_video(
 ) -> dict[str, list[Sample]]:
     """Crops of each video at evenly spaced frames, of every person; in a fake, only of the main person unless `everybody`.
 
-    In a fake, only the main person is certain to be manipulated; in a real video everybody is real.
+    In a fake, only the main person is certain to be manipulated; in a real video everybody is real. Of a fake with segments,
+    only the frames inside them are used, unless `everybody`.
     """
     by_name = {video.video: video for video in videos}
     tracks: dict[tuple[str, int], list[Sample]] = {}
     for crop in sorted(crops, key=lambda crop: (crop.video, crop.track, crop.frame)):
         video = by_name.get(crop.video)
-        if video and (everybody or video.label == REAL or not crop.track):
+        if video and (everybody or video.label == REAL or (not crop.track and video.is_manipulated(crop.frame))):
             tracks.setdefault((crop.video, crop.track), []).append(Sample(crop, video))
     chosen: dict[str, list[Sample]] = {}
     for (name, _), samples in tracks.items():

@@ -9,7 +9,8 @@ from explain_deepfakes.pipeline.index import SPLITS, Video
 from explain_deepfakes.pipeline.project import from_root, relative
 from explain_deepfakes.preprocessing.corpus.file_facts import FileFacts, read_file_facts
 from explain_deepfakes.preprocessing.corpus.layouts import read_tree
-from explain_deepfakes.preprocessing.corpus.layouts.tree import Item, Tree
+from explain_deepfakes.preprocessing.corpus.layouts.manifest import read_manifest
+from explain_deepfakes.preprocessing.corpus.layouts.tree import Item, Tree, TreeOptions
 from explain_deepfakes.preprocessing.corpus.params import GROUPS, CorpusParams
 from explain_deepfakes.preprocessing.corpus.splits import Leak, assign_splits, find_leaks
 
@@ -39,7 +40,11 @@ class Corpus:
 
 
 def read_corpus(params: CorpusParams) -> Corpus:
-    tree = read_tree(params.data_path, params.dataset, params.compression)
+    if params.manifest:
+        tree = read_manifest(params.manifest, params.data_path, params.columns, params.values)
+    else:
+        options = TreeOptions(params.compression, params.pictures)
+        tree = read_tree(params.data_path, params.dataset, options)
     if not params.skip_unknown:
         _check_skipped(tree)
     if params.splits == GROUPS:
@@ -92,4 +97,7 @@ def _make_video(item: Item, split: str, facts: FileFacts, dataset: str) -> Video
         content=facts.content,
         dataset=dataset,
         made_from=item.made_from,
+        kind=item.kind,
+        segments=item.segments,
+        frame_rate=facts.frame_rate,
     )

@@ -20,6 +20,7 @@ from explain_deepfakes.pipeline.progress import track
 from explain_deepfakes.pipeline.project import absolute
 from explain_deepfakes.pipeline.workers import map_unordered
 from explain_deepfakes.preprocessing.video.container import open_container, shown_stream
+from explain_deepfakes.preprocessing.video.frame_folders import hash_folder, list_frames
 
 OPEN_TIMEOUT = 20  # seconds
 MEMORY_LIMIT_MB = 3000  # of address space; Python and the library take some hundreds of it
@@ -34,6 +35,7 @@ class FileFacts:
     content: str  # hash of the content; empty if the file cannot be read
     seconds: float = 0.0
     problem: str = ""  # why it cannot be opened
+    frame_rate: float = 0.0  # 0 if it is unknown
     has_pictures: bool = True  # as far as known; two HTML pages "not found" do not count as copies of a video
 
 
@@ -69,10 +71,18 @@ def _limit_memory() -> None:
 
 def inspect_file(path: Path) -> tuple[Path, FileFacts]:
     try:
+        if path.is_dir():
+            return path, _inspect_frames(path)
         with local_copy(path) as file:
             return path, _inspect_copy(file)
     except OSError as error:
         return path, FileFacts("", problem=f"it cannot be read ({error.strerror})", has_pictures=False)
+
+
+def _inspect_frames(folder: Path) -> FileFacts:
+    """The facts of a folder of frames: its first frame stands for all."""
+    first = _inspect_copy(list_frames(folder)[0])
+    return FileFacts(hash_folder(folder), problem=first.problem, has_pictures=first.has_pictures)
 
 
 def _inspect_copy(file: Path) -> FileFacts:
@@ -81,7 +91,8 @@ def _inspect_copy(file: Path) -> FileFacts:
         return FileFacts(content, problem="it is empty", has_pictures=False)
     signal.alarm(OPEN_TIMEOUT)  # kills the process, since the library cannot be interrupted in any other way
     try:
-        return FileFacts(content, _read_duration(file))
+        seconds, frame_rate = _read_times(file)
+        return FileFacts(content, seconds, frame_rate=frame_rate)
     except MemoryError:
         return FileFacts(content, problem="opening it needs too much memory")
     except av.FFmpegError as error:
@@ -93,15 +104,19 @@ def _inspect_copy(file: Path) -> FileFacts:
         signal.alarm(0)
 
 
-def _read_duration(path: Path) -> float:
-    """Return the duration in seconds, without decoding. Raises if the file cannot be opened, or holds no video."""
+def _read_times(path: Path) -> tuple[float, float]:
+    """Return the duration in seconds and the frame rate, without decoding.
+
+    Raises if the file cannot be opened, or holds no video.
+    """
     with open_container(str(path)) as container:
         stream = shown_stream(container)
         if not stream:
             raise HoldsNoVideo
+        rate = round(float(stream.average_rate or 0), 4)
         if container.duration:
-            return max(0.0, container.duration / av.time_base)
-        return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+            return max(0.0, container.duration / av.time_base), rate
+        return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0, rate
 
 
 def _crash_facts(path: Path, cause: str) -> tuple[Path, FileFacts]:
@@ -110,8 +125,8 @@ def _crash_facts(path: Path, cause: str) -> tuple[Path, FileFacts]:
 
 
 def _stamp_of(path: Path) -> Stamp:
-    stat = path.stat()
-    return Stamp(str(absolute(path)), stat.st_size, stat.st_mtime_ns)
+    stats = [frame.stat() for frame in list_frames(path)] if path.is_dir() else [path.stat()]
+    return Stamp(str(absolute(path)), sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats))
 
 
 def _line(stamp: Stamp, facts: FileFacts) -> str:

@@ -8,6 +8,7 @@ from explain_deepfakes.pipeline.params import setting
 from explain_deepfakes.preprocessing.corpus.layouts import AUTO, NAMES
 
 OFFICIAL, GROUPS = "official", "groups"
+PICTURES = ("auto", "single", "frames", "crops")
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,14 @@ class CorpusParams:
     data_path: Path = setting("folder of the videos", implies={"dataset": AUTO})
     dataset: str = setting(f"folder layout: {', '.join(NAMES)}")
     compression: str = setting("compression of FaceForensics++ to read: raw, c23 or c40")
+    pictures: str = setting(
+        "what a folder of pictures in a class folder is: single pictures, frames of a video, crops of the face in a video, "
+        "or auto: frames if their names are numbered",
+        choices=PICTURES,
+    )
+    manifest: Path | None = setting("table of the videos to read instead of a layout: CSV, TSV, JSON or JSON lines")
+    columns: tuple[str, ...] = setting("columns of the manifest, such as video=Filename,label=Ground Truth")
+    values: tuple[str, ...] = setting("values of the manifest's labels and splits, such as Forged=fake,Unclear=skip")
     splits: str = setting(
         "official splits where the corpus has them, or splits by groups of people", choices=(OFFICIAL, GROUPS)
     )

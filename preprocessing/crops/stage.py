@@ -3,7 +3,7 @@
 from argparse import Namespace
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from explain_deepfakes.pipeline.incremental import (
     scope_from_args,
     update_outputs,
 )
-from explain_deepfakes.pipeline.index import ORIGINAL, SPLITS, Video
+from explain_deepfakes.pipeline.index import CROPS, ORIGINAL, SPLITS, Video
 from explain_deepfakes.pipeline.ledger import content_hash, key_of
 from explain_deepfakes.pipeline.project import from_root, relative
 from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
@@ -67,6 +67,8 @@ def extract_video(
     task: VideoTask, paths: CropPaths, params: CropParams, reading: ReadingParams, opened: OpenVideo | None = None
 ) -> Outcome:
     """Write the crops and masks of a video. `opened` is the video if it is already open."""
+    if task.video.kind == CROPS:  # they are used as they are
+        params = replace(params, margin=0.0, square=False)
     boxes_path = paths.boxes_of(task.video)
     if not boxes_path.is_file():
         return failure(task, "it has no boxes", DETECT_AGAIN)

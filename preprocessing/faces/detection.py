@@ -10,7 +10,7 @@ from explain_deepfakes.preprocessing.faces.face_detector import DETECTORS, FaceD
 from explain_deepfakes.preprocessing.faces.following import follow_faces
 from explain_deepfakes.preprocessing.faces.params import DetectionParams, DetectionSettings
 from explain_deepfakes.preprocessing.faces.ray_detector import connect_ray_detector
-from explain_deepfakes.preprocessing.faces.tracks import track_faces
+from explain_deepfakes.preprocessing.faces.tracks import TrackedFace, track_faces
 from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
 from explain_deepfakes.preprocessing.video.video import REPLACE_FILE, OpenVideo, UnreadableVideo, VideoFacts, shrunk_size
 
@@ -46,6 +46,14 @@ def find_boxes(
     if not analysed_frames:
         raise UnreadableVideo("no frame of it can be decoded", REPLACE_FILE)
     return Boxes(tracked, name, facts, analysed_frames, params.face_detector_settings().as_record(), video.stats)
+
+
+def whole_frame_boxes(video: OpenVideo, name: str, params: DetectionParams) -> Boxes:
+    """The boxes of a video whose frames are crops of one face: each frame is that face."""
+    facts = video.facts
+    indices = range(facts.frames_present) if params.every_frame else evenly_spaced(facts.frames_present, params.frames)
+    face = TrackedFace(Face((0.0, 0.0, float(facts.width), float(facts.height)), score=1.0), track=0)
+    return Boxes({index: [face] for index in indices}, name, facts, list(indices), {"detector": "none"}, video.stats)
 
 
 def to_original_frame(face: Face, x_scale: float, y_scale: float) -> Face:

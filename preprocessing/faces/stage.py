@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from explain_deepfakes.pipeline.incremental import Outcome, StageFolder, VideoTask, failure, scope_from_args, update_outputs
-from explain_deepfakes.pipeline.index import Video
+from explain_deepfakes.pipeline.index import CROPS, Video
 from explain_deepfakes.pipeline.ledger import key_of
 from explain_deepfakes.pipeline.project import from_root
 from explain_deepfakes.preprocessing.corpus.folders import CorpusFolders
 from explain_deepfakes.preprocessing.corpus.source import select_videos
 from explain_deepfakes.preprocessing.faces.boxes import write_boxes
-from explain_deepfakes.preprocessing.faces.detection import find_boxes
+from explain_deepfakes.preprocessing.faces.detection import find_boxes, whole_frame_boxes
 from explain_deepfakes.preprocessing.faces.params import DetectionParams
 from explain_deepfakes.preprocessing.faces.ray_detector import ray_detectors
 from explain_deepfakes.preprocessing.video.params import ReadingParams
@@ -25,7 +25,8 @@ def detect_in_video(
     """Write the boxes of a video. `opened` is the video if it is already open."""
     try:
         with nullcontext(opened) if opened else open_video(from_root(task.video.path), reading) as video:
-            boxes = find_boxes(video, task.video.video, params)
+            detect = whole_frame_boxes if task.video.kind == CROPS else find_boxes
+            boxes = detect(video, task.video.video, params)
     except UnreadableVideo as error:
         return failure(task, error.reason, error.remedy)
     (file_name,) = task.outputs
@@ -38,7 +39,7 @@ def detect_in_video(
 
 
 def make_task(video: Video, params: DetectionParams, reading: ReadingParams) -> VideoTask:
-    key = key_of(video.content, params.relevant_params(), reading.relevant_params())
+    key = key_of(video.content, *video.key_of_kind(), params.relevant_params(), reading.relevant_params())
     return VideoTask(video, key, (f"{video.video}.json",))
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from explain_deepfakes.preprocessing.video.fork_server import receive, receive_fd, send
+from explain_deepfakes.preprocessing.video.frame_folder_reader import FrameFolder
 from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.pyav_reader import DecoderLog, PyavVideo
 from explain_deepfakes.preprocessing.video.sandbox import confine
@@ -73,6 +74,8 @@ def main(connection: Connection) -> None:
 
 
 def _open(path: str, reading: ReadingParams, log: DecoderLog, heartbeat: "Heartbeat") -> VideoReader:
+    if os.path.isdir(path):
+        return FrameFolder(path, reading, log, heartbeat.send)
     video = PyavVideo(path, reading, log, heartbeat.send)
     if reading.reader == "pyav":
         return video

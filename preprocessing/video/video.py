@@ -24,7 +24,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from explain_deepfakes.pipeline.buckets import local_copy
+from explain_deepfakes.pipeline.buckets import is_in_bucket, local_copy
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.preprocessing.video.fork_server import (
     ForkedProcess,
@@ -32,6 +32,7 @@ from explain_deepfakes.preprocessing.video.fork_server import (
     open_memory_file,
     start_fork_server,
 )
+from explain_deepfakes.preprocessing.video.frame_folders import is_frame
 from explain_deepfakes.preprocessing.video.params import ReadingParams
 
 Picture = NDArray[np.uint8]
@@ -204,7 +205,7 @@ def open_video(path: Path, reading: ReadingParams, deadline: Deadline | None = N
         raise UserError(
             "read_video.reader is 'decord', but decord is not installed (it is not available on every platform); use 'pyav'"
         )
-    _require_regular_file(path)
+    _require_video(path)
     with local_copy(path) as file, closing(OpenVideo(file, reading, deadline)) as video:
         yield video
 
@@ -250,11 +251,17 @@ def _share_memory(shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], int]:
     return np.frombuffer(mmap(fd, count * size), np.uint8).reshape(count, *shape), fd
 
 
-def _require_regular_file(path: Path) -> None:
+def _require_video(path: Path) -> None:
+    """Raise unless the path is a file or a folder of pictures."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
         reason = "it is a broken symbolic link" if path.is_symlink() else (error.strerror or "it cannot be reached")
         raise UnreadableVideo(f"there is no such file ({reason})", "restore it, or run index_videos again") from error
-    if not stat.S_ISREG(mode):
-        raise UnreadableVideo("it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file", REMOVE_FILE)
+    if stat.S_ISDIR(mode):
+        if is_in_bucket(path):
+            raise UnreadableVideo("it is a folder in a bucket", "copy it to a disk")
+        if not any(map(is_frame, path.iterdir())):
+            raise UnreadableVideo("it is a folder without pictures", REMOVE_FILE)
+    elif not stat.S_ISREG(mode):
+        raise UnreadableVideo("it is not a regular file", REMOVE_FILE)

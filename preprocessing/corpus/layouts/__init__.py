@@ -12,7 +12,21 @@ from typing import NoReturn
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.incremental import LEDGER
 from explain_deepfakes.pipeline.project import absolute
-from explain_deepfakes.preprocessing.corpus.layouts import celebdf, deeperforensics, dfdc, faceforensics, folder
+from explain_deepfakes.preprocessing.corpus.layouts import (
+    celebdf,
+    deeperforensics,
+    deepfake_eval,
+    df40,
+    dfdc,
+    dfdcp,
+    faceforensics,
+    fakeavceleb,
+    ffiw,
+    folder,
+    forgerynet,
+    partly_fake,
+    wilddeepfake,
+)
 from explain_deepfakes.preprocessing.corpus.layouts.class_names import class_label
 from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     ARCHIVE_SUFFIXES,
@@ -20,6 +34,7 @@ from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
     Tree,
+    TreeOptions,
     format_names,
     is_media,
     list_entries,
@@ -32,17 +47,29 @@ LAYOUTS = {  # in the order in which they are tried
     "DEEPERFORENSICS": deeperforensics.LAYOUT,  # before FACEFORENSICS, whose originals may be in it
     "FACEFORENSICS": faceforensics.LAYOUT,
     "CELEBDF": celebdf.LAYOUT,
+    "DFDCP": dfdcp.LAYOUT,
+    "FAKEAVCELEB": fakeavceleb.LAYOUT,
+    "LAVDF": partly_fake.LAYOUT,  # also AV-Deepfake1M
+    "FFIW": ffiw.LAYOUT,
+    "WILDDEEPFAKE": wilddeepfake.LAYOUT,
+    "FORGERYNET": forgerynet.LAYOUT,
+    "DEEPFAKEEVAL": deepfake_eval.LAYOUT,
+    "DF40": df40.LAYOUT,
     "DFDC": dfdc.LAYOUT,
     "FOLDER": folder.LAYOUT,
 }
-ALIASES = {"FACEFORENSIC": "FACEFORENSICS", "DEMO": "FACEFORENSICS"}  # the first is the spelling of the published extraction
+ALIASES = {
+    "FACEFORENSIC": "FACEFORENSICS",  # the spelling of the published extraction
+    "DEMO": "FACEFORENSICS",
+    "AVDEEPFAKE1M": "LAVDF",
+}
 NAMES = (AUTO, "DEMO", *LAYOUTS)
 RESULTS_HINT = "it looks like crops or boxes, made from videos: train_model.py and test_model.py read crops, as --crops"
 MAX_DEPTH, MAX_HEIGHT = 2, 5  # levels below and above the named folder where the root of a tree is searched
 MAX_FOLDERS = 100  # folders that are searched on each level
 
 
-def read_tree(data_path: Path, dataset: str, compression: str) -> Tree:
+def read_tree(data_path: Path, dataset: str, options: TreeOptions) -> Tree:
     layout = ALIASES.get(dataset.upper(), dataset.upper())
     if layout not in (AUTO, *LAYOUTS):
         raise UserError(f"dataset '{dataset}' is not a known layout; available: {', '.join(NAMES)}")
@@ -56,7 +83,7 @@ def read_tree(data_path: Path, dataset: str, compression: str) -> Tree:
     name, root = _recognise(data_path, names) or _refuse(data_path, layout)
     if _layout_of(root, list(LAYOUTS)) != name:  # a layout forced on another corpus would lose the identities
         _refuse(data_path, layout)
-    return LAYOUTS[name].read(root, data_path, compression)
+    return LAYOUTS[name].read(root, data_path, options)
 
 
 def _recognise(data_path: Path, names: list[str]) -> tuple[str, Path] | None:

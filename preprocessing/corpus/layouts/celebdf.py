@@ -7,6 +7,7 @@ Celeb-synthesis/FaceReenact/DaGAN/id0_id1_0000.mp4       the same in Celeb-DF++,
 List_of_testing_videos.txt                               lines such as `1 YouTube-real/00170.mp4`; here, 1 means real
 
 The videos of a folder may also be in its subfolder `videos`, beside `frames` and similar outputs of other preprocessing.
+Without videos, the folders of crops in `frames` are read instead.
 """
 
 import re
@@ -14,16 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.pipeline.index import FAKE, ORIGINAL, REAL, SPLITS
+from explain_deepfakes.pipeline.index import CROPS, FAKE, FILE, ORIGINAL, REAL, SPLITS
 from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     GENERATED_FOLDERS,
     Item,
     Layout,
     Tree,
+    TreeOptions,
     collect_media,
     contradiction_error,
     identity_from_name,
     list_entries,
+    list_frame_folders,
     report_unexpected,
     unknown_person_note,
     video_name,
@@ -31,7 +34,8 @@ from explain_deepfakes.preprocessing.corpus.layouts.tree import (
 
 REAL_FOLDERS, FAKE_FOLDERS = ("celeb-real", "youtube-real"), ("celeb-synthesis",)
 FOLDERS = REAL_FOLDERS + FAKE_FOLDERS
-VIDEOS, DERIVED_FOLDERS = "videos", frozenset(("frames", "landmarks", "masks"))
+VIDEOS, CROP_FOLDERS = "videos", "frames"
+DERIVED_FOLDERS = frozenset((CROP_FOLDERS, "landmarks", "masks"))
 TEST_LIST = "list_of_testing_videos.txt"
 LABELS = {"1": REAL, "0": FAKE}  # the reverse of all other corpora
 ONE_PERSON, TWO_PEOPLE = re.compile(r"(id\d+)_(\d+)"), re.compile(r"(id\d+)_(id\d+)_(\d+)")
@@ -48,7 +52,7 @@ def _find_test_list(folder: Path) -> Path | None:
     return next((path for path in list_entries(folder)[1] if path.name.lower() == TEST_LIST), None)
 
 
-def read(root: Path, data_path: Path, compression: str) -> Tree:
+def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
     tree = Tree("CELEBDF", root)
     folders = [path for path in list_entries(root)[0] if path.name.lower() in FOLDERS]
     report_unexpected(root, {*(folder.name for folder in folders), *GENERATED_FOLDERS}, tree.problems)
@@ -76,14 +80,18 @@ def _find_videos(folder: Path, tree: Tree) -> Iterator[Path]:
     inside = [path for path in list_entries(folder)[0] if path.name not in DERIVED_FOLDERS]
     if folder.name.lower() not in FAKE_FOLDERS and folder.parent == tree.root:
         inside = [path for path in inside if path.name == VIDEOS]
-    yield from collect_media(folder, tree.problems, {*DERIVED_FOLDERS, *(path.name for path in inside)})
+    media = collect_media(folder, tree.problems, {*DERIVED_FOLDERS, *(path.name for path in inside)})
+    yield from media
+    if not media and not inside:
+        yield from list_frame_folders(folder / CROP_FOLDERS) if (folder / CROP_FOLDERS).is_dir() else ()
     for path in inside:
         yield from collect_media(path, tree.problems) if path.name == VIDEOS else _find_videos(path, tree)
 
 
 def _key(relative_path: Path) -> str:
-    """Return a video's path as the test list has it: relative to the root, without `videos`, in lower case."""
-    return "/".join(part for part in relative_path.parts if part != VIDEOS).lower()
+    """Return a video's path for comparison with the test list: relative to the root, without subfolder, suffix and case."""
+    parts = [part for part in relative_path.parts if part not in (VIDEOS, CROP_FOLDERS)]
+    return "/".join(parts).lower().removesuffix(".mp4")
 
 
 def _read_list(path: Path) -> dict[str, Path]:
@@ -107,20 +115,20 @@ def _read_list(path: Path) -> dict[str, Path]:
 
 def _make_item(path: Path, relative_path: Path, split: str) -> tuple[Item, bool]:
     """Return the item of a video, and whether its name follows the naming rule of the corpus."""
-    top, stem = relative_path.parts[0].lower(), path.stem
+    top, stem, kind = relative_path.parts[0].lower(), path.stem, CROPS if path.is_dir() else FILE
     person, pair = ONE_PERSON.fullmatch(stem), TWO_PEOPLE.fullmatch(stem)
     if top == "youtube-real":
-        return Item(path, ORIGINAL, REAL, (identity_from_name(f"YouTube-{stem}"),), stem, split=split), True
+        return Item(path, ORIGINAL, REAL, (identity_from_name(f"YouTube-{stem}"),), stem, split=split, kind=kind), True
     if top == "celeb-real":
         identity = person[1] if person else identity_from_name(stem)
-        return Item(path, ORIGINAL, REAL, (identity,), stem, split=split), bool(person)
-    method = next(part for part in reversed(relative_path.parent.parts) if part != VIDEOS)
+        return Item(path, ORIGINAL, REAL, (identity,), stem, split=split, kind=kind), bool(person)
+    method = next(part for part in reversed(relative_path.parent.parts) if part not in (VIDEOS, CROP_FOLDERS))
     if pair:
         original = video_name(ORIGINAL, f"{pair[1]}_{pair[3]}")
-        return Item(path, method, FAKE, (pair[1], pair[2]), stem, (original,), split), True
+        return Item(path, method, FAKE, (pair[1], pair[2]), stem, (original,), split, kind=kind), True
     if person:  # no face of another person, for example lip synchronisation
-        return Item(path, method, FAKE, (person[1],), stem, (video_name(ORIGINAL, stem),), split), True
-    return Item(path, method, FAKE, (identity_from_name(stem),), stem, (), split), False
+        return Item(path, method, FAKE, (person[1],), stem, (video_name(ORIGINAL, stem),), split, kind=kind), True
+    return Item(path, method, FAKE, (identity_from_name(stem),), stem, (), split, kind=kind), False
 
 
 def _missing_items(tree: Tree, test_list: dict[str, Path]) -> Iterator[Item]:

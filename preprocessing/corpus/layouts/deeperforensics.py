@@ -18,6 +18,7 @@ from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     Item,
     Layout,
     Tree,
+    TreeOptions,
     collect_media,
     identity_from_name,
     is_media,
@@ -42,7 +43,7 @@ def is_root(folder: Path) -> bool:
     return bool(variants) and ((folder / SOURCES).is_dir() or any(VARIANTS.fullmatch(path.name) for path in variants))
 
 
-def read(root: Path, data_path: Path, compression: str) -> Tree:
+def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
     tree = Tree("DEEPERFORENSICS", root)
     report_unexpected(root, {FAKES, SOURCES, LISTS, ORIGINALS, *GENERATED_FOLDERS}, tree.problems)
     splits = _read_official_splits(root / LISTS / "splits")
@@ -53,7 +54,7 @@ def read(root: Path, data_path: Path, compression: str) -> Tree:
         present = {item.stem for item in tree.items if item.method == variant.name}
         tree.missing += [_make_fake(variant / f"{stem}.mp4", splits, tree) for stem in splits if stem not in present]
     tree.items += _read_actors(root / SOURCES, tree)
-    targets = find_videos_folder(root / ORIGINALS / "youtube", compression, tree)
+    targets = find_videos_folder(root / ORIGINALS / "youtube", options.compression, tree)
     for path in collect_media(targets, tree.problems) if targets else ():
         tree.items.append(Item(path, ORIGINAL, REAL, (identity_from_name(path.stem),), path.stem))
     if not tree.items:
@@ -61,7 +62,7 @@ def read(root: Path, data_path: Path, compression: str) -> Tree:
     if not targets:
         tree.notes.append(
             "the target videos of the fakes are missing: copy the originals of FaceForensics++ to "
-            f"{root / ORIGINALS}/youtube/{compression}/videos to train on pairs and show fakes beside their originals"
+            f"{root / ORIGINALS}/youtube/{options.compression}/videos to train on pairs and show fakes beside their originals"
         )
     if not splits:
         tree.notes.append(f"there are no official lists in {root / LISTS}/splits, so the splits are assigned by hash")

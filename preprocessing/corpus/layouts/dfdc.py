@@ -22,6 +22,7 @@ from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     Item,
     Layout,
     Tree,
+    TreeOptions,
     TreeProblem,
     collect_media,
     identity_from_name,
@@ -100,7 +101,7 @@ def _read_json(path: Path) -> object:
     return content
 
 
-def read(root: Path, data_path: Path, compression: str) -> Tree:
+def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
     tree = Tree("DFDC", root)
     lists = [_read_list(path) for path in _find_lists(root)]
     list_folders = {video_list.path.parent for video_list in lists}

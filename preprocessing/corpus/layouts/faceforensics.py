@@ -5,7 +5,9 @@
     manipulated_sequences/<Method>/<compression>/videos/<target>_<source>.mp4       fake: shows both people
     manipulated_sequences/DeepFakeDetection/…/<target>_<source>__<scene>__<code>.mp4  fake, of two actors
     manipulated_sequences/<Method>/masks/videos/<the fake's name>                   mask of the changed pixels, if known
-    splits/{train,val,test}.json                                                    pairs of ids; also in dataset/splits
+    splits/{train,val,test}.json                                  pairs of ids; also in dataset/splits, or in the root
+
+Instead of `videos`, `frames` may hold a folder of crops for each video, and `masks` beside it their masks (DeepfakeBench).
 
 Or flat, as copies of it often are: original/<id>.mp4 and <Method>/<target>_<source>.mp4, all of one compression.
 """
@@ -17,25 +19,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.pipeline.index import DEMO_LEDGER, FAKE, ORIGINAL, PORTRAIT_LEDGER, REAL
+from explain_deepfakes.pipeline.index import CROPS, DEMO_LEDGER, FAKE, FILE, ORIGINAL, PORTRAIT_LEDGER, REAL
 from explain_deepfakes.preprocessing.corpus.layouts.class_names import class_label
 from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     GENERATED_FOLDERS,
     Item,
     Layout,
     Tree,
+    TreeOptions,
     TreeProblem,
     collect_media,
     format_names,
     identity_from_name,
     is_media,
     list_entries,
+    list_frame_folders,
     report_unexpected,
     unknown_person_note,
     video_name,
 )
 
 ORIGINALS, MANIPULATED = "original_sequences", "manipulated_sequences"
+FRAME_FOLDERS = "frames"
 OFFICIAL_METHODS = ("Deepfakes", "Face2Face", "FaceShifter", "FaceSwap", "NeuralTextures")  # each made fakes of every pair
 OTHER_METHODS = ("DeepFakeDetection",)
 COMPRESSIONS = ("raw", "c0", "c23", "c40")
@@ -68,19 +73,21 @@ def _is_flat(folder: Path) -> bool:
     return any(TWO_IDS.fullmatch(path.stem) or TWO_ACTORS.fullmatch(path.stem) for path in videos)
 
 
-def read(root: Path, data_path: Path, compression: str) -> Tree:
+def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
     # A generated corpus is recognised by its ledger, whatever `dataset` is, so that drawings or animated portraits are never
     # taken for FaceForensics++.
     generated = (name for ledger, name in ((DEMO_LEDGER, "DEMO"), (PORTRAIT_LEDGER, "PORTRAITS")) if (root / ledger).is_file())
     tree = Tree(next(generated, "FACEFORENSICS"), root)
-    folders = list(_find_flat_folders(root, tree) if _is_flat(root) else _find_video_folders(root, compression, tree))
+    folders = list(_find_flat_folders(root, tree) if _is_flat(root) else _find_video_folders(root, options.compression, tree))
     for folder in folders:
-        masks = {path.name: path for path in collect_media(folder.masks, tree.problems)}
-        for path in collect_media(folder.videos, tree.problems):
+        masks = {path.name: path for path in _collect_videos(folder.masks, tree)}
+        for path in _collect_videos(folder.videos, tree):
             tree.items.append(_make_item(path, folder, masks.get(path.name), tree))
     if not tree.items:
         others = {name for path in root.glob("*_sequences/*/*") if path.is_dir() for name in COMPRESSIONS if path.name == name}
-        raise UserError(f"no videos of compression '{compression}' below {root}; available: {format_names(others) or 'none'}")
+        raise UserError(
+            f"no videos of compression '{options.compression}' below {root}; available: {format_names(others) or 'none'}"
+        )
     pairs = _read_official_pairs([root, *(parent for parent in root.parents if parent.is_relative_to(data_path))])
     if not pairs:
         tree.notes.append(
@@ -96,7 +103,7 @@ def _find_video_folders(root: Path, compression: str, tree: Tree) -> Iterator[Vi
     report_unexpected(root, {ORIGINALS, MANIPULATED, "splits", "dataset", *GENERATED_FOLDERS}, tree.problems)
     for kind in ("youtube", "actors"):
         if videos := find_videos_folder(root / ORIGINALS / kind, compression, tree):
-            yield VideoFolder(videos, root / ORIGINALS / kind / "masks/videos", ORIGINAL, REAL, kind == "actors")
+            yield VideoFolder(videos, _masks_folder(videos), ORIGINAL, REAL, kind == "actors")
     if (root / ORIGINALS).is_dir():
         report_unexpected(root / ORIGINALS, {"youtube", "actors"}, tree.problems)
     if (root / MANIPULATED).is_dir():
@@ -104,17 +111,32 @@ def _find_video_folders(root: Path, compression: str, tree: Tree) -> Iterator[Vi
         report_unexpected(root / MANIPULATED, {method.name for method in methods}, tree.problems)
         for method in methods:
             if videos := find_videos_folder(method, compression, tree):
-                yield VideoFolder(videos, method / "masks/videos", method.name, FAKE)
+                yield VideoFolder(videos, _masks_folder(videos), method.name, FAKE)
+
+
+def _masks_folder(videos: Path) -> Path:
+    """The masks of c23/videos/a.mp4 are in masks/videos/a.mp4; those of c23/frames/a/0.png are in c23/masks/a/0.png."""
+    if videos.name == FRAME_FOLDERS:
+        return videos.parent / "masks"
+    kind = videos.parent.parent if videos.name == "videos" else videos.parent
+    return kind / "masks/videos"
+
+
+def _collect_videos(folder: Path, tree: Tree) -> list[Path]:
+    """Return the videos of a folder, or the folders of frames in it."""
+    frame_folders = list_frame_folders(folder) if folder.is_dir() else []
+    return frame_folders or collect_media(folder, tree.problems)
 
 
 def find_videos_folder(folder: Path, compression: str, tree: Tree) -> Path | None:
-    """Return the folder with the videos of that compression: its subfolder `videos`, or itself."""
+    """Return the folder with the videos of that compression: its subfolder `videos` or `frames`, or itself."""
     if not folder.is_dir():
         return None
     report_unexpected(folder, {*COMPRESSIONS, "masks", "models"}, tree.problems)
     for name in SAME_COMPRESSION.get(compression, (compression,)):
-        if (folder / name / "videos").is_dir():
-            return folder / name / "videos"
+        for content in ("videos", FRAME_FOLDERS):
+            if (folder / name / content).is_dir():
+                return folder / name / content
         if (folder / name).is_dir() and any(map(is_media, list_entries(folder / name)[1])):
             return folder / name
     others = [name for name in COMPRESSIONS if (folder / name).is_dir()]
@@ -138,16 +160,16 @@ def _find_flat_folders(root: Path, tree: Tree) -> Iterator[VideoFolder]:
 
 
 def _make_item(path: Path, folder: VideoFolder, mask: Path | None, tree: Tree) -> Item:
-    stem = path.stem
+    stem, kind = path.stem, CROPS if path.is_dir() else FILE
     if folder.label == REAL:
         actor = ACTOR.fullmatch(stem)
         if folder.of_actors and not actor:
             tree.problems.append(unknown_person_note(path, "<actor>__<scene>"))
-        return Item(path, ORIGINAL, REAL, (f"actor-{actor[1]}" if actor else identity_from_name(stem),), stem)
+        return Item(path, ORIGINAL, REAL, (f"actor-{actor[1]}" if actor else identity_from_name(stem),), stem, kind=kind)
     identities, made_from = _parse_fake_name(stem) or ((identity_from_name(stem),), ())
     if not made_from:
         tree.problems.append(unknown_person_note(path, "<target>_<source>"))
-    return Item(path, folder.method, FAKE, identities, stem, made_from, mask=mask)
+    return Item(path, folder.method, FAKE, identities, stem, made_from, mask=mask, kind=kind)
 
 
 def _parse_fake_name(stem: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
@@ -161,9 +183,9 @@ def _parse_fake_name(stem: str) -> tuple[tuple[str, ...], tuple[str, ...]] | Non
 
 
 def _read_official_pairs(folders: Sequence[Path]) -> dict[tuple[str, ...], str]:
-    """Return the split of each pair. The lists are in `splits` or, as in the published repository, dataset/splits."""
+    """Return the split of each pair. The lists are in `splits`, in dataset/splits as published, or in the root."""
     for folder in folders:
-        for lists in (folder / "splits", folder / "dataset" / "splits"):
+        for lists in (folder / "splits", folder / "dataset" / "splits", folder):
             if pairs := _read_pairs(lists):
                 return pairs
     return {}

@@ -13,6 +13,7 @@ names imply neither real nor fake, need a label: none is guessed.
 
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypedDict
 
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.pipeline.index import FAKE, ORIGINAL, REAL
+from explain_deepfakes.pipeline.index import CROPS, FAKE, FILE, FRAMES, ORIGINAL, REAL
 from explain_deepfakes.preprocessing.corpus.layouts.class_names import label_by_words, label_of_folder
 from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     GENERATED_FOLDERS,
@@ -29,6 +30,7 @@ from explain_deepfakes.preprocessing.corpus.layouts.tree import (
     Item,
     Layout,
     Tree,
+    TreeOptions,
     TreeProblem,
     contradiction_error,
     format_names,
@@ -45,6 +47,7 @@ from explain_deepfakes.preprocessing.corpus.layouts.tree import (
 
 METADATA = "metadata.json"
 MEDIA = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+AUTO, SINGLE = "auto", "single"  # of the setting `pictures`
 PLAIN_FAKE = "fake"  # method of a fake outside class folders
 
 
@@ -69,6 +72,7 @@ class MediaFile:
     split: str = ""
     person: str = ""
     class_folder: Path | None = None
+    kind: str = FILE
     opposed_by: Path | None = None  # folder inside the class folder whose name implies the opposite label
 
 
@@ -118,12 +122,18 @@ def _labelled_paths(folder: Path) -> list[Path]:
     return [path for path in labelled if path.is_dir() or is_media(path, MEDIA)]
 
 
-def read(root: Path, data_path: Path, compression: str) -> Tree:
+def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
     tree = Tree("FOLDER", root)
     bases = _find_bases(root)
     scopes = [*bases, *(folder for folders in bases.values() for folder in folders)]
     labels = {path: metadata.label for path, metadata in _folder_metadata(scopes).items() if metadata.label is not None}
-    files = [file for base in bases for file in _base_files(base, base if base != root else None, bases[base], labels, tree)]
+    files = [
+        file
+        for base in bases
+        for file in _base_files(base, base if base != root else None, bases[base], labels, tree, options.pictures)
+    ]
+    if options.pictures == AUTO and (folders := sum(file.kind == FRAMES for file in files)):
+        tree.notes.append(_frames_note(folders))
     with_files = {file.class_folder.name for file in files if file.class_folder}
     known = {*with_files, *(base.name for base in bases), *(file.path.name for file in files if file.path.parent == root)}
     report_unexpected(root, {*known, *GENERATED_FOLDERS}, tree.problems)
@@ -131,6 +141,13 @@ def read(root: Path, data_path: Path, compression: str) -> Tree:
     if not tree.items:
         raise UserError(f"no videos or pictures with a label below {root}; it contains: {_format_entries(root)}")
     return tree
+
+
+def _frames_note(folders: int) -> str:
+    return (
+        f"{folders} folders of numbered pictures are indexed as the frames of one video each; set index_videos.pictures to "
+        f"{SINGLE} if they are separate pictures, or to {CROPS} if they are already cut out faces"
+    )
 
 
 def _find_bases(root: Path) -> dict[Path, list[Path]]:
@@ -146,7 +163,12 @@ def _format_entries(folder: Path) -> str:
 
 
 def _base_files(
-    base: Path, split_folder: Path | None, class_folders: Sequence[Path], labels: Mapping[Path, int], tree: Tree
+    base: Path,
+    split_folder: Path | None,
+    class_folders: Sequence[Path],
+    labels: Mapping[Path, int],
+    tree: Tree,
+    pictures: str,
 ) -> Iterator[MediaFile]:
     split = parse_split(split_folder.name) if split_folder else ""
     split_prefix = (split_folder.name,) if split_folder else ()
@@ -155,19 +177,22 @@ def _base_files(
     several_real = list(classes.values()).count(REAL) > 1
     for folder, label in classes.items():
         prefix = (*split_prefix, folder.name) if label == REAL and several_real else split_prefix
-        yield from _class_files(folder, label, split, prefix, tree)
+        yield from _class_files(folder, label, split, prefix, tree, pictures)
     for path in list_entries(base)[1]:
         if is_media(path, MEDIA):
             yield MediaFile(path, "_".join((*split_prefix, path.stem)), split=split)
 
 
-def _class_files(folder: Path, label: int | None, split: str, prefix: tuple[str, ...], tree: Tree) -> Iterator[MediaFile]:
+def _class_files(
+    folder: Path, label: int | None, split: str, prefix: tuple[str, ...], tree: Tree, pictures: str
+) -> Iterator[MediaFile]:
     paths = []
     for path in walk_files(folder):
         if is_media(path, MEDIA):
             paths.append(path)
         elif path.name != METADATA and label is not None:
             tree.problems.append(non_video_problem(path))
+    paths = _group_frames(paths, folder, pictures)
     # A subfolder that holds all of them, such as `videos`, does not identify a person.
     shared = len(os.path.commonprefix([path.parent.relative_to(folder).parts for path in paths])) if paths else 0
     for path in paths:
@@ -176,14 +201,37 @@ def _class_files(folder: Path, label: int | None, split: str, prefix: tuple[str,
         people = [part for part in parts[shared:] if not parse_split(part)]
         yield MediaFile(
             path,
-            "_".join((*prefix, *parts[shared:], path.stem)),
+            "_".join((*prefix, *parts[shared:], path.name if path.is_dir() else path.stem)),
             label,
             folder.name,
             splits[0] if splits else split,
             identity_from_name("-".join(people)),
             folder,
-            _find_opposing_folder(folder, parts, label),
+            (CROPS if pictures == CROPS else FRAMES) if path.is_dir() else FILE,
+            opposed_by=_find_opposing_folder(folder, parts, label),
         )
+
+
+def _group_frames(paths: Sequence[Path], class_folder: Path, pictures: str) -> list[Path]:
+    """Replace the pictures of each folder that holds the frames of a video by the folder."""
+    if pictures == SINGLE:
+        return list(paths)
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        if path.parent != class_folder and path.suffix.lower() in IMAGE_SUFFIXES:
+            by_folder[path.parent].append(path)
+    is_video = {
+        folder: pictures != SINGLE and (pictures != AUTO or _are_numbered(inside)) for folder, inside in by_folder.items()
+    }
+    frames = {path for folder, inside in by_folder.items() if is_video[folder] for path in inside}
+    folders = [folder for folder in by_folder if is_video[folder]]
+    return sorted([*(path for path in paths if path not in frames), *folders])
+
+
+def _are_numbered(paths: Sequence[Path]) -> bool:
+    """Whether the names differ by numbers only, such as frame_01 and frame_02."""
+    patterns = {re.sub(r"\d+", "0", path.stem) for path in paths}
+    return len(paths) > 1 and len(patterns) == 1 and "0" in patterns.pop()
 
 
 def _find_opposing_folder(folder: Path, parts: tuple[str, ...], label: int | None) -> Path | None:
@@ -328,7 +376,7 @@ def _make_items(files: Sequence[MediaFile], of_files: Mapping[Path, Metadata], t
         without_original += label == FAKE and not metadata.original
         identities = tuple(dict.fromkeys(identities)) or _identities_of(file, metadata)
         method = _method_of(file, label, metadata)
-        yield Item(file.path, method, label, identities, file.stem, made_from, file.split or metadata.split)
+        yield Item(file.path, method, label, identities, file.stem, made_from, file.split or metadata.split, kind=file.kind)
     if without_identity:
         tree.notes.append(
             f"the person in {without_identity} of the {len(labelled)} files is unknown: each file counts as a separate person, "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from explain_deepfakes.pipeline.buckets import is_in_bucket
 from explain_deepfakes.pipeline.errors import UserError
-from explain_deepfakes.pipeline.index import FAKE, REAL, SPLITS
+from explain_deepfakes.pipeline.index import FAKE, FILE, REAL, SPLITS, Segment
 from explain_deepfakes.pipeline.outputs import shorten_name
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".gif"))
@@ -44,6 +44,8 @@ class Item:
     made_from: tuple[str, ...] = ()  # source videos of a fake, by their names in the index
     split: str = ""  # official split of this video; empty if the corpus does not assign one
     mask: Path | None = None
+    kind: str = FILE
+    segments: tuple[Segment, ...] = ()
 
     @property
     def video(self) -> str:
@@ -76,10 +78,18 @@ class Tree:
 
 
 @dataclass(frozen=True)
+class TreeOptions:
+    """Settings of the index that the readers of layouts use."""
+
+    compression: str = "c23"
+    pictures: str = "auto"
+
+
+@dataclass(frozen=True)
 class Layout:
     expected: str  # files and folders that identify the layout, for messages
     is_root: Callable[[Path], bool]
-    read: Callable[[Path, Path, str], Tree]  # arguments: root, data_path (the root or a folder above it), compression
+    read: Callable[[Path, Path, TreeOptions], Tree]  # arguments: root, data_path (the root or a folder above it), options
 
 
 def list_entries(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -122,6 +132,11 @@ def collect_media(folder: Path, problems: list[TreeProblem], known: Collection[s
         elif path.name not in known:
             problems.append(non_video_problem(path))
     return media
+
+
+def list_frame_folders(folder: Path) -> list[Path]:
+    """Return the folders below this one that contain pictures."""
+    return sorted({path.parent for path in walk_files(folder) if is_media(path, IMAGE_SUFFIXES) and path.parent != folder})
 
 
 def report_unexpected(folder: Path, known: Collection[str], problems: list[TreeProblem]) -> None:
