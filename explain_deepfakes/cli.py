@@ -32,6 +32,7 @@ COMMANDS = {
     "breakdown": Command("model_test_train.breakdown", "break down the metrics of a test by attributes of people"),
     "evaluate-scores": Command("model_test_train.evaluate_scores", "compute all metrics for scores from any source"),
     "evaluate-transfer": Command("model_test_train.evaluate_transfer", "test networks on unseen manipulations"),
+    "protocol-table": Command("model_test_train.protocol_table", "compare tests on several datasets with published results"),
     "evaluate-robustness": Command("model_test_train.evaluate_robustness", "test a network under corruptions and attacks"),
     "import-weights": Command("model_test_train.import_weights", "import pretrained weights to start training from"),
     "import-checkpoint": Command("model_test_train.import_checkpoint", "import the weights of a published detector"),

@@ -138,10 +138,19 @@ def original_of(fake: Video, videos: Mapping[str, Video]) -> Video | None:
     return original if original and original.label == REAL else None
 
 
+ALL_BUT = "All-but-"
+
+
 def select_dataset(videos: Iterable[Video], dataset: str) -> list[Video]:
-    """Return the videos of one manipulation method and the real videos; `All` selects every method."""
+    """Return the videos of one manipulation method and the real videos; `All` selects every method, `All-but-X` all but one."""
     videos = list(videos)
-    methods = sorted({video.method for video in videos})
-    if dataset != "All" and dataset not in methods:
-        raise UserError(f"dataset '{dataset}' is not in the index; available: All, {', '.join(methods)}")
-    return [video for video in videos if dataset == "All" or video.method in (dataset, ORIGINAL)]
+    if dataset == "All":
+        return videos
+    methods, method = sorted({video.method for video in videos}), dataset.removeprefix(ALL_BUT)
+    if method not in methods:
+        raise UserError(
+            f"dataset '{dataset}' is not in the index; available: All, {', '.join(methods)}, {ALL_BUT}{methods[0]}, …"
+        )
+    if dataset.startswith(ALL_BUT):
+        return [video for video in videos if video.method != method]
+    return [video for video in videos if video.method in (method, ORIGINAL)]

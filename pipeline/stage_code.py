@@ -63,6 +63,12 @@ def _files_imported(tree: ast.Module) -> Iterator[str]:
                 yield from (file for file in (f"{path}.py", f"{path}/__init__.py") if (CODE / file).is_file())
 
 
+def single(stage: CommentedMap) -> CommentedMap:
+    """The part of a stage with its command and dependencies, which is below `do` if there is one for each of several names."""
+    part: CommentedMap = stage.get("do", stage)
+    return part
+
+
 def code_listed(stage: CommentedMap) -> set[str]:
     """Return the dependencies of the stage that are code, or were before they were moved."""
     return {dep for dep in stage["deps"] if dep.split("/")[0] in PACKAGES and _is_code(CODE / dep)}
@@ -91,7 +97,8 @@ def main() -> None:
     yaml.width, yaml.preserve_quotes = 4096, True
     yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(DVC.read_text())
-    wrong = {name: stage for name, stage in content["stages"].items() if code_listed(stage) != code_needed(stage)}
+    stages = {name: single(stage) for name, stage in content["stages"].items()}
+    wrong = {name: stage for name, stage in stages.items() if code_listed(stage) != code_needed(stage)}
     if wrong and not args.write:
         raise UserError(f"dvc.yaml: wrong code dependencies of {', '.join(wrong)}; run `python pipeline/stage_code.py --write`")
     for stage in wrong.values():

@@ -93,9 +93,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 LONGEST = ("test_killed.py", "test_cluster.py")
 # Left out by `make check`, like the tests that need a corpus after every stage: each of these files takes more than 10 seconds.
 SLOW = """
-    buckets cluster cold_start comparison crop_stores datasets demo_corpus detect_and_extract distributed divergence
-    efficientnet_lite ensemble frame_folders hostile incremental jobs killed killed_anywhere layouts mended_dvc metrics networks
-    onnx other_corpora page portrait_corpus published_weights ray relevancy serving strange_videos timm_backbones training_data
+    attacks buckets checkpoint_card cluster cold_start comparison crop_stores datasets demo_corpus detect_and_extract
+    distributed divergence efficientnet_lite ensemble frame_folders hostile incremental jobs killed killed_anywhere
+    layouts listed_corpora mended_dvc metrics networks onnx other_corpora page portrait_corpus protocol
+    published_weights ray relevancy sandbox server_access serving strange_videos timm_backbones training_data
     training_killed video_reading
 """
 

@@ -10,6 +10,7 @@ import yaml
 from conftest import ONE, ParamChanges, Project
 
 from explain_deepfakes.pipeline.project import CODE
+from explain_deepfakes.pipeline.stage_code import single
 
 DVC = (sys.executable, "-m", "explain_deepfakes.pipeline.mended_dvc")  # as `make repro` does
 TINY: dict[str, Mapping[str, object]] = {
@@ -28,8 +29,9 @@ def dag(folder: Path, changes: ParamChanges = TINY, python: str = sys.executable
     """Create a project with the real DAG, whose commands run the code of this checkout."""
     project = Project(folder, changes)
     stages = yaml.safe_load((CODE / "dvc.yaml").read_text())
-    for stage in stages["stages"].values():
-        stage["cmd"] = f"{python} {CODE / stage['cmd'].split()[1]}"
+    for stage in map(single, stages["stages"].values()):
+        _, script, *flags = stage["cmd"].split(" ", 2)
+        stage["cmd"] = " ".join((python, str(CODE / script), *flags))
         code = ("preprocessing/", "pipeline/", "model_test_train/", "explain_model/")
         stage["deps"] = [dep for dep in stage.get("deps", []) if not dep.startswith(code)]
     (folder / "dvc.yaml").write_text(yaml.safe_dump(stages, sort_keys=False))
@@ -37,9 +39,9 @@ def dag(folder: Path, changes: ParamChanges = TINY, python: str = sys.executable
     return project
 
 
-def repro(folder: Path) -> subprocess.Popen[str]:
+def repro(folder: Path, *stages: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*DVC, "repro"],
+        [*DVC, "repro", *stages],
         cwd=folder,
         text=True,
         stdin=subprocess.DEVNULL,

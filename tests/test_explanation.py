@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import Project
+from conftest import SMALL, Project
 from torch import Tensor, nn
 
 from explain_deepfakes.explain_model.faithfulness.evaluation import contrast
@@ -206,7 +206,7 @@ def test_a_video_is_shown_over_time_with_every_frame_it_has(finished: Project) -
         assert (FAKE_VERDICT in verdicts.values()) == (tested[frames[0]["video"]]["verdict"] == FAKE_VERDICT)
         with av.open(str(folder / "annotated.mp4")) as video:
             assert video.streams.video[0].codec_context.name == "h264"
-            assert len(list(video.decode(video=0))) == 10
+            assert len(list(video.decode(video=0))) == SMALL["make_demo_videos"]["frames"]
         for picture in ("timeline.png", "contact_sheet.png"):
             assert (folder / picture).stat().st_size > 10_000
 

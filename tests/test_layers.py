@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ruamel.yaml.comments import CommentedMap
 
 from explain_deepfakes.pipeline.provenance import code_of, code_revision
-from explain_deepfakes.pipeline.stage_code import code_listed, code_needed, code_of_script
+from explain_deepfakes.pipeline.stage_code import code_listed, code_needed, code_of_script, single
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = "commands"
@@ -108,15 +109,20 @@ def test_the_check_sees_imports_in_functions_and_skips_those_for_annotations() -
     assert layer_of("preprocessing.corpus.layouts.tree") == "preprocessing.corpus"
 
 
+def stages() -> list[tuple[str, CommentedMap]]:
+    content = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    return [(name, single(stage)) for name, stage in content.items()]
+
+
 def test_every_stage_runs_a_script_and_lists_it_as_a_dependency() -> None:
-    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+    for name, stage in stages():
         script = stage["cmd"].split()[1]
         assert (ROOT / script).is_file(), name
         assert script in stage["deps"], name
 
 
 def test_a_change_of_any_code_that_a_stage_runs_makes_it_run_again() -> None:
-    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+    for name, stage in stages():
         assert code_listed(stage) == code_needed(stage), f"{name}: run python pipeline/stage_code.py --write"
 
 

@@ -1,10 +1,8 @@
 """The complete pipeline on a small drawn corpus: its outputs, its reproducibility, and the absence of shortcuts."""
 
 import csv
-import hashlib
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,11 +26,6 @@ TESTS = Path("results/tests")
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def index_of(project: Project) -> list[Video]:
@@ -110,18 +103,6 @@ def test_the_page_opens_without_any_other_file_and_says_that_these_are_drawings(
     assert "://" not in page  # embedded pictures are base64 text, without colons
     for folder in ("../", "figures/"):
         assert f'src="{folder}' not in page
-
-
-def test_every_stage_repeats_its_bytes(finished: Project, tmp_path: Path) -> None:
-    """All stages but the drawing and face detection, whose own tests check this."""
-    again = Project(tmp_path / "again", SMALL)
-    shutil.copytree(finished.folder / "data", again.folder / "data", ignore=shutil.ignore_patterns("models", "crops"))
-    for script in ("preprocessing/extract_crops.py", "model_test_train/train_model.py", "model_test_train/test_model.py"):
-        again.stage(script)
-    for script in ("explain_model", "explain_videos", "evaluate_explanations", "report"):
-        again.stage(f"explain_model/{script}.py")
-    for folder in ("data/crops", "data/models", "results"):
-        assert hashes(again.folder / folder) == hashes(finished.folder / folder), folder
 
 
 def test_a_video_of_ones_own_gets_the_verdict_that_the_stages_gave_it(finished: Project) -> None:

@@ -55,9 +55,10 @@ def find_contact_sheets(videos: Path) -> list[Path]:
 
 
 def read_stages(dvc_yaml: Path) -> list[dict[str, str]]:
-    """Name and description of each stage in dvc.yaml that is not repeated over a matrix, in order."""
+    """Name and description of each stage in dvc.yaml that is not repeated for several names, in order."""
     stages = yaml.safe_load(dvc_yaml.read_text())["stages"]
-    return [{"name": name, "desc": stage.get("desc", "")} for name, stage in stages.items() if "matrix" not in stage]
+    single = {name: stage for name, stage in stages.items() if not {"matrix", "foreach"} & stage.keys()}
+    return [{"name": name, "desc": stage.get("desc", "")} for name, stage in single.items()]
 
 
 def write_report(params: ReportParams, paths: Namespace) -> None:

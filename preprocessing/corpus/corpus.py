@@ -11,7 +11,7 @@ from explain_deepfakes.preprocessing.corpus.file_facts import FileFacts, read_fi
 from explain_deepfakes.preprocessing.corpus.layouts import read_tree
 from explain_deepfakes.preprocessing.corpus.layouts.manifest import read_manifest
 from explain_deepfakes.preprocessing.corpus.layouts.tree import Item, Tree, TreeOptions
-from explain_deepfakes.preprocessing.corpus.params import GROUPS, CorpusParams
+from explain_deepfakes.preprocessing.corpus.params import GROUPS, OFFICIAL, TEST_ONLY, CorpusParams
 from explain_deepfakes.preprocessing.corpus.splits import Leak, assign_splits, find_leaks
 
 CACHE = "data/index-cache.jsonl"
@@ -47,8 +47,8 @@ def read_corpus(params: CorpusParams) -> Corpus:
         tree = read_tree(params.data_path, params.dataset, options)
     if not params.skip_unknown:
         _check_skipped(tree)
-    if params.splits == GROUPS:
-        tree = _without_official_splits(tree)
+    if params.splits != OFFICIAL:
+        tree = _with_split(tree, "test_set" if params.splits == TEST_ONLY else "")
     items = sorted(tree.items, key=lambda item: item.video)
     missing = sorted(tree.missing, key=lambda item: item.video)
     _check_unique(items)
@@ -74,8 +74,9 @@ def _check_skipped(tree: Tree) -> None:
         )
 
 
-def _without_official_splits(tree: Tree) -> Tree:
-    items, missing = ([replace(item, split="") for item in some] for some in (tree.items, tree.missing))
+def _with_split(tree: Tree, split: str) -> Tree:
+    """The same split for all videos in place of the official ones; an empty one is assigned later, by groups of people."""
+    items, missing = ([replace(item, split=split) for item in some] for some in (tree.items, tree.missing))
     return replace(tree, items=items, missing=missing, official={}, open_splits=SPLITS)
 
 

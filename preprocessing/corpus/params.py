@@ -7,7 +7,7 @@ from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.params import setting
 from explain_deepfakes.preprocessing.corpus.layouts import AUTO, NAMES
 
-OFFICIAL, GROUPS = "official", "groups"
+OFFICIAL, GROUPS, TEST_ONLY = "official", "groups", "test"
 PICTURES = ("auto", "single", "frames", "crops")
 
 
@@ -15,7 +15,7 @@ PICTURES = ("auto", "single", "frames", "crops")
 class CorpusParams:
     """A folder of videos and how to read it: the section `index_videos`."""
 
-    data_path: Path = setting("folder of the videos", implies={"dataset": AUTO})
+    data_path: Path = setting("folder of the videos", implies={"dataset": AUTO, "manifest": None})
     dataset: str = setting(f"folder layout: {', '.join(NAMES)}")
     compression: str = setting("compression of FaceForensics++ to read: raw, c23 or c40")
     pictures: str = setting(
@@ -27,7 +27,8 @@ class CorpusParams:
     columns: tuple[str, ...] = setting("columns of the manifest, such as video=Filename,label=Ground Truth")
     values: tuple[str, ...] = setting("values of the manifest's labels and splits, such as Forged=fake,Unclear=skip")
     splits: str = setting(
-        "official splits where the corpus has them, or splits by groups of people", choices=(OFFICIAL, GROUPS)
+        "official splits where the corpus has them, splits by groups of people, or test: all videos are for testing",
+        choices=(OFFICIAL, GROUPS, TEST_ONLY),
     )
     allow_leaks: bool = setting("continue even if a person, a file or the original of a fake is in two splits")
     skip_unknown: bool = setting("leave out folders of videos without a known label, and index the others")

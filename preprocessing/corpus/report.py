@@ -7,6 +7,7 @@ from pathlib import Path
 
 from explain_deepfakes.pipeline.index import FAKE, REAL, SPLITS, Video
 from explain_deepfakes.preprocessing.corpus.corpus import LEAK_REMEDIES, Corpus
+from explain_deepfakes.preprocessing.corpus.params import TEST_ONLY
 
 HEADINGS = ("split", "videos", "hours", "missing", "broken", "duplicates", "without mask")
 MAX_EXAMPLES = 3  # of each kind of problem, unless the report is in full
@@ -152,7 +153,7 @@ def _leaks(corpus: Corpus, in_full: bool) -> Iterator[ReportItem]:
 
 def _incomplete_splits(corpus: Corpus) -> Iterator[ReportItem]:
     counts = Counter((video.split, video.label) for video in corpus.videos)
-    for split in SPLITS:
+    for split in SPLITS if corpus.params.splits != TEST_ONLY else ("test_set",):
         absent = [name for label, name in LABEL_NAMES.items() if not counts[split, label]]
         if absent:
             purpose = "training" if split == SPLITS[0] else "evaluation"
