@@ -6,6 +6,7 @@
 # make serve      set up, and start the server for your own videos. MODEL=checkpoint selects another detector than the shipped one;
 #                 DEMO=1 uses the network of `make repro`, which was trained on drawn faces only
 # make docs       build the documentation into site/
+# make fuzz       feed mutated files and requests to all readers and the API; FUZZ_SECONDS=600 each
 # make sbom       write sbom.json, a CycloneDX list of all installed packages with their licences
 # make detector PORTRAITS=folder   train the shipped detector again from photographs of faces (detector/README.md)
 # Needs Python 3.11 or newer. PYTHON=python3.13 selects one.
@@ -26,7 +27,7 @@ else
 INSTALL_LOCKED = $(INSTALL) -r requirements.lock
 endif
 
-.PHONY: setup repro test check coverage serve docs sbom detector lint lock
+.PHONY: setup repro test check coverage serve docs fuzz sbom detector lint lock
 
 setup: $(READY)
 	@echo "Ready. Activate the environment: source $(VENV)/bin/activate"
@@ -53,6 +54,15 @@ serve: $(READY)
 docs: $(DOCS_READY)
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 	@echo "The documentation is in site/index.html. The search needs a server: python -m http.server --directory site"
+
+FUZZ_SECONDS ?= 600
+FUZZ_FILES = python tests/fuzz/readers.py $$reader -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.fuzz/
+fuzz: $(READY)
+	@$(INSTALL) --no-deps atheris==3.0.0
+	@for reader in index boxes card ensemble manifest; do mkdir -p .fuzz/$$reader; \
+		$(FUZZ_FILES) .fuzz/$$reader tests/fuzz/seeds/$$reader || exit 1; done
+	@python tests/fuzz/media.py --seconds $(FUZZ_SECONDS) --output .fuzz/media
+	@API_EXAMPLES=300 pytest --numprocesses 0 tests/test_hostile.py -k description_of_the_api
 
 sbom: $(READY)
 	@python -m venv $(VENV)/sbom && $(VENV)/sbom/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom

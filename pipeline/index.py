@@ -96,8 +96,11 @@ class Index:
     def __post_init__(self) -> None:
         if not self.path.is_file():
             raise UserError(f"{self.path} does not exist; run `dvc repro index_videos` or preprocessing/index_videos.py")
-        with self.path.open(newline="") as file:
-            columns = tuple(csv.DictReader(file).fieldnames or ())
+        try:
+            with self.path.open(newline="") as file:
+                columns = tuple(csv.DictReader(file).fieldnames or ())
+        except (csv.Error, UnicodeDecodeError):
+            columns = ("no text",)
         if columns and columns == COLUMNS[: len(columns)] and columns != COLUMNS:  # later versions append columns
             missing = ", ".join(COLUMNS[len(columns) :])
             raise UserError(f"{self.path} has an old format without {missing}; run preprocessing/index_videos.py again")
@@ -106,7 +109,12 @@ class Index:
 
     def __iter__(self) -> Iterator[Video]:
         with self.path.open(newline="") as file:
-            yield from map(_video, csv.DictReader(file))
+            rows = csv.DictReader(file, strict=True)
+            try:
+                yield from map(_video, rows)
+            except (csv.Error, ValueError, TypeError, AttributeError) as error:
+                reason = f"{self.path} is damaged in line {rows.line_num} ({error}); run preprocessing/index_videos.py again"
+                raise UserError(reason) from error
 
 
 def read_index(path: Path) -> list[Video]:

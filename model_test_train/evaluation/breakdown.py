@@ -142,7 +142,7 @@ def compare_parts(attribute: str, parts: Sequence[Sequence[LabelledScore]], draw
     drawn = [
         compute_metrics(as_arrays(part), [block[:, own] for block in blocks]) for part, own in zip(parts, rows, strict=True)
     ]
-    counts = {"videos": len(scores), "fakes": sum(score.label for score in scores)}
+    counts: Row = {"videos": len(scores), "fakes": sum(score.label for score in scores)}
     worst, gap = ({"by": attribute, "part": name, **counts} for name in ("worst", "gap"))
     for metric, higher_is_better in METRICS.items():
         table = np.array([value[metric] for value in values])  # (parts, 1)

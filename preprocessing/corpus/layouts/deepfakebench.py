@@ -29,7 +29,7 @@ def is_list(path: Path) -> bool:
         return False
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     by_label = next(iter(content.values()), None) if isinstance(content, dict) else None
     by_split = next(iter(by_label.values()), None) if isinstance(by_label, dict) else None
@@ -38,7 +38,12 @@ def is_list(path: Path) -> bool:
 
 def read_list(path: Path, data_path: Path) -> Tree:
     tree = Tree("DEEPFAKEBENCH", path.parent)
-    videos = list(_videos(path))
+    try:
+        videos = list(_videos(path))
+    except (AttributeError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a list of DeepfakeBench: its objects are not nested as dataset, class, split, video"
+        ) from error
     counts = Counter((class_name, name) for class_name, _, name, _ in videos)
     for class_name, split, name, video in videos:
         label = label_by_words(class_name.replace("-", " ").replace("_", " "))

@@ -40,6 +40,8 @@ def read_manifest(path: Path, data_path: Path, columns: Sequence[str], values: S
     rows = list(read_table(path))
     if not rows:
         raise UserError(f"{path} has no rows")
+    if not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path} is not a table: each row must be a JSON object")
     names = list(dict.fromkeys(name for row in rows for name in row))
     mapping, meanings = parse_columns(path, columns, names), _parse_pairs(values, "--values", "Forged=fake")
     tree = Tree("MANIFEST", path.parent)
@@ -75,7 +77,7 @@ def read_table(path: Path) -> Iterator[Row]:
             raise UserError(f"{path} is not a manifest: its name must end in .csv, .tsv, .json or .jsonl")
     except FileNotFoundError as error:
         raise UserError(f"the manifest {path} does not exist") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a table ({error})") from error
 
 
