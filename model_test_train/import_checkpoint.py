@@ -9,7 +9,7 @@ The file does not state the training data or the threshold, so set `--trained_on
 import argparse
 from pathlib import Path
 
-from explain_deepfakes.model_test_train.metrics.verdicts import PUBLISHED_THRESHOLD
+from explain_deepfakes.model_test_train.metrics.aggregation import PUBLISHED_THRESHOLD
 from explain_deepfakes.model_test_train.networks.training_data import UNKNOWN_DATA
 from explain_deepfakes.pipeline.errors import run
 from explain_deepfakes.pipeline.params import flag_spellings

@@ -25,7 +25,7 @@ from explain_deepfakes.model_test_train.ensembles.weight_search import (
 )
 from explain_deepfakes.model_test_train.evaluation.fusion import FUSION_METHODS, Array, Fusion, MemberLogits, balanced_log_loss
 from explain_deepfakes.model_test_train.evaluation.predictor import collect_votes
-from explain_deepfakes.model_test_train.metrics.verdicts import FrameScore
+from explain_deepfakes.model_test_train.metrics.aggregation import FrameScore
 from explain_deepfakes.pipeline.index import Video, read_index
 
 FRAMES, TRIALS = 4, 200

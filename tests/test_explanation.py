@@ -37,7 +37,7 @@ from explain_deepfakes.explain_model.figures.people import Moment, Person, top_s
 from explain_deepfakes.explain_model.inputs.samples import read_examples
 from explain_deepfakes.explain_model.inputs.test_results import read_verdict_rule
 from explain_deepfakes.explain_model.maps.heatmaps import compute_fake_and_real_heatmaps, compute_heatmaps
-from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS, FAKE_VERDICT, REAL_VERDICT, VerdictRule
+from explain_deepfakes.model_test_train.metrics.aggregation import AGGREGATIONS, FAKE_VERDICT, REAL_VERDICT, VerdictRule
 from explain_deepfakes.model_test_train.networks.checkpoint import load_checkpoint
 from explain_deepfakes.model_test_train.networks.input_contract import InputContract
 from explain_deepfakes.model_test_train.networks.network import Network

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from ruamel.yaml.comments import CommentedMap
 
+from explain_deepfakes.explain_model.figures.report import read_stages
 from explain_deepfakes.pipeline.provenance import code_of, code_revision
 from explain_deepfakes.pipeline.stage_code import code_listed, code_needed, code_of_script, single
 
@@ -148,3 +149,10 @@ def test_the_code_revision_changes_with_the_code_and_only_with_it(tmp_path, monk
     assert code_revision("train") != before
     monkeypatch.setattr(Path, "read_bytes", lambda path: scripts.get(path, b""))
     assert code_revision("train") == before
+
+
+def test_the_report_describes_the_stages_that_always_run() -> None:
+    described = read_stages(ROOT / "dvc.yaml")
+    assert [stage["name"] for stage in described][:2] == ["make_demo_videos", "index_videos"]
+    assert described[-1]["name"] == "report"
+    assert all(stage["desc"] for stage in described)

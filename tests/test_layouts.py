@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from layout_trees import (
     FF_METHODS,
     FF_PAIRS,
@@ -860,3 +861,12 @@ def test_a_wrong_folder_ends_the_command_in_one_line(data):
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_another_folder_is_not_read_by_the_manifest_of_the_settings(data: Path) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["index_videos"]["manifest"] = str(data / "labels.csv")
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    folder(data)
+    done = run_script(Path.cwd(), "index_videos", "--data_path", str(data))
+    assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from explain_deepfakes.model_test_train.evaluation.partly_fake import Part, labelled_parts, parts_of, write_parts
 from explain_deepfakes.model_test_train.evaluation.testing import labelled_frames
-from explain_deepfakes.model_test_train.metrics.verdicts import FrameScore, Verdict
+from explain_deepfakes.model_test_train.metrics.aggregation import FrameScore, Verdict
 from explain_deepfakes.model_test_train.training.data import samples_by_video
 from explain_deepfakes.pipeline.index import FAKE, REAL, Video
 from explain_deepfakes.preprocessing.crops.crops import Crop

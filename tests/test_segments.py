@@ -9,7 +9,7 @@ import pytest
 from little_videos import HEIGHT, WIDTH, draw_face, plain, write_video
 
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
-from explain_deepfakes.model_test_train.metrics.verdicts import VerdictRule
+from explain_deepfakes.model_test_train.metrics.aggregation import VerdictRule
 from explain_deepfakes.model_test_train.networks.input_contract import Image
 from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.preprocessing.crops.params import CropParams

@@ -5,8 +5,7 @@ import pytest
 
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
 from explain_deepfakes.model_test_train.evaluation.testing import compute_test_metrics, labelled_videos
-from explain_deepfakes.model_test_train.metrics.intervals import identity_groups
-from explain_deepfakes.model_test_train.metrics.verdicts import (
+from explain_deepfakes.model_test_train.metrics.aggregation import (
     AGGREGATIONS,
     NO_VERDICT,
     FrameScore,
@@ -14,6 +13,7 @@ from explain_deepfakes.model_test_train.metrics.verdicts import (
     video_verdict,
     video_verdicts,
 )
+from explain_deepfakes.model_test_train.metrics.intervals import identity_groups
 from explain_deepfakes.pipeline.index import Video
 from explain_deepfakes.pipeline.params import load_params
 

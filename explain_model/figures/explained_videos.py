@@ -14,7 +14,7 @@ from explain_deepfakes.explain_model.inputs.samples import read_table
 from explain_deepfakes.explain_model.inputs.test_results import load_tested_network, read_verdict_rule
 from explain_deepfakes.explain_model.maps.heatmaps import FailureRow, explain_crops
 from explain_deepfakes.explain_model.maps.methods import get_map_method
-from explain_deepfakes.model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, VerdictRule, person_scores
+from explain_deepfakes.model_test_train.metrics.aggregation import NO_VERDICT, FrameScore, VerdictRule, person_scores
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
 from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.pipeline.errors import UserError

@@ -26,8 +26,8 @@ from explain_deepfakes.explain_model.maps.heatmaps import (
     peak,
 )
 from explain_deepfakes.explain_model.maps.methods import get_map_method
+from explain_deepfakes.model_test_train.evaluation.checkpoint_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
-from explain_deepfakes.model_test_train.evaluation.verdict_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.pipeline.index import read_index
 from explain_deepfakes.pipeline.outputs import atomic_write, write_csv

@@ -9,8 +9,8 @@ import numpy as np
 
 from explain_deepfakes.explain_model.figures.people import Moment, People, Person, top_scoring_frames
 from explain_deepfakes.explain_model.figures.sample_figure import overlay_heat
+from explain_deepfakes.model_test_train.metrics.aggregation import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
-from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from explain_deepfakes.model_test_train.networks.input_contract import Image, resize
 from explain_deepfakes.preprocessing.crops.crops import Window
 from explain_deepfakes.preprocessing.video.reencoding import DEFAULT_FRAME_RATE, PREVIEW_ENCODING, write_video

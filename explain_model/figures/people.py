@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT
+from explain_deepfakes.model_test_train.metrics.aggregation import FAKE_VERDICT
 from explain_deepfakes.model_test_train.networks.input_contract import Image
 from explain_deepfakes.preprocessing.crops.crops import Window
 

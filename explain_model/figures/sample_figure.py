@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from explain_deepfakes.explain_model.inputs.samples import ExplainedSample
 from explain_deepfakes.explain_model.maps.heatmaps import Heatmaps
 from explain_deepfakes.explain_model.maps.methods import MapMethod
-from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, REAL_VERDICT
+from explain_deepfakes.model_test_train.metrics.aggregation import FAKE_VERDICT, REAL_VERDICT
 from explain_deepfakes.pipeline.outputs import atomic_write
 from explain_deepfakes.preprocessing.crops.png import encode_png
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, REAL_VERDICT, outcome_of
+from explain_deepfakes.model_test_train.metrics.aggregation import FAKE_VERDICT, REAL_VERDICT, outcome_of
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import Video, original_of
 from explain_deepfakes.pipeline.project import relative

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from explain_deepfakes.explain_model.inputs.params import ExplainRuntimeParams
 from explain_deepfakes.explain_model.inputs.samples import ExplainedSample, read_json, read_samples
+from explain_deepfakes.model_test_train.evaluation.checkpoint_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
-from explain_deepfakes.model_test_train.evaluation.verdict_rule import make_verdict_rule
-from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS, VerdictRule
+from explain_deepfakes.model_test_train.metrics.aggregation import AGGREGATIONS, VerdictRule
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.pipeline.errors import UserError

@@ -16,15 +16,15 @@ from explain_deepfakes.model_test_train.ensembles.members import (
 )
 from explain_deepfakes.model_test_train.ensembles.params import EnsembleParams
 from explain_deepfakes.model_test_train.ensembles.weight_search import fit_fusion, make_folds, out_of_fold_probabilities
+from explain_deepfakes.model_test_train.evaluation.checkpoint_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.evaluation.fusion import FUSION_METHODS, Array, Fusion, balanced_log_loss
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
 from explain_deepfakes.model_test_train.evaluation.predictor import EnsembleRecord, MemberVotes, collect_votes
 from explain_deepfakes.model_test_train.evaluation.stage import print_summary, write_results
 from explain_deepfakes.model_test_train.evaluation.testing import ProtocolRecord, make_protocol
-from explain_deepfakes.model_test_train.evaluation.verdict_rule import make_verdict_rule
+from explain_deepfakes.model_test_train.metrics.aggregation import FAKE_VERDICT, FrameScore, Verdict, video_verdicts
 from explain_deepfakes.model_test_train.metrics.calibration import Calibration
 from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, best_threshold, compute_metrics
-from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, FrameScore, Verdict, video_verdicts
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import read_index, select_dataset

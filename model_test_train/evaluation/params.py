@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from explain_deepfakes.model_test_train.metrics.aggregation import AGGREGATIONS
 from explain_deepfakes.model_test_train.metrics.params import CALIBRATION_METHODS
-from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS
 from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.index import SPLITS
 from explain_deepfakes.pipeline.params import DEVICES, setting

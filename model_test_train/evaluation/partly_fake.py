@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from explain_deepfakes.model_test_train.evaluation.testing import LabelledScore
+from explain_deepfakes.model_test_train.metrics.aggregation import FrameScore, Verdict
 from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
 from explain_deepfakes.model_test_train.metrics.intervals import identity_groups
-from explain_deepfakes.model_test_train.metrics.verdicts import FrameScore, Verdict
 from explain_deepfakes.pipeline.index import FAKE, REAL, Video
 from explain_deepfakes.pipeline.outputs import write_csv
 

@@ -12,8 +12,8 @@ from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
 from explain_deepfakes.model_test_train.evaluation.fusion import Array, Fusion
+from explain_deepfakes.model_test_train.metrics.aggregation import AGGREGATIONS, FrameScore, person_scores
 from explain_deepfakes.model_test_train.metrics.calibration import clipped_logits
-from explain_deepfakes.model_test_train.metrics.verdicts import AGGREGATIONS, FrameScore, person_scores
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, parse_card
 from explain_deepfakes.model_test_train.networks.input_contract import Image
 from explain_deepfakes.model_test_train.networks.network import Network

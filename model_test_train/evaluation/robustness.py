@@ -15,6 +15,7 @@ import torch
 from matplotlib.axes import Axes
 
 from explain_deepfakes.model_test_train.evaluation.attacks import ATTACKS
+from explain_deepfakes.model_test_train.evaluation.checkpoint_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.evaluation.corruptions import CORRUPTIONS
 from explain_deepfakes.model_test_train.evaluation.params import CLEAN, ROBUSTNESS_KINDS, TestParams
 from explain_deepfakes.model_test_train.evaluation.testing import (
@@ -27,9 +28,8 @@ from explain_deepfakes.model_test_train.evaluation.testing import (
     score_frames,
     select_samples,
 )
-from explain_deepfakes.model_test_train.evaluation.verdict_rule import make_verdict_rule
+from explain_deepfakes.model_test_train.metrics.aggregation import NO_VERDICT, VerdictRule, video_verdicts
 from explain_deepfakes.model_test_train.metrics.drawing import plt, save_figure
-from explain_deepfakes.model_test_train.metrics.verdicts import NO_VERDICT, VerdictRule, video_verdicts
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.model_test_train.networks.scoring import fake_probabilities, map_ranges

@@ -8,6 +8,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from explain_deepfakes.model_test_train.evaluation.checkpoint_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
 from explain_deepfakes.model_test_train.evaluation.partly_fake import labelled_parts, with_segments, write_parts
 from explain_deepfakes.model_test_train.evaluation.plots import write_plots
@@ -23,9 +24,8 @@ from explain_deepfakes.model_test_train.evaluation.testing import (
     score_frames,
     select_samples,
 )
-from explain_deepfakes.model_test_train.evaluation.verdict_rule import make_verdict_rule
+from explain_deepfakes.model_test_train.metrics.aggregation import NO_VERDICT, FrameScore, Verdict, VerdictRule, video_verdicts
 from explain_deepfakes.model_test_train.metrics.intervals import format_estimate
-from explain_deepfakes.model_test_train.metrics.verdicts import NO_VERDICT, FrameScore, Verdict, VerdictRule, video_verdicts
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint
 from explain_deepfakes.model_test_train.networks.network import read_description
 from explain_deepfakes.pipeline.errors import UserError

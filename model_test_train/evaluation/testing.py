@@ -9,10 +9,7 @@ import numpy as np
 import torch
 
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
-from explain_deepfakes.model_test_train.metrics.calibration import Calibration
-from explain_deepfakes.model_test_train.metrics.intervals import Estimate, estimate_metrics, identity_groups
-from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, compute_metrics
-from explain_deepfakes.model_test_train.metrics.verdicts import (
+from explain_deepfakes.model_test_train.metrics.aggregation import (
     AGGREGATIONS,
     FAKE_VERDICT,
     NO_VERDICT,
@@ -20,6 +17,9 @@ from explain_deepfakes.model_test_train.metrics.verdicts import (
     Verdict,
     VerdictRule,
 )
+from explain_deepfakes.model_test_train.metrics.calibration import Calibration
+from explain_deepfakes.model_test_train.metrics.intervals import Estimate, estimate_metrics, identity_groups
+from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, compute_metrics
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
 from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.model_test_train.networks.scoring import map_ranges, score_batch

@@ -1,4 +1,7 @@
-"""Training losses of a network, as sums that can be accumulated over parts of a batch."""
+"""Training losses of a network, as sums that can be accumulated over parts of a batch.
+
+A further loss also needs a weight in `Recipe` and in `Trainer.loss_weights` (trainer.py), and in configs/common/usual.yaml.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -6,6 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from explain_deepfakes.model_test_train.networks.network import Network
 
+LOSS_NAMES = ("train_loss", "verdict_loss", "patch_loss", "attention_loss")  # the first is the weighted sum of the others
 MIN_MANIPULATED_PATCHES = 0.5  # pictures with fewer manipulated patches are left out of the attention loss
 
 

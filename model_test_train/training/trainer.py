@@ -24,13 +24,10 @@ from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.model_test_train.training.augmentations.augmentation import NO_AUGMENTATION, Augmentation
 from explain_deepfakes.model_test_train.training.augmentations.mixing import Batch
 from explain_deepfakes.model_test_train.training.distributed import SINGLE_PROCESS, ProcessGroup
-from explain_deepfakes.model_test_train.training.losses import DetectionLoss, loss_counts
+from explain_deepfakes.model_test_train.training.losses import LOSS_NAMES, DetectionLoss, loss_counts
 from explain_deepfakes.pipeline.calibration_table import CalibrationTable
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.params import setting
-
-# The total loss and its terms: verdict, patches, and class-token attention.
-LOSS_NAMES = ("train_loss", "verdict_loss", "patch_loss", "attention_loss")
 
 
 @dataclass(frozen=True)
@@ -262,7 +259,7 @@ class Trainer:
         if not run.is_finite():
             raise divergence_error(run, "some weights are not finite after its last step")
         self.pictures_per_second = pictures / max(time.monotonic() - started, 1e-9)
-        means = {name: total / max(1, run.step) for name, total in zip(LOSS_NAMES, run.loss_sums, strict=False)}
+        means = {name: total / max(1, run.step) for name, total in zip(LOSS_NAMES, run.loss_sums, strict=bool(run.loss_sums))}
         run.epoch, run.step, run.loss_sums = run.epoch + 1, 0, []
         return means
 

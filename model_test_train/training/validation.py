@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from explain_deepfakes.model_test_train.metrics.aggregation import FrameScore, VerdictRule, video_verdicts
 from explain_deepfakes.model_test_train.metrics.calibration import Calibration
 from explain_deepfakes.model_test_train.metrics.point_metrics import Scores, best_threshold, compute_metrics
-from explain_deepfakes.model_test_train.metrics.verdicts import FrameScore, VerdictRule, video_verdicts
 from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.model_test_train.networks.scoring import fake_probabilities
 from explain_deepfakes.model_test_train.training.augmentations.forgery import Forgery

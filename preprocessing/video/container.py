@@ -1,4 +1,4 @@
-"""Opens video files with PyAV, whichever of its versions is installed."""
+"""Opens video files with PyAV: a whitelist of formats, and the stream that is read. Any version of PyAV can be installed."""
 
 import av
 from av.container import InputContainer

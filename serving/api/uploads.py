@@ -1,4 +1,7 @@
-"""Uploads: the body of a request -> a checked file in a job's folder, or an error message. Nothing from a client is trusted."""
+"""Uploads: the body of a request -> a checked file in a job's folder, or an error message. Nothing from a client is trusted.
+
+`accept_upload` in state.py calls it; the limits are in the section `serve` of params.yaml.
+"""
 
 import asyncio
 import re

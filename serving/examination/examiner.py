@@ -9,10 +9,10 @@ import numpy as np
 from explain_deepfakes.explain_model.figures.people import Moment, People, Person
 from explain_deepfakes.explain_model.maps.heatmaps import compute_heatmaps
 from explain_deepfakes.explain_model.maps.methods import DEFAULT
+from explain_deepfakes.model_test_train.evaluation.checkpoint_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
 from explain_deepfakes.model_test_train.evaluation.predictor import Predictor, load_predictor
-from explain_deepfakes.model_test_train.evaluation.verdict_rule import make_verdict_rule
-from explain_deepfakes.model_test_train.metrics.verdicts import (
+from explain_deepfakes.model_test_train.metrics.aggregation import (
     AGGREGATIONS,
     FAKE_VERDICT,
     NO_VERDICT,

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from explain_deepfakes.model_test_train.metrics.aggregation import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from explain_deepfakes.model_test_train.metrics.intervals import format_estimate
-from explain_deepfakes.model_test_train.metrics.verdicts import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.outputs import shorten_name
 from explain_deepfakes.preprocessing.video.video import UnreadableVideo

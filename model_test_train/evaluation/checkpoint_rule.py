@@ -1,8 +1,8 @@
 """The rule by which a network's scores become verdicts."""
 
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
+from explain_deepfakes.model_test_train.metrics.aggregation import VerdictRule
 from explain_deepfakes.model_test_train.metrics.calibration import Calibration
-from explain_deepfakes.model_test_train.metrics.verdicts import VerdictRule
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint
 
 
