@@ -63,7 +63,7 @@ def _files_imported(tree: ast.Module) -> Iterator[str]:
                 yield from (file for file in (f"{path}.py", f"{path}/__init__.py") if (CODE / file).is_file())
 
 
-def single(stage: CommentedMap) -> CommentedMap:
+def body_of(stage: CommentedMap) -> CommentedMap:
     """The part of a stage with its command and dependencies, which is below `do` if there is one for each of several names."""
     part: CommentedMap = stage.get("do", stage)
     return part
@@ -97,7 +97,7 @@ def main() -> None:
     yaml.width, yaml.preserve_quotes = 4096, True
     yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(DVC.read_text())
-    stages = {name: single(stage) for name, stage in content["stages"].items()}
+    stages = {name: body_of(stage) for name, stage in content["stages"].items()}
     wrong = {name: stage for name, stage in stages.items() if code_listed(stage) != code_needed(stage)}
     if wrong and not args.write:
         raise UserError(f"dvc.yaml: wrong code dependencies of {', '.join(wrong)}; run `python pipeline/stage_code.py --write`")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from little_videos import project
 from warm_commands import run_warm
 
 from explain_deepfakes.pipeline.index import read_index
@@ -127,3 +128,15 @@ def fake(finished: Project) -> Path:
     """A fake video of the finished corpus."""
     index = {video.video: video for video in read_index(finished.folder / "data/index/videos.csv")}
     return finished.folder / index["FaceSwap/022_023"].path
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for a tree, in a separate project. Files are inspected in this process, which saves starting others."""
+    monkeypatch.chdir(project(tmp_path / "project"))
+    monkeypatch.setattr(
+        "explain_deepfakes.preprocessing.corpus.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items)
+    )
+    root = tmp_path / "data"
+    root.mkdir()
+    return root

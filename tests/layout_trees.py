@@ -221,17 +221,21 @@ def make_deeperforensics_tree(root: Path, videos: Iterable[Pair], with_targets: 
     return root
 
 
-def make_faceforensics_with_actors_tree(root: Path, videos: Iterable[Pair]) -> Path:
-    """YouTube videos with fakes of two methods; and actors with two scenes each, one of which has a fake."""
-    copies = Copies(root, videos)
-    splits = {"train": range(8), "val": range(8, 12), "test": range(12, 16)}
+def add_youtube_videos(copies: Copies, splits: Mapping[str, range]) -> None:
+    """The YouTube videos of FaceForensics++ with fakes of two methods. Neighbours swap faces."""
     for split, numbers in splits.items():
-        add_json(root / f"splits/{split}.json", [[f"{number:03}", f"{number + 1:03}"] for number in numbers[::2]])
+        add_json(copies.root / f"splits/{split}.json", [[f"{number:03}", f"{number + 1:03}"] for number in numbers[::2]])
         for number in numbers:
             copies.real(f"original_sequences/youtube/c23/videos/{number:03}.mp4")
             for method in FF_METHODS:
                 path = f"manipulated_sequences/{method}/c23/videos/{number:03}_{number ^ 1:03}.mp4"
                 copies.fake(path, of=f"{number:03}")
+
+
+def make_faceforensics_with_actors_tree(root: Path, videos: Iterable[Pair]) -> Path:
+    """YouTube videos; and actors with two scenes each, one of which has a fake."""
+    copies = Copies(root, videos)
+    add_youtube_videos(copies, {"train": range(8), "val": range(8, 12), "test": range(12, 16)})
     for actor in range(1, 13):
         partner = actor + 1 if actor % 2 else actor - 1
         for scene in ("exit_phone_room", "kitchen_pan"):

@@ -10,7 +10,7 @@ import yaml
 from conftest import ONE, ParamChanges, Project
 
 from explain_deepfakes.pipeline.project import CODE
-from explain_deepfakes.pipeline.stage_code import single
+from explain_deepfakes.pipeline.stage_code import body_of
 
 DVC = (sys.executable, "-m", "explain_deepfakes.pipeline.mended_dvc")  # as `make repro` does
 TINY: dict[str, Mapping[str, object]] = {
@@ -29,7 +29,7 @@ def dag(folder: Path, changes: ParamChanges = TINY, python: str = sys.executable
     """Create a project with the real DAG, whose commands run the code of this checkout."""
     project = Project(folder, changes)
     stages = yaml.safe_load((CODE / "dvc.yaml").read_text())
-    for stage in map(single, stages["stages"].values()):
+    for stage in map(body_of, stages["stages"].values()):
         _, script, *flags = stage["cmd"].split(" ", 2)
         stage["cmd"] = " ".join((python, str(CODE / script), *flags))
         code = ("preprocessing/", "pipeline/", "model_test_train/", "explain_model/")

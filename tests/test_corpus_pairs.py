@@ -16,7 +16,6 @@ from layout_trees import (
     make_deeperforensics_tree,
     make_faceforensics_with_actors_tree,
 )
-from little_videos import project
 
 from explain_deepfakes.explain_model.inputs.samples import ExplainedSample, match_originals
 from explain_deepfakes.model_test_train.training.data import (
@@ -36,15 +35,6 @@ from explain_deepfakes.preprocessing.demo_corpus.manipulations import METHODS
 from explain_deepfakes.preprocessing.demo_corpus.params import DemoVideoParams
 
 TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(project(tmp_path / "project"))
-    monkeypatch.setattr(
-        "explain_deepfakes.preprocessing.corpus.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items)
-    )
-    return tmp_path / "data"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from explain_deepfakes.explain_model.figures.report import read_stages
 from explain_deepfakes.pipeline.provenance import code_of, code_revision
-from explain_deepfakes.pipeline.stage_code import code_listed, code_needed, code_of_script, single
+from explain_deepfakes.pipeline.stage_code import body_of, code_listed, code_needed, code_of_script
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = "commands"
@@ -112,7 +112,7 @@ def test_the_check_sees_imports_in_functions_and_skips_those_for_annotations() -
 
 def stages() -> list[tuple[str, CommentedMap]]:
     content = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    return [(name, single(stage)) for name, stage in content.items()]
+    return [(name, body_of(stage)) for name, stage in content.items()]
 
 
 def test_every_stage_runs_a_script_and_lists_it_as_a_dependency() -> None:

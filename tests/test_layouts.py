@@ -23,7 +23,7 @@ from layout_trees import (
     folder,
     inspect_or_crash,
 )
-from little_videos import fake, files_of, original, project, run_script
+from little_videos import fake, files_of, original, run_script
 
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.incremental import LEDGER
@@ -37,19 +37,6 @@ from explain_deepfakes.preprocessing.corpus.report import report_lines
 from explain_deepfakes.preprocessing.corpus.splits import Leak, find_leaks
 
 TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
-
-
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    """An empty folder for a tree, in a separate project."""
-    monkeypatch.chdir(project(tmp_path / "project"))
-    # New processes for each tree would take most of the time; only the command tests at the end of this file start them.
-    monkeypatch.setattr(
-        "explain_deepfakes.preprocessing.corpus.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items)
-    )
-    root = tmp_path / "data"
-    root.mkdir()
-    return root
 
 
 def corpus_of(data, dataset="AUTO", compression="c23", splits="official", allow_leaks=False, skip_unknown=False) -> Corpus:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from layout_trees import add_csv, add_json, add_picture, add_text, add_video
-from little_videos import project
 
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import Video
@@ -17,18 +16,6 @@ from explain_deepfakes.preprocessing.corpus.params import CorpusParams
 from explain_deepfakes.preprocessing.corpus.report import report_lines
 
 TRAIN, VAL, TEST = "training_set", "validation_set", "test_set"
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder for a tree, in a separate project. Files are inspected in this process."""
-    monkeypatch.chdir(project(tmp_path / "project"))
-    monkeypatch.setattr(
-        "explain_deepfakes.preprocessing.corpus.file_facts.map_unordered", lambda work, items, *_, **__: map(work, items)
-    )
-    root = tmp_path / "data"
-    root.mkdir()
-    return root
 
 
 def corpus_of(data: Path, **settings: object) -> Corpus:
@@ -382,3 +369,20 @@ def test_a_manifest_of_other_files_is_refused(data: Path) -> None:
         add_video(data / "a.mp4")
         twice = add_csv(data / "twice.csv", [("file", "label"), ("a.mp4", "real"), ("a.mp4", "real")])
         corpus_of(data, manifest=twice, columns="video=file,label=label")
+
+
+def test_lists_with_broken_entries_are_refused_in_words(data: Path) -> None:
+    add_json(data / "dfdcp/dataset.json", {"a.mp4": {"label": "real", "set": "train"}})
+    add_video(data / "dfdcp/original_videos/1/1_C_001.mp4")
+    with pytest.raises(UserError, match="'a.mp4' is not a path such as original_videos"):
+        corpus_of(data / "dfdcp")
+    add_json(data / "lavdf/metadata.json", [{"file": "test/1.mp4", "modify_video": True, "fake_periods": [1, 2]}])
+    add_video(data / "lavdf/test/1.mp4")
+    with pytest.raises(UserError, match="the segments of 'test/1.mp4' are"):
+        corpus_of(data / "lavdf")
+    add_picture(data / "wild/real_train/real/0.png", 1)
+    add_picture(data / "wild/fake_train/7/0.png", 2)
+    assert {video.identities for video in indexed(data / "wild").values()} == {("real-train",), ("fake-train-7",)}
+    add_json(data / "list.json", {"Celeb-DF": {"Celeb-real": {"train": {"id0": {"label": "real", "frames": "a/0.png"}}}}})
+    with pytest.raises(UserError, match="the video 'id0' of Celeb-real has no list 'frames'"):
+        indexed(data, manifest=data / "list.json")

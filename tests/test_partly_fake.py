@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explain_deepfakes.model_test_train.evaluation.partly_fake import Part, labelled_parts, parts_of, write_parts
+from explain_deepfakes.model_test_train.evaluation.partly_fake import Part, label_parts, parts_of, score_parts, write_parts
 from explain_deepfakes.model_test_train.evaluation.testing import labelled_frames
 from explain_deepfakes.model_test_train.metrics.aggregation import FrameScore, Verdict
 from explain_deepfakes.model_test_train.training.data import samples_by_video
@@ -58,14 +58,15 @@ def test_training_uses_the_manipulated_frames_of_a_fake_only() -> None:
 def test_parts_are_scored_labelled_and_written(tmp_path: Path) -> None:
     scores = [0.1] * 10 + [0.9] * 10 + [0.2] * 10
     verdicts = [verdict(video("a", ((1, 2),)), scores), verdict(video("b", (), REAL), [0.3] * 30)]
-    parts = labelled_parts(verdicts, 0.5)
+    scored = score_parts(verdicts)
+    parts = label_parts(scored, [verdict.video for verdict in verdicts], 0.5)
     assert [(part.label, round(part.probability, 3), part.called_fake) for part in parts] == [
         (REAL, 0.1, False),
         (FAKE, 0.9, True),
         (REAL, 0.2, False),
     ]
     assert len({part.group for part in parts}) == 1
-    write_parts(tmp_path, verdicts, 0.5)
+    write_parts(tmp_path, scored, 0.5)
     with (tmp_path / "parts.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["begin"], row["end"], row["label"], row["frames"]) for row in rows] == [
@@ -80,4 +81,4 @@ def test_in_each_frame_the_person_with_the_highest_score_counts() -> None:
     subject = video("a", ((0, 1),))
     frames = [FrameScore(subject.video, n, track, "f", 0.9 * track + 0.05) for n in range(20) for track in (0, 1)]
     both = Verdict(subject, {0: 0.1, 1: 0.9}, 0.9, 0.9, "fake", False, frames)
-    assert np.allclose([part.probability for part in labelled_parts([both], 0.5)], 0.95)
+    assert np.allclose([part.probability for part in score_parts([both])], 0.95)

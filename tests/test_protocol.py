@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Project
-from layout_trees import Copies, Pair, add_json, face_pairs, make_celebdf_tree
+from layout_trees import FF_METHODS, Copies, Pair, add_json, add_youtube_videos, face_pairs, make_celebdf_tree
 from little_dag import TINY, dag, repro
 from warm_commands import warm_python
 
@@ -16,19 +16,11 @@ from explain_deepfakes.model_test_train.networks.network import read_description
 from explain_deepfakes.pipeline.index import Video, read_index, select_dataset
 from explain_deepfakes.pipeline.project import CODE
 
-METHODS = ("Deepfakes", "FaceSwap")
 TABLE = "results/protocol_tables/FaceForensics++"
 
 
 def make_faceforensics(root: Path, videos: list[Pair]) -> Path:
-    copies = Copies(root, videos)
-    for split, numbers in {"train": range(4), "val": range(4, 6), "test": range(6, 10)}.items():
-        add_json(root / f"splits/{split}.json", [[f"{number:03}", f"{number + 1:03}"] for number in numbers[::2]])
-        for number in numbers:
-            copies.real(f"original_sequences/youtube/c23/videos/{number:03}.mp4")
-            for method in METHODS:
-                path = f"manipulated_sequences/{method}/c23/videos/{number:03}_{number ^ 1:03}.mp4"
-                copies.fake(path, of=f"{number:03}")
+    add_youtube_videos(Copies(root, videos), {"train": range(4), "val": range(4, 6), "test": range(6, 10)})
     return root
 
 
@@ -108,7 +100,7 @@ def test_one_command_makes_the_table_and_another_dataset_trains_nothing(project:
     assert "- DFD: all videos; here 6 videos have a verdict." in page
     assert "## Seeds" in page
     by_method = rows(project.folder / TABLE / "methods.csv")
-    assert {row["method"] for row in by_method if row["tested_on"] == "FaceForensics++"} == {*METHODS}
+    assert {row["method"] for row in by_method if row["tested_on"] == "FaceForensics++"} == {*FF_METHODS}
 
     assert "Running stage" not in run_protocol(project)
 
@@ -125,7 +117,7 @@ def test_a_manipulation_can_be_left_out_of_training(project: Project) -> None:
     videos = read_index(project.folder / "data/datasets/FaceForensics++/index/videos.csv")
     assert methods_of(select_dataset(videos, "All-but-Deepfakes")) == {"Original", "FaceSwap"}
     assert methods_of(select_dataset(videos, "Deepfakes")) == {"Original", "Deepfakes"}
-    assert methods_of(select_dataset(videos, "All")) == {"Original", *METHODS}
+    assert methods_of(select_dataset(videos, "All")) == {"Original", *FF_METHODS}
 
 
 def methods_of(videos: list[Video]) -> set[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-from explain_deepfakes.model_test_train.evaluation.testing import MetricTable, get_estimate
+from explain_deepfakes.model_test_train.evaluation.testing import MetricsRecord, get_estimate
 from explain_deepfakes.model_test_train.metrics.intervals import Estimate, format_estimate
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.outputs import write_csv, write_json, write_text
@@ -28,10 +28,7 @@ class ProtocolTest:
     seed: str
     dataset: str
     folder: Path
-
-    def read(self) -> dict[str, MetricTable]:
-        metrics: dict[str, MetricTable] = json.loads((self.folder / "metrics.json").read_text())
-        return metrics
+    metrics: MetricsRecord
 
 
 def write_protocol_table(folder: Path, output: Path) -> None:
@@ -52,20 +49,28 @@ def find_tests(folder: Path) -> list[ProtocolTest]:
     paths = sorted(path.parent for path in folder.glob("*/*/*/metrics.json"))
     if not paths:
         raise UserError(f"{folder} has no tests; name datasets in the section protocol of params.yaml, and run `dvc repro`")
-    return [ProtocolTest(path.parts[-3], path.parts[-2], path.parts[-1], path) for path in paths]
+    return [ProtocolTest(*_names(path), path, json.loads((path / "metrics.json").read_text())) for path in paths]
+
+
+def _names(folder: Path) -> tuple[str, str, str]:
+    methods, seed, dataset = folder.parts[-3:]
+    return methods, seed, dataset
 
 
 def _row(test: ProtocolTest) -> Row:
-    metrics = test.read()
-    estimates = {name: get_estimate(metrics[unit], metric) for name, (unit, metric) in METRICS.items()}
     return {
         "methods": test.methods,
         "seed": test.seed,
         "tested_on": test.dataset,
-        "videos": metrics["video"]["count"],
-        "no_verdict": metrics["no_verdict"],
-        **{column: value for name, estimate in estimates.items() for column, value in _columns(name, estimate).items()},
+        "videos": test.metrics["video"]["count"],
+        "no_verdict": test.metrics["no_verdict"],
+        **{column: value for name in METRICS for column, value in _columns(name, _estimate(test, name)).items()},
     }
+
+
+def _estimate(test: ProtocolTest, name: str) -> Estimate:
+    unit, metric = METRICS[name]
+    return get_estimate(test.metrics["frame" if unit == "frame" else "video"], metric)
 
 
 def _columns(name: str, estimate: Estimate) -> Row:
@@ -74,8 +79,7 @@ def _columns(name: str, estimate: Estimate) -> Row:
 
 def _method_rows(test: ProtocolTest) -> Iterator[Row]:
     of_test = {"methods": test.methods, "seed": test.seed, "tested_on": test.dataset}
-    by_method: Mapping[str, MetricTable] = test.read()["video_by_method"]  # type: ignore[assignment]
-    for method, metrics in by_method.items():
+    for method, metrics in test.metrics["video_by_method"].items():
         yield {**of_test, "method": method, "videos": metrics["count"], **_columns("video_auc", get_estimate(metrics, "auc"))}
 
 
@@ -86,11 +90,10 @@ def format_page(tests: Sequence[ProtocolTest], trained_on: str) -> Iterator[str]
     yield "| trained with | tested on | videos | AUC by frame | AUC by video | EER | AP |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for test in tests:
-        metrics = test.read()
-        cells = [format_estimate(get_estimate(metrics[unit], metric)) for unit, metric in METRICS.values()]
-        yield _line(f"{test.methods}, seed {test.seed}", test.dataset, metrics["video"]["count"], *cells)
+        cells = [format_estimate(_estimate(test, name)) for name in METRICS]
+        yield _line(f"{test.methods}, seed {test.seed}", test.dataset, test.metrics["video"]["count"], *cells)
     yield from _format_seeds(tests)
-    yield from _format_published(trained_on, {test.dataset: test.read()["video"]["count"] for test in tests})
+    yield from _format_published(trained_on, {test.dataset: test.metrics["video"]["count"] for test in tests})
 
 
 def _line(*cells: object) -> str:
@@ -100,7 +103,7 @@ def _line(*cells: object) -> str:
 def _format_seeds(tests: Sequence[ProtocolTest]) -> Iterator[str]:
     groups: dict[tuple[str, str], list[float]] = {}
     for test in tests:
-        if (auc := get_estimate(test.read()["video"], "auc")["value"]) is not None:
+        if (auc := _estimate(test, "video_auc")["value"]) is not None:
             groups.setdefault((test.methods, test.dataset), []).append(auc)
     if repeated := {group: values for group, values in groups.items() if len(values) > 1}:
         yield "\n## Seeds\n"

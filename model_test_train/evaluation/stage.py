@@ -10,7 +10,7 @@ import numpy as np
 
 from explain_deepfakes.model_test_train.evaluation.checkpoint_rule import make_verdict_rule
 from explain_deepfakes.model_test_train.evaluation.params import TestParams
-from explain_deepfakes.model_test_train.evaluation.partly_fake import labelled_parts, with_segments, write_parts
+from explain_deepfakes.model_test_train.evaluation.partly_fake import label_parts, score_parts, write_parts
 from explain_deepfakes.model_test_train.evaluation.plots import write_plots
 from explain_deepfakes.model_test_train.evaluation.testing import (
     MetricsRecord,
@@ -225,9 +225,10 @@ def write_results(
         **compute_test_metrics(verdicts, rule, params),
         "calibration": compute_calibration_metrics(checkpoint, verdicts, params.calibration),
     }
-    if with_segments(verdicts):
-        metrics["part"] = estimate_metrics_of(labelled_parts(verdicts, rule.threshold), params.bootstrap, params.seed)
-        write_parts(folder, verdicts, rule.threshold)
+    if parts := score_parts(verdicts):
+        labelled = label_parts(parts, [verdict.video for verdict in verdicts], rule.threshold)
+        metrics["part"] = estimate_metrics_of(labelled, params.bootstrap, params.seed)
+        write_parts(folder, parts, rule.threshold)
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "test_metrics.json", point_metrics(metrics))
     raw = np.array([v.raw_probability for v in verdicts if v.raw_probability is not None]) if checkpoint.calibration else None

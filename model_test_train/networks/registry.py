@@ -64,14 +64,15 @@ def build_module(registry: dict[str, Builder], kind: str, section: YamlSection, 
     if not isinstance(name := options.pop("name", None), str):
         raise UserError(f"{kind}.name is missing")
     builder, member = find_builder(registry, kind, name)
+    signature = inspect.signature(builder, eval_str=True)
     try:  # check the options before the call, because a TypeError inside the builder would be a bug of ours
-        inspect.signature(builder).bind(*member, *arguments, **options)
+        signature.bind(*member, *arguments, **options)
     except TypeError as error:  # an unknown or missing option
         raise UserError(f"{kind}: {error}") from error
-    kinds = {name: parameter.annotation for name, parameter in inspect.signature(builder, eval_str=True).parameters.items()}
     for option, value in options.items():
-        if (expected := kinds.get(option)) in SIMPLE_TYPES:
-            options[option] = converted(value, expected, f"{kind}.{option}")
+        parameter = signature.parameters.get(option)
+        if parameter and parameter.annotation in SIMPLE_TYPES:
+            options[option] = converted(value, parameter.annotation, f"{kind}.{option}")
     try:
         return builder(*member, *arguments, **options)
     except (ValueError, RuntimeError, ArithmeticError) as error:  # such as a negative size

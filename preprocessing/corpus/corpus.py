@@ -48,7 +48,7 @@ def read_corpus(params: CorpusParams) -> Corpus:
     if not params.skip_unknown:
         _check_skipped(tree)
     if params.splits != OFFICIAL:
-        tree = _with_split(tree, "test_set" if params.splits == TEST_ONLY else "")
+        tree = _with_split(tree, SPLITS[-1] if params.splits == TEST_ONLY else "")
     items = sorted(tree.items, key=lambda item: item.video)
     missing = sorted(tree.missing, key=lambda item: item.video)
     _check_unique(items)

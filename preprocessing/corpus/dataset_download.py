@@ -20,6 +20,7 @@ from explain_deepfakes.preprocessing.corpus.known_datasets import (
     KnownDataset,
     find_dataset,
 )
+from explain_deepfakes.preprocessing.corpus.layouts.tree import format_names
 from explain_deepfakes.preprocessing.corpus.lmdb_unpacking import unpack
 
 CHECKSUMS = "SHA256SUMS"
@@ -119,7 +120,7 @@ def check_sums(folder: Path) -> None:
         file.relative_to(folder).as_posix(): content_hash(file) for file in track(iter(files), len(files), "hashing", "files")
     }
     if changed := sorted(name for name, digest in known.items() if sums.get(name, digest) != digest):
-        raise UserError(f"{changed[0]} and {len(changed) - 1} more files differ from {path}; delete them and fetch again")
+        raise UserError(f"these files differ from {path}: {format_names(changed)}; delete them, and fetch again")
     write_text(path, "".join(f"{digest}  {name}\n" for name, digest in sorted({**known, **sums}.items())))
 
 

@@ -5,6 +5,7 @@ video-metadata-publish….csv     with the columns `Filename` and `Video Ground 
 """
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 
 from explain_deepfakes.pipeline.errors import UserError
@@ -33,8 +34,9 @@ def _find_list(folder: Path) -> Path | None:
 def _is_list(path: Path) -> bool:
     if path.suffix.lower() != ".csv":
         return False
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file, suppress(csv.Error):
         return {NAME, LABEL} <= set(next(csv.reader(file), ()))
+    return False
 
 
 def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:

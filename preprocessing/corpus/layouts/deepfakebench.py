@@ -75,6 +75,8 @@ def _videos(path: Path) -> Iterator[tuple[str, str, str, Video]]:
                 by_name = videos.values() if videos and all("frames" not in video for video in videos.values()) else [videos]
                 for compressed in by_name:
                     for name, video in compressed.items():
+                        if not isinstance(video.get("frames"), list):
+                            raise UserError(f"{path}: the video '{name}' of {class_name} has no list 'frames'")
                         yield class_name, split, name, video
 
 

@@ -39,6 +39,8 @@ def _read_list(path: Path) -> Iterator[Record]:
         label = parse_label(entry.get("label")) if isinstance(entry, dict) else None
         if label is None:
             raise UserError(f"{path}: the entry of '{name}' has no label real or fake; download it again")
+        if len(to_posix(name).parts) < 3:
+            raise UserError(f"{path}: '{name}' is not a path such as original_videos/1/a.mp4; download it again")
         method, person, *folders = to_posix(name).parts
         people = (entry.get("target_id") or person, entry.get("swapped_id") or folders[0].removeprefix(f"{person}_"))
         split = parse_split(str(entry.get("set", "")))

@@ -220,9 +220,7 @@ def _group_frames(paths: Sequence[Path], class_folder: Path, pictures: str) -> l
     for path in paths:
         if path.parent != class_folder and path.suffix.lower() in IMAGE_SUFFIXES:
             by_folder[path.parent].append(path)
-    is_video = {
-        folder: pictures != SINGLE and (pictures != AUTO or _are_numbered(inside)) for folder, inside in by_folder.items()
-    }
+    is_video = {folder: pictures != AUTO or _are_numbered(inside) for folder, inside in by_folder.items()}
     frames = {path for folder, inside in by_folder.items() if is_video[folder] for path in inside}
     folders = [folder for folder in by_folder if is_video[folder]]
     return sorted([*(path for path in paths if path not in frames), *folders])

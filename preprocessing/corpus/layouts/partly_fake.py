@@ -84,7 +84,7 @@ def _make_records(path: Path, entries: list[Entry]) -> Iterator[Record]:
 
 def _label_of(path: Path, entry: Entry) -> int:
     if "modify_type" in entry:
-        if entry["modify_type"] not in FAKE_PICTURES:
+        if str(entry["modify_type"]) not in FAKE_PICTURES:
             raise UserError(f"{path}: '{entry['file']}' has the unknown modify_type '{entry['modify_type']}'")
         return FAKE_PICTURES[entry["modify_type"]]
     return FAKE if entry.get("modify_video") else REAL
@@ -96,7 +96,10 @@ def _is_only_sound(entry: Entry) -> bool:
 
 def _segments_of(entry: Entry) -> tuple[Segment, ...]:
     segments = next((entry[key] for key in SEGMENT_KEYS if key in entry), ())
-    return tuple((float(begin), float(end)) for begin, end in segments)
+    try:
+        return tuple((float(begin), float(end)) for begin, end in segments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the segments of '{entry['file']}' are '{segments}'; they must be pairs of seconds") from error
 
 
 LAYOUT = Layout("metadata.json or train_metadata.json, a list with modify_video or modify_type", is_root, read)

@@ -9,9 +9,10 @@ from explain_deepfakes.pipeline.buckets import is_in_bucket
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import FAKE, FILE, REAL, SPLITS, Segment
 from explain_deepfakes.pipeline.outputs import shorten_name
+from explain_deepfakes.preprocessing.video.frame_folders import FRAME_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".gif"))
-IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp"))
+IMAGE_SUFFIXES = FRAME_SUFFIXES
 ARCHIVE_SUFFIXES = frozenset((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"))
 UNFINISHED_SUFFIXES = frozenset((".part", ".partial", ".crdownload", ".download", ".tmp", ".aria2", ".filepart"))
 UNEXPECTED_SUFFIXES = VIDEO_SUFFIXES | ARCHIVE_SUFFIXES | UNFINISHED_SUFFIXES  # reported outside the folders of a layout

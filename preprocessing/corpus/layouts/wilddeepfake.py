@@ -41,7 +41,7 @@ def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
             parts = [part for part in sequence.relative_to(folder).parts if part.lower() not in ("real", "fake")]
             stem = "_".join((match[2].lower(), *dict.fromkeys(parts)))
             method, label = (ORIGINAL, REAL) if word == "real" else (METHOD, FAKE)
-            identity = f"{word}-{match[2].lower()}-{parts[0]}"
+            identity = "-".join((word, match[2].lower(), *parts[:1]))
             official = split if split == SPLITS[2] else ""
             tree.items.append(Item(sequence, method, label, (identity,), stem, split=official, kind=CROPS))
     if not tree.items:
