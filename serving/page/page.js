@@ -51,9 +51,11 @@ function send(file) {
 // The job of the page's address, if there is one.
 async function openJob() {
   leaveJob();
-  if (!location.hash) return;
+  const hash = location.hash;
+  if (!hash) return;
   try {
-    const knownJob = await (await request(`/api/jobs/${location.hash.slice(1)}`)).json();
+    const knownJob = await (await request(`/api/jobs/${hash.slice(1)}`)).json();
+    if (location.hash !== hash) return; // the user went on meanwhile
     byId("working-name").textContent = knownJob.name;
     show("working");
     follow({ ...knownJob, verdict: null });
@@ -67,16 +69,22 @@ function follow(submittedJob) {
   events.onmessage = event => {
     const status = JSON.parse(event.data);
     if (FINAL_STATES.includes(status.state)) events.close(); // at once, else the end of the stream looks like a lost connection
-    updates = updates.then(() => stream === events && update(status)).catch(error => showError(error.message));
+    updates = updates.then(() => stream === events && update(status)).catch(error => stream === events && showError(error.message));
   };
   events.onerror = () => { events.close(); showError("the connection was lost; the job continues: reload the page later"); };
+}
+
+// A JSON document of the job that is shown. What arrives after the user has left that job is never used.
+async function jsonOfJob(path) {
+  const events = stream, content = await (await request(path)).json();
+  return stream === events ? content : new Promise(() => {});
 }
 
 async function update(status) {
   const hadVerdict = job.verdict;
   job = status;
   showProgress(status.doing ?? (status.state === "queued" ? "waiting in the queue" : status.state), status.done, status.total);
-  if (status.verdict && !hadVerdict) showVerdict(await (await request(status.links.result)).json());
+  if (status.verdict && !hadVerdict) showVerdict(await jsonOfJob(status.links.result));
   if (status.state === "failed") showError(status.error);
   if (status.state === "cancelled") show("working", false);
   if (status.state === "done") { show("working", false); await showEvidence(); }
@@ -128,7 +136,7 @@ function showVerdict(record) {
 // ---- Evidence
 
 async function showEvidence() {
-  result = await (await request(job.links["report.json"])).json();
+  result = await jsonOfJob(job.links["report.json"]);
   byId("report").href = job.links.report;
   byId("report").download = job.name.replace(/\.[^.]*$/, "") + ".html";
   byId("facts").href = job.links["report.json"];
@@ -137,14 +145,12 @@ async function showEvidence() {
   if (!result.people.length) return;
   heatmaps = new Map();
   hiddenTracks = new Set();
-  const video = byId("video");
-  video.src = job.links.video;
+  byId("video").src = job.links.video;
   show("viewer");
   byId("time").max = String(result.video.seconds || 1);
   listPeople();
   drawTimeline();
   listTopFrames();
-  video.addEventListener("loadeddata", () => goTo(topFrame().frame), { once: true });
   for (const person of result.people) for (const frame of person.frames) {
     const picture = new Image();
     picture.onload = drawOverlay;
@@ -282,6 +288,7 @@ byId("timeline").onclick = event => {
   const box = byId("timeline").getBoundingClientRect(), x = timelineWidth() * (event.clientX - box.left) / box.width;
   goTo(Math.round((result.video.frames_present - 1) * Math.min(1, Math.max(0, (x - 40) / (timelineWidth() - 60)))));
 };
+byId("video").addEventListener("loadeddata", () => { if (result) goTo(topFrame().frame); }); // it may come after the job was left
 for (const type of ["loadeddata", "seeked", "timeupdate"]) byId("video").addEventListener(type, drawOverlay);
 (function drawWhilePlaying() { if (!byId("video").paused) drawOverlay(); requestAnimationFrame(drawWhilePlaying); })();
 for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
