@@ -21,7 +21,7 @@ class FacePrediction:
     """A person's face in one frame."""
 
     frame: int
-    box: tuple[int, int, int, int]  # left, top, right, bottom of the crop, in pixels of the frame
+    box: tuple[float, float, float, float]  # left, top, right, bottom of the crop, in pixels of the frame
     fake_probability: float  # before calibration, which applies to people and files
     crop: np.ndarray = field(repr=False)  # RGB, uint8
 
@@ -122,4 +122,4 @@ def _people(examination: Examination) -> Iterator[PersonPrediction]:
 
 
 def _face(face: ScoredFace) -> FacePrediction:
-    return FacePrediction(face.score.frame, face.window, face.probability, face.crop)
+    return FacePrediction(face.score.frame, face.window[:4], face.probability, face.crop)

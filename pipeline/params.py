@@ -273,6 +273,11 @@ def converted(value: object, kind: object, name: str) -> object:
         if not isinstance(value, list | tuple):
             raise UserError(f"{name} is {value!r}; it must be a list")
         return tuple(converted(item, typing.get_args(kind)[0], name) for item in value)
+    if typing.get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            raise UserError(f"{name} is {value!r}; it must be {TYPE_DESCRIPTIONS[dict]}")
+        key_kind, item_kind = typing.get_args(kind)
+        return {converted(key, key_kind, name): converted(item, item_kind, f"{name}.{key}") for key, item in value.items()}
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return build_settings(kind, value, name)
     if kind is Path and isinstance(value, str):

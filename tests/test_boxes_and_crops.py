@@ -6,9 +6,9 @@ from array import array
 import numpy as np
 import pytest
 
-from explain_deepfakes.preprocessing.crops.crops import compute_window, crop_image, is_plausible_box
+from explain_deepfakes.preprocessing.crops.crops import Window, compute_window, crop_image, is_plausible_box
 from explain_deepfakes.preprocessing.crops.extraction import select_faces
-from explain_deepfakes.preprocessing.crops.params import CropSettings
+from explain_deepfakes.preprocessing.crops.params import UNALIGNED, CropSettings
 from explain_deepfakes.preprocessing.faces.boxes import BadBoxes, Boxes, read_boxes, write_boxes
 from explain_deepfakes.preprocessing.faces.face import Face
 from explain_deepfakes.preprocessing.faces.tracks import TrackedFace
@@ -96,7 +96,7 @@ def test_a_file_without_proper_boxes_is_named(tmp_path, content):
 @pytest.mark.parametrize("box", [(20.3, 10.0, 49.8, 50.2), (-8.0, 5.0, 20.0, 45.0), (80.0, 60.0, 120.0, 90.0)])
 def test_a_square_crop_is_square_and_keeps_the_face_in_its_middle(box):
     window = compute_window(box, margin=0.25, square=True, width=100, height=80)
-    x0, y0, x1, y1 = window
+    x0, y0, x1, y1 = window[:4]
     assert x1 - x0 == y1 - y0 == round(1.5 * max(box[2] - box[0], box[3] - box[1]))
     assert abs((x0 + x1) / 2 - (box[0] + box[2]) / 2) <= 0.75
     assert abs((y0 + y1) / 2 - (box[1] + box[3]) / 2) <= 0.75
@@ -108,19 +108,20 @@ def test_a_square_crop_is_square_and_keeps_the_face_in_its_middle(box):
 
 
 def test_beyond_the_edge_the_edges_pixels_are_repeated():
-    crop = crop_image(PICTURE, (-3, 76, 5, 84))
+    crop = crop_image(PICTURE, Window(-3, 76, 5, 84))
     assert (crop[:4, 3:] == PICTURE[76:80, 0:5]).all()
     assert (crop[:, :3] == crop[:, 3:4]).all()
     assert (crop[4:] == crop[3:4]).all()
 
 
 def test_a_crop_that_is_not_square_stays_within_the_frame():
-    assert compute_window((30, 20, 50, 60), 0.0, square=False, width=100, height=80) == (30, 20, 50, 60)
-    assert compute_window((30, 20, 50, 60), 0.5, square=False, width=100, height=70) == (20, 0, 60, 70)
+    assert compute_window((30, 20, 50, 60), 0.0, square=False, width=100, height=80) == Window(30, 20, 50, 60)
+    assert compute_window((30, 20, 50, 60), 0.5, square=False, width=100, height=70) == Window(20, 0, 60, 70)
 
 
 def test_the_same_window_cuts_a_mask_of_one_channel():
-    assert (crop_image(PICTURE[..., 0], (-2, 5, 10, 17)) == crop_image(PICTURE, (-2, 5, 10, 17))[..., 0]).all()
+    window = Window(-2, 5, 10, 17)
+    assert (crop_image(PICTURE[..., 0], window) == crop_image(PICTURE, window)[..., 0]).all()
 
 
 @pytest.mark.parametrize("box", [(-900, 5, -1, 45), (100, 5, 130, 45), (5, 80, 20, 99), (5, 5, 206, 40), (5, -90, 20, 71)])
@@ -140,7 +141,7 @@ def test_what_reaches_over_the_edge_is_cut_and_no_margin_makes_it_huge(box, squa
 
 def settings(**changes):
     known = {"margin": 0.0, "square": True, "min_size": 32, "people": "all", "frames": None, "format": "png", "quality": 95}
-    return CropSettings(**{**known, **changes})
+    return CropSettings(**{**known, **UNALIGNED, **changes})
 
 
 def test_small_faces_and_on_demand_all_but_the_main_person_are_left_out():

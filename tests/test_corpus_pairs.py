@@ -29,7 +29,7 @@ from explain_deepfakes.pipeline.index import DEMO_LEDGER, Index, Video, read_ind
 from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.preprocessing.corpus.corpus import read_corpus
 from explain_deepfakes.preprocessing.corpus.params import CorpusParams
-from explain_deepfakes.preprocessing.crops.crops import Crop
+from explain_deepfakes.preprocessing.crops.crops import Crop, Window
 from explain_deepfakes.preprocessing.demo_corpus.corpus import plan_corpus
 from explain_deepfakes.preprocessing.demo_corpus.manipulations import METHODS
 from explain_deepfakes.preprocessing.demo_corpus.params import DemoVideoParams
@@ -62,7 +62,9 @@ def made_from(videos: dict[str, Video]) -> dict[str, tuple[str, ...]]:
 
 
 def crops_of(videos: dict[str, Video], frames: int) -> list[Crop]:
-    return [Crop(name, frame, 0, f"{frame}_0.png", (0, 0, 8, 8), Path("crops")) for name in videos for frame in range(frames)]
+    return [
+        Crop(name, frame, 0, f"{frame}_0.png", Window(0, 0, 8, 8), Path("crops")) for name in videos for frame in range(frames)
+    ]
 
 
 def paired(videos: dict[str, Video]) -> tuple[set[tuple[str, str]], set[str]]:
@@ -79,7 +81,7 @@ def paired(videos: dict[str, Video]) -> tuple[set[tuple[str, str]], set[str]]:
 def beside(videos: dict[str, Video]) -> dict[str, str]:
     """Return the original that each fake is shown beside."""
     samples = [
-        ExplainedSample(video, Crop(video.video, 0, 0, "0_0.png", (0, 0, 8, 8), Path("crops")), 0.5, 0.5, "fake", "TP")
+        ExplainedSample(video, Crop(video.video, 0, 0, "0_0.png", Window(0, 0, 8, 8), Path("crops")), 0.5, 0.5, "fake", "TP")
         for video in videos.values()
     ]
     originals = match_originals(samples, [*videos.values()], crops_of(videos, 1))

@@ -29,7 +29,7 @@ from explain_deepfakes.model_test_train.training.data import (
 )
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import Video, read_index, write_index
-from explain_deepfakes.preprocessing.crops.crops import Crop, find_ledgers, read_crops
+from explain_deepfakes.preprocessing.crops.crops import Crop, Window, find_ledgers, read_crops
 from explain_deepfakes.preprocessing.crops.params import ARCHIVES, FOLDERS, STORES
 from explain_deepfakes.preprocessing.crops.stores import (
     UnreadableCrop,
@@ -306,7 +306,7 @@ def stored(folder: Path, store: str) -> TrainingDataset:
                 name = f"{frame}_0.png"
                 write(name, encode_picture(noise(frame, 40, 40, 3), "png", 95))
                 write_mask(name, encode_picture(255 * (noise(frame, 40, 40) > 127).astype(np.uint8), "png", 95))
-                crops.append(Crop(video.video, frame, 0, name, (0, 0, 40, 40), pictures, masks))
+                crops.append(Crop(video.video, frame, 0, name, Window(0, 0, 40, 40), pictures, masks))
     chosen = samples_by_video([REAL, FAKE], crops, 12, everybody=False)
     return TrainingDataset(SampleGroups(pair_with_originals(chosen)), CONTRACT, (2, 2), build_augmentation(AUGMENTED), seed=3)
 

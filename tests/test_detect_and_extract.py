@@ -377,7 +377,7 @@ def windows(folder):
     """Return for each video the frame, person and window of its crops."""
     windows_by_video = {}
     for crop in read_crops(folder / "data/crops"):
-        windows_by_video.setdefault(crop.video, []).append((crop.frame, crop.track, crop.window))
+        windows_by_video.setdefault(crop.video, []).append((crop.frame, crop.track, crop.window[:4]))
     return windows_by_video
 
 

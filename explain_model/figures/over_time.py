@@ -134,23 +134,43 @@ def interpolate_moment(moments: Sequence[Moment], index: int) -> tuple[Moment, W
         return moments[after], moments[after].window
     previous, following = moments[after - 1], moments[after]
     share = (index - previous.frame) / (following.frame - previous.frame)
-    x0, y0, x1, y1 = (round((1 - share) * a + share * b) for a, b in zip(previous.window, following.window, strict=True))
-    return previous if share < 0.5 else following, (x0, y0, x1, y1)
+    nearest = previous if share < 0.5 else following
+    return nearest, interpolate_window(previous.window, following.window, share)
+
+
+def interpolate_window(first: Window, second: Window, share: float) -> Window:
+    """A window between two of the same person; `share` is 0 at the first and 1 at the second."""
+    x0, y0, x1, y1, angle = ((1 - share) * a + share * b for a, b in zip(first[:5], second[:5], strict=True))
+    if first.side:
+        return Window(x0, y0, x1, y1, angle, first.side)
+    return Window(round(x0), round(y0), round(x1), round(y1))
 
 
 def blend_heat(picture: Image, heat: np.ndarray, window: Window, opacity: float) -> None:
     """Draw the heat into the picture, in place, where the window overlaps it."""
-    x0, y0, x1, y1 = window
+    if window.side:
+        _blend_rotated(picture, heat, window, opacity)
+        return
+    x0, y0, x1, y1 = map(round, window[:4])
     left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, picture.shape[1]), min(y1, picture.shape[0])
     if left < right and top < bottom:
         visible = resize(heat, y1 - y0, x1 - x0).clip(0, 1)[top - y0 : bottom - y0, left - x0 : right - x0]
         picture[top:bottom, left:right] = overlay_heat(picture[top:bottom, left:right], visible, opacity)
 
 
+def _blend_rotated(picture: Image, heat: np.ndarray, window: Window, opacity: float) -> None:
+    crop = resize(heat, window.side, window.side).clip(0, 1).astype(np.float32)
+    size = picture.shape[1], picture.shape[0]
+    inverse = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    visible, inside = (cv2.warpAffine(values, window.to_crop(), size, flags=inverse) for values in (crop, np.ones_like(crop)))
+    picture[inside > 0.5] = overlay_heat(picture, visible, opacity)[inside > 0.5]
+
+
 def _draw_box(picture: Image, window: Window, scale: float, person: Person, probability: float) -> None:
     colour = BOX_COLOURS[person.verdict]
-    x0, y0, x1, y1 = (round(scale * side) for side in window)
-    cv2.rectangle(picture, (x0, y0), (x1, y1), colour, 2)
+    corners = window.corners() * scale
+    cv2.polylines(picture, [corners.round().astype(np.int32)], True, colour, 2)
+    x0, y0 = (round(value) for value in corners.min(0).tolist())
     text = f"{person.label}; this frame {probability:.2f}"
     (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)
     left, bottom = max(0, min(x0, picture.shape[1] - text_width - 8)), max(text_height + 8, y0)

@@ -16,7 +16,7 @@ from explain_deepfakes.model_test_train.metrics.aggregation import FAKE_VERDICT,
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import Video, original_of
 from explain_deepfakes.pipeline.project import relative
-from explain_deepfakes.preprocessing.crops.crops import Crop
+from explain_deepfakes.preprocessing.crops.crops import Crop, Window
 from explain_deepfakes.preprocessing.crops.stores import read_mask
 
 EXAMPLES = "examples"
@@ -95,7 +95,7 @@ def read_examples(folder: Path, threshold: float) -> list[ExplainedSample]:
         video = Video(
             f"{method}/{video_path.name}", method, int(label), split="", identities=(), path="", mask="", content="", dataset=""
         )
-        crop = Crop(video.video, *_frame_and_track(name), name, (0, 0, 0, 0), folder)
+        crop = Crop(video.video, *_frame_and_track(name), name, Window(0, 0, 0, 0), folder)
         outcome = outcome_of(verdict, video.label)
         samples.append(ExplainedSample(video, crop, video_probability, frame_probability, verdict, outcome))
     return samples

@@ -157,7 +157,7 @@ def test_ensemble(
     verdicts, votes = [], {}
     for verdict in video_verdicts(videos, fitted.score(read_predictions(members, "test_set", videos)), rule):
         if verdict.frames:
-            video_votes = votes[verdict.video.video] = collect_votes(thresholds, verdict.frames, test_params.aggregation)
+            video_votes = votes[verdict.video.video] = collect_votes(thresholds, verdict.frames, rule.aggregation)
             members_disagree = video_votes.agreement(verdict.verdict == FAKE_VERDICT) < params.agreement
             verdict = replace(verdict, is_uncertain=verdict.is_uncertain or members_disagree)
         verdicts.append(verdict)

@@ -14,7 +14,9 @@ from explain_deepfakes.model_test_train.metrics.intervals import json_number
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.outputs import write_csv, write_json
 
-MUST_AGREE = ("dataset", "split", "index", "frames_per_video", "aggregation", "crops")  # keys of the two protocols
+OF_DETECTOR = ("aggregation", "crops")  # keys of a protocol that belong to the detector: published ones have their own
+OF_TEST = ("dataset", "split", "index", "frames_per_video", "sampling")
+MUST_AGREE = (*OF_TEST, *OF_DETECTOR)  # for the members of an ensemble, whose scores of each face are combined
 COLUMNS = ("figure", "a", "b", "difference", "low", "high", "p", "corrected_p", "test")
 LOWER_IS_BETTER = {"eer", "false_alarm_rate", "miss_rate", "log_loss", "brier", "calibration_error"}
 
@@ -35,7 +37,7 @@ def read_tested_model(path: Path, threshold: float) -> TestedModel:
 def check_comparable(a: TestedModel, b: TestedModel) -> None:
     """Raise unless both were tested under the same conditions and on the same videos."""
     protocol_a, protocol_b = a.table.protocol, b.table.protocol
-    if protocol_a and protocol_b and (difference := first_difference(protocol_a, protocol_b, MUST_AGREE)):
+    if protocol_a and protocol_b and (difference := first_difference(protocol_a, protocol_b, OF_TEST)):
         key, value_a, value_b = difference
         raise UserError(
             f"the two were not tested under the same conditions: {key} is {value_a} for A and {value_b} for B; "
@@ -50,6 +52,14 @@ def check_comparable(a: TestedModel, b: TestedModel) -> None:
             f"the two were not tested on the same videos: {name} with label {label} is only in {side}, "
             f"and {len(unmatched)} rows have no match"
         )
+
+
+def describe_detectors(a: TestedModel, b: TestedModel) -> list[str]:
+    """What belongs to the detectors and is not the same for both, as sentences."""
+    if not (a.table.protocol and b.table.protocol):
+        return []
+    rules = [(key, a.table.protocol.get(key), b.table.protocol.get(key)) for key in OF_DETECTOR]
+    return [f"Note: {key} of A: {of_a}; of B: {of_b}" for key, of_a, of_b in rules if of_a != of_b]
 
 
 def compare_tested_models(a: TestedModel, b: TestedModel, draws: int, seed: int) -> list[MetricDifference]:
@@ -104,4 +114,4 @@ def compare_models(args: Namespace) -> None:
     write_csv(args.output_path / "comparison.csv", COLUMNS, rows)
     write_json(args.output_path / "comparison.json", {"words": words, "a": a.name, "b": b.name, "differences": rows})
     print_differences(differences)
-    print(words)
+    print(words, *describe_detectors(a, b), sep="\n")

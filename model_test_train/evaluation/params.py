@@ -7,6 +7,7 @@ from explain_deepfakes.model_test_train.metrics.params import CALIBRATION_METHOD
 from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.index import SPLITS
 from explain_deepfakes.pipeline.params import DEVICES, setting
+from explain_deepfakes.preprocessing.video.sampling import EVENLY, FIRST
 
 CLEAN = "clean"
 ROBUSTNESS_KINDS = (  # corruptions of crops, encodings of videos, and attacks
@@ -28,6 +29,9 @@ ROBUSTNESS_KINDS = (  # corruptions of crops, encodings of videos, and attacks
 )
 
 
+OF_CHECKPOINT = "checkpoint"  # the aggregation that the network's checkpoint names
+
+
 @dataclass(frozen=True)
 class TestParams:
     __test__ = False  # its name looks like a test class to pytest
@@ -35,8 +39,11 @@ class TestParams:
     dataset: str = setting("one manipulation (with the originals), or All")
     split: str = setting("split of the videos to test on", choices=SPLITS)
     frames_per_video: int = setting("number of evenly spaced frames of each person", low=1)
+    sampling: str = setting(
+        "frames to score: evenly spaced ones, or the first ones, to compare with tables of papers only", choices=(EVENLY, FIRST)
+    )
     batch_size: int = setting("pictures per batch", low=1)
-    aggregation: str = setting("how the scores of frames become a verdict", choices=tuple(AGGREGATIONS))
+    aggregation: str = setting("how the scores of frames become a verdict", choices=(OF_CHECKPOINT, *AGGREGATIONS))
     calibration: str = setting("calibration of the videos' probabilities, fitted on validation", choices=CALIBRATION_METHODS)
     abstain_error: float = setting(
         "mark verdicts as uncertain so that at most this share of either class is confidently wrong; 0 marks none",

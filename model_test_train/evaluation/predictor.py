@@ -12,7 +12,7 @@ from pydantic import FiniteFloat
 from typing_extensions import TypedDict
 
 from explain_deepfakes.model_test_train.evaluation.fusion import Array, Fusion
-from explain_deepfakes.model_test_train.metrics.aggregation import AGGREGATIONS, FrameScore, person_scores
+from explain_deepfakes.model_test_train.metrics.aggregation import FrameScore, video_score
 from explain_deepfakes.model_test_train.metrics.calibration import clipped_logits
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, load_checkpoint, parse_card
 from explain_deepfakes.model_test_train.networks.input_contract import Image
@@ -68,8 +68,8 @@ def collect_votes(thresholds: Sequence[float], frames: Sequence[FrameScore], agg
     """The votes on frames whose auxiliary outputs are the members' probabilities."""
     probabilities = []
     for number in range(len(thresholds)):
-        people = person_scores([replace(frame, fake_probability=frame.aux_outputs[number]) for frame in frames], aggregation)
-        probabilities.append(AGGREGATIONS[aggregation].video(list(people.values())))
+        scores = [replace(frame, fake_probability=frame.aux_outputs[number]) for frame in frames]
+        probabilities.append(video_score(scores, aggregation))
     called_fake = [probability > threshold for probability, threshold in zip(probabilities, thresholds, strict=True)]
     return MemberVotes(probabilities, called_fake)
 

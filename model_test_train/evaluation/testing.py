@@ -53,6 +53,7 @@ class ProtocolRecord(ProtocolHeader):
     dataset: str
     index: str  # hash of the file
     frames_per_video: int
+    sampling: str
     calibration: str
     uncertain_from_to: list[float] | None
     abstain_error: float
@@ -116,7 +117,8 @@ def make_protocol(
         "split": params.split,
         "index": content_hash(index_path),
         "frames_per_video": params.frames_per_video,
-        "aggregation": AGGREGATIONS[params.aggregation].description,
+        "sampling": params.sampling,
+        "aggregation": AGGREGATIONS[rule.aggregation].description,
         "threshold": round(rule.calibrated(rule.threshold), 6),
         "calibration": params.calibration if checkpoint.calibration else "none",
         "uncertain_from_to": [round(rule.calibrated(edge), 6) for edge in rule.band] if rule.band else None,
@@ -134,8 +136,8 @@ def first_difference(
 
 
 def select_samples(videos: Sequence[Video], crops: Path, params: TestParams) -> Samples:
-    """The crops to score: evenly spaced ones of every person in the videos."""
-    by_video = samples_by_video(videos, read_crops(crops), params.frames_per_video, everybody=True)
+    """The crops of every person in the videos that are scored."""
+    by_video = samples_by_video(videos, read_crops(crops), params.frames_per_video, everybody=True, sampling=params.sampling)
     return Samples(sample for name in sorted(by_video) for sample in by_video[name])
 
 
@@ -155,7 +157,15 @@ def score_frames(
     batches = map_ranges(score, len(samples), params.batch_size, params.workers)
     rows = (row for batch in track(batches, len(samples), activity, "pictures", size=len) for row in batch.tolist())
     return [
-        FrameScore(s.video.video, s.crop.frame, s.crop.track, relative(s.crop.path), probability, tuple(aux_outputs))
+        FrameScore(
+            s.video.video,
+            s.crop.frame,
+            s.crop.track,
+            relative(s.crop.path),
+            probability,
+            tuple(aux_outputs),
+            s.crop.window.area,
+        )
         for s, (probability, *aux_outputs) in zip(samples, rows, strict=True)
     ]
 

@@ -25,10 +25,50 @@ def _first_above_threshold_or_mean(people: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
+class FrameScore:
+    """A face in a frame and its fake probability."""
+
+    video: str
+    frame: int
+    track: int
+    path: str
+    fake_probability: float
+    aux_outputs: tuple[float, ...] = ()  # see Network.aux_output_names
+    area: float = 1.0  # of the crop's window, relative to those of other faces in the frame
+
+
+def _logit_mean(probabilities: Probabilities) -> float:
+    """The probability that belongs to the mean of the logits."""
+    clipped = probabilities.clip(1e-12, 1 - 1e-12)
+    return float(1 / (1 + np.exp(-np.mean(np.log(clipped / (1 - clipped))))))
+
+
+def _confident(probabilities: Probabilities) -> float:
+    """The mean of the confident frames, if they are many enough: the rule of the winner of the DFDC."""
+    fake, real = probabilities[probabilities > 0.8], probabilities[probabilities < 0.2]
+    if len(fake) > max(len(probabilities) // 2.5, 11):
+        return _mean(fake)
+    return _mean(real if len(real) > 0.9 * len(probabilities) else probabilities)
+
+
+def _mean_of_largest(frames: Sequence[FrameScore]) -> float:
+    """The highest of the large faces in each frame; the mean over frames."""
+    by_frame: dict[int, list[FrameScore]] = {}
+    for score in frames:
+        by_frame.setdefault(score.frame, []).append(score)
+    highest = []
+    for scores in by_frame.values():
+        largest = max(score.area for score in scores)
+        highest.append(max(score.fake_probability for score in scores if score.area >= largest / 2))
+    return _mean(np.array(highest))
+
+
+@dataclass(frozen=True)
 class Aggregation:
     person: Callable[[Probabilities], float]  # aggregates a person's frames
     video: Callable[[Sequence[float]], float]  # aggregates people, ordered by track number
     description: str
+    faces: Callable[[Sequence[FrameScore]], float] | None = None  # aggregates all faces of a video, in place of `video`
 
 
 HIGHEST = "the highest person decides"
@@ -41,19 +81,12 @@ AGGREGATIONS = {
         _first_above_threshold_or_mean,
         f"mean of a person's frames, the first person above {PUBLISHED_THRESHOLD} decides, else the mean of all people",
     ),
+    "mean-logit": Aggregation(_logit_mean, max, f"mean of the logits of a person's frames, {HIGHEST}"),
+    "confident": Aggregation(_confident, max, f"mean of a person's confident frames if there are many, {HIGHEST}"),
+    "largest-faces": Aggregation(
+        _mean, max, "highest of the faces with at least half the area of the largest, mean over frames", _mean_of_largest
+    ),
 }
-
-
-@dataclass(frozen=True)
-class FrameScore:
-    """A face in a frame and its fake probability."""
-
-    video: str
-    frame: int
-    track: int
-    path: str
-    fake_probability: float
-    aux_outputs: tuple[float, ...] = ()  # see Network.aux_output_names
 
 
 @dataclass(frozen=True)
@@ -116,6 +149,12 @@ def person_scores(frames: Sequence[FrameScore], aggregation: str) -> dict[int, f
     return {track: aggregate(np.array([score.fake_probability for score in scores])) for track, scores in by_track.items()}
 
 
+def video_score(frames: Sequence[FrameScore], aggregation: str) -> float:
+    """The uncalibrated fake probability of a video with at least one face."""
+    rule = AGGREGATIONS[aggregation]
+    return rule.faces(frames) if rule.faces else rule.video(list(person_scores(frames, aggregation).values()))
+
+
 def group_by_track(frames: Sequence[FrameScore]) -> dict[int, list[FrameScore]]:
     """The scores of each person, ordered by track number."""
     tracks: dict[int, list[FrameScore]] = {}
@@ -127,7 +166,7 @@ def group_by_track(frames: Sequence[FrameScore]) -> dict[int, list[FrameScore]]:
 def video_verdict(video: Video, frames: Sequence[FrameScore], rule: VerdictRule) -> Verdict:
     """The verdict on one video, from the scores of its frames."""
     people = person_scores(frames, rule.aggregation)
-    raw = AGGREGATIONS[rule.aggregation].video(list(people.values())) if people else None
+    raw = video_score(frames, rule.aggregation) if people else None
     calibrated = {track: rule.calibrated(probability) for track, probability in people.items()}
     probability = None if raw is None else rule.calibrated(raw)
     return Verdict(video, calibrated, raw, probability, rule.verdict(raw), rule.is_uncertain(raw), list(frames))

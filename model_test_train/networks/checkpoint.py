@@ -55,6 +55,7 @@ class Checkpoint:
     calibration: CalibrationTable | None
     trained_on: list[str]  # names of datasets; empty: never trained
     provenance: dict[str, Any]  # code revision, settings, index, epoch, validation metrics
+    aggregation: str = "mean"  # how its threshold expects the scores of frames to become a verdict
 
     @property
     def warning(self) -> str | None:

@@ -30,7 +30,7 @@ from explain_deepfakes.model_test_train.training.distributed import SINGLE_PROCE
 from explain_deepfakes.pipeline.index import FAKE, REAL, Video, original_of
 from explain_deepfakes.preprocessing.crops.crops import Crop, Window
 from explain_deepfakes.preprocessing.crops.stores import read_crop, read_mask
-from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
+from explain_deepfakes.preprocessing.video.sampling import EVENLY, evenly_spaced, sample_indices
 
 HAS_SIGTIMEDWAIT = hasattr(signal, "sigtimedwait")  # not on macOS or Windows
 
@@ -59,15 +59,17 @@ class Samples(Sequence[Sample]):
     def __init__(self, samples: Iterable[Sample]) -> None:
         sources: dict[tuple[str, Path, str], int] = {}
         self.sources: list[tuple[Video, Path, Path | None, str]] = []
-        rows = array("i")
+        rows, windows = array("i"), array("f")
         for sample in samples:
             crop = sample.crop
             suffix = crop.name.removeprefix(f"{crop.frame}_{crop.track}")
             source = sources.setdefault((crop.video, crop.folder, suffix), len(sources))
             if source == len(self.sources):
                 self.sources.append((sample.video, crop.folder, crop.masks, suffix))
-            rows.extend((source, crop.frame, crop.track, *crop.window))
-        self.rows: NDArray[np.int32] = np.array(rows, np.int32).reshape(-1, 7)
+            rows.extend((source, crop.frame, crop.track))
+            windows.extend(crop.window)
+        self.rows: NDArray[np.int32] = np.array(rows, np.int32).reshape(-1, 3)
+        self.windows: NDArray[np.float32] = np.array(windows, np.float32).reshape(-1, len(Window._fields))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,11 +81,13 @@ class Samples(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> "Sample | Samples":
         if isinstance(index, slice):
             selected = copy.copy(self)
-            selected.rows = self.rows[index]
+            selected.rows, selected.windows = self.rows[index], self.windows[index]
             return selected
-        source, frame, track, *window = self.rows[index].tolist()
+        source, frame, track = self.rows[index].tolist()
+        x0, y0, x1, y1, angle, side = self.windows[index].tolist()
+        window = Window(x0, y0, x1, y1, angle, int(side))
         video, folder, masks, suffix = self.sources[source]
-        crop = Crop(video.video, frame, track, f"{frame}_{track}{suffix}", cast(Window, tuple(window)), folder, masks)
+        crop = Crop(video.video, frame, track, f"{frame}_{track}{suffix}", window, folder, masks)
         return Sample(crop, video)
 
 
@@ -115,9 +119,9 @@ class SampleGroups(Sequence[SampleGroup]):
 
 
 def samples_by_video(
-    videos: Sequence[Video], crops: Sequence[Crop], frames_per_video: int, everybody: bool
+    videos: Sequence[Video], crops: Sequence[Crop], frames_per_video: int, everybody: bool, sampling: str = EVENLY
 ) -> dict[str, list[Sample]]:
-    """Crops of each video at evenly spaced frames, of every person; in a fake, only of the main person unless `everybody`.
+    """Crops of some frames of each video, of every person; in a fake, only of the main person unless `everybody`.
 
     In a fake, only the main person is certain to be manipulated; in a real video everybody is real. Of a fake with segments,
     only the frames inside them are used, unless `everybody`.
@@ -130,7 +134,7 @@ def samples_by_video(
             tracks.setdefault((crop.video, crop.track), []).append(Sample(crop, video))
     chosen: dict[str, list[Sample]] = {}
     for (name, _), samples in tracks.items():
-        indices = evenly_spaced(len(samples), frames_per_video)
+        indices = sample_indices(len(samples), frames_per_video, sampling)
         chosen.setdefault(name, []).extend(samples[index] for index in indices)
     return chosen
 

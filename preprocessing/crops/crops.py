@@ -1,7 +1,8 @@
 """Face crops: the window of a frame that a face is cut from, cutting it out, and reading the crops on disk.
 
 A window is in pixels of the full frame and may extend beyond its edges. Edge pixels are then repeated, so that the crop keeps
-its shape and the face its position in it. The same window also cuts the matching region out of a mask of the same size.
+its shape and the face its position in it; aligned crops are black there, as in the published detectors that use them. The same
+window also cuts the matching region out of a mask of the same size.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +26,35 @@ from explain_deepfakes.preprocessing.crops.stores import mask_name
 if TYPE_CHECKING:
     from explain_deepfakes.preprocessing.faces.face import Box
 
-Window = tuple[int, int, int, int]  # x0, y0, x1, y1; column x1 and row y1 are not included
 MAX_BOX_RATIO = 2  # largest side of a box or window, relative to the picture
+
+
+class Window(NamedTuple):
+    """Integers, unless the crop is aligned: the square is then rotated around its centre, and resized to `side` pixels."""
+
+    x0: float
+    y0: float
+    x1: float  # column x1 and row y1 are not included
+    y1: float
+    angle: float = 0.0  # degrees by which the square is rotated in the frame, clockwise
+    side: int = 0  # 0: the crop has the pixels of the frame
+
+    @property
+    def area(self) -> float:
+        return (self.x1 - self.x0) * (self.y1 - self.y0)
+
+    def to_crop(self) -> NDArray[np.float64]:
+        """The transform (2, 3) from positions in the frame to positions in an aligned crop."""
+        zoom, angle = self.side / (self.x1 - self.x0), np.radians(-self.angle)
+        linear = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        centre = np.array([self.x0 + self.x1, self.y0 + self.y1]) / 2
+        return np.hstack((linear, (self.side / 2 - linear @ centre)[:, None]))
+
+    def corners(self) -> NDArray[np.float64]:
+        """The corners (4, 2) in the frame, clockwise."""
+        sides = np.array([[self.x0, self.y0], [self.x1, self.y0], [self.x1, self.y1], [self.x0, self.y1]])
+        centre, angle = sides.mean(0), np.radians(self.angle)
+        return centre + (sides - centre) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
 class CropRow(NamedTuple):
@@ -34,14 +63,16 @@ class CropRow(NamedTuple):
     name: str  # file name
     frame: int
     track: int
-    x0: int
-    y0: int
-    x1: int
-    y1: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    angle: float = 0.0
+    side: int = 0
 
     @property
     def window(self) -> Window:
-        return self.x0, self.y0, self.x1, self.y1
+        return Window(*self[3:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +115,17 @@ def compute_window(box: Box, margin: float, square: bool, width: int, height: in
     if square:
         side = min(max(1, round(max(wide, high))), MAX_BOX_RATIO * max(width, height))
         left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
-        return left, top, left + side, top + side
+        return Window(left, top, left + side, top + side)
     left, top = round((x0 + x1 - wide) / 2), round((y0 + y1 - high) / 2)
     right, bottom = left + max(1, round(wide)), top + max(1, round(high))
-    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    return Window(max(left, 0), max(top, 0), min(right, width), min(bottom, height))
 
 
 def crop_image(frame: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
     height, width = frame.shape[:2]
-    x0, y0, x1, y1 = window
+    if window.side:
+        return cv2.warpAffine(frame, window.to_crop(), (window.side, window.side), flags=cv2.INTER_LINEAR)
+    x0, y0, x1, y1 = map(round, window[:4])
     inside = frame[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
     if inside.shape[:2] == (y1 - y0, x1 - x0):
         return inside
@@ -134,5 +167,5 @@ def settings_of_crops(output: Path) -> StageSettings:
 def _crops_of(ledger: Path, entry: Entry) -> Iterator[Crop]:
     outputs = [Path(os.path.normpath(ledger.parent / output)) for output in entry["outputs"]]
     masks = outputs[1] if len(outputs) > 1 else None
-    for row in map(CropRow._make, entry.get("crops", ())):
+    for row in (CropRow(*values) for values in entry.get("crops", ())):
         yield Crop(entry["name"], row.frame, row.track, row.name, row.window, outputs[0], masks)

@@ -1,22 +1,24 @@
 """Extraction of the face crops of one video from its frames and face boxes."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from explain_deepfakes.preprocessing.crops.alignment import align_window
 from explain_deepfakes.preprocessing.crops.crops import CropRow, Window, compute_window, crop_image, is_plausible_box
-from explain_deepfakes.preprocessing.crops.params import LOSSLESS, SUFFIXES, CropSettings
+from explain_deepfakes.preprocessing.crops.params import LOSSLESS, NOT_ALIGNED, SUFFIXES, CropSettings
 from explain_deepfakes.preprocessing.crops.stores import WHITE, PictureWriter, encode_picture, mask_name
 from explain_deepfakes.preprocessing.faces.boxes import BadBoxes
+from explain_deepfakes.preprocessing.faces.face import Face
 from explain_deepfakes.preprocessing.faces.tracks import TrackedFace
 from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.sampling import evenly_spaced
 from explain_deepfakes.preprocessing.video.video import OpenVideo, Picture, UnreadableVideo, read_frames
 
 ENCODERS = 2  # crops that are encoded in parallel
+LANDMARKS = 5
 
 EncodedCrops = deque[tuple[str, Future[bytes]]]  # names, and file contents to come
 
@@ -42,7 +44,9 @@ def write_crops(
     encoded: EncodedCrops = deque()
     with ThreadPoolExecutor(ENCODERS) as pool:
         for index, picture in video.frames(faces):
-            for tracked, window in _windows(index, picture, faces[index], settings):
+            for tracked in sorted(faces[index], key=lambda tracked: tracked.track):
+                check_box(tracked.face, picture, f"frame {index}")
+                window = face_window(tracked.face, picture, settings, f"frame {index}")
                 name = f"{index}_{tracked.track}{SUFFIXES[settings.format]}"
                 crop = crop_image(picture, window)
                 encoded.append((name, pool.submit(encode_picture, crop, settings.format, settings.quality)))
@@ -54,15 +58,20 @@ def write_crops(
     return rows
 
 
-def _windows(
-    index: int, picture: Picture, faces: list[TrackedFace], settings: CropSettings
-) -> Iterator[tuple[TrackedFace, Window]]:
+def check_box(face: Face, picture: Picture, where: str) -> None:
     height, width = picture.shape[:2]
-    for tracked in sorted(faces, key=lambda tracked: tracked.track):
-        box = tracked.face.box
-        if not is_plausible_box(box, width, height):
-            raise BadBoxes(f"frame {index} has a box {list(box)} that cannot be a face in a picture of {width} x {height} px")
-        yield tracked, compute_window(box, settings.margin, settings.square, width, height)
+    if not is_plausible_box(face.box, width, height):
+        raise BadBoxes(f"{where} has a box {list(face.box)} that cannot be a face in a picture of {width} x {height} px")
+
+
+def face_window(face: Face, picture: Picture, settings: CropSettings, where: str) -> Window:
+    """Return the window of a face. Error messages call the picture `where`."""
+    height, width = picture.shape[:2]
+    if settings.align == NOT_ALIGNED:
+        return compute_window(face.box, settings.margin, settings.square, width, height)
+    if len(points := face.points()) != LANDMARKS:
+        raise BadBoxes(f"{where} has a face without the {LANDMARKS} landmarks that 'align: {settings.align}' needs")
+    return align_window(points, settings.align, settings.scale, settings.size)
 
 
 def _write_first(encoded: EncodedCrops, write: PictureWriter) -> None:

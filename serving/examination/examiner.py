@@ -19,16 +19,16 @@ from explain_deepfakes.model_test_train.metrics.aggregation import (
     FrameScore,
     VerdictRule,
     group_by_track,
-    person_scores,
+    video_score,
 )
 from explain_deepfakes.model_test_train.networks.input_contract import Image
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.ledger import content_hash
-from explain_deepfakes.pipeline.params import build_settings, load_params
+from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.pipeline.reproducible import choose_device
-from explain_deepfakes.preprocessing.crops.crops import Window, compute_window, crop_image
-from explain_deepfakes.preprocessing.crops.extraction import select_faces
-from explain_deepfakes.preprocessing.crops.params import CropSettings
+from explain_deepfakes.preprocessing.crops.crops import Window, crop_image
+from explain_deepfakes.preprocessing.crops.extraction import face_window, select_faces
+from explain_deepfakes.preprocessing.crops.params import CropSettings, recorded_crop_settings
 from explain_deepfakes.preprocessing.crops.stores import UnreadablePicture, as_stored, read_picture
 from explain_deepfakes.preprocessing.faces.detection import find_boxes
 from explain_deepfakes.preprocessing.faces.params import DetectionParams
@@ -194,7 +194,7 @@ class Examiner:
             tests.frames_per_video,
             load_params("segments", SegmentParams),
             load_params("detect_faces", DetectionParams, detection_overrides),
-            build_settings(CropSettings, preprocessing["extract_crops"], "extract_crops"),
+            recorded_crop_settings(preprocessing),
             load_params("read_video", ReadingParams),
             demo,
         )
@@ -219,7 +219,9 @@ class Examiner:
         probabilities, member_probabilities = self.predictor.predict([face.crop for face in cropped])
         faces = [
             ScoredFace(
-                FrameScore(path.stem, face.frame, face.track, "", float(probability), tuple(members)), face.window, face.crop
+                FrameScore(path.stem, face.frame, face.track, "", float(probability), tuple(members), face.window.area),
+                face.window,
+                face.crop,
             )
             for face, probability, members in zip(cropped, probabilities, member_probabilities.tolist(), strict=True)
         ]
@@ -271,9 +273,8 @@ class Examiner:
         """Crop the faces; sorted by person, then by frame."""
         settings, cropped = self.extraction, []
         for done, (index, frame) in enumerate(video.frames(faces), 1):
-            height, width = frame.shape[:2]
             for tracked in faces[index]:
-                window = compute_window(tracked.face.box, settings.margin, settings.square, width, height)
+                window = face_window(tracked.face, frame, settings, f"frame {index}")
                 crop = as_stored(crop_image(frame, window), settings.format, settings.quality)
                 cropped.append(CroppedFace(index, tracked.track, window, crop))
             report_progress("cropping faces", done, len(faces))
@@ -295,7 +296,7 @@ class Examiner:
 
     def _verdict(self, scores: Sequence[FrameScore]) -> CalibratedVerdict:
         """The verdict on frames of one or several people."""
-        raw = AGGREGATIONS[self.rule.aggregation].video(list(person_scores(scores, self.rule.aggregation).values()))
+        raw = video_score(scores, self.rule.aggregation)
         if not np.isfinite(raw):
             raise UserError(f"{self.predictor.card.name} gives no finite score for this file; use another checkpoint")
         verdict, reason = self.rule.verdict(raw), None

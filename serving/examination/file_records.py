@@ -91,10 +91,12 @@ def frame_records(examiner: Examiner, examination: Examination, track: int) -> l
         record: FrameRecord = {
             "frame": face.score.frame,
             "seconds": round(face.score.frame / rate, 3) if rate else None,
-            "window": list(face.window),
+            "window": list(face.window[:4]),
             "fake_probability": face.probability,
             "decided": face in top_scoring,
         }
+        if face.window.side:
+            record["angle"] = face.window.angle
         if len(networks) > 1:
             record["members"] = dict(zip(networks, face.score.aux_outputs, strict=True))
         records.append(record)

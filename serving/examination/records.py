@@ -17,7 +17,7 @@ class VerdictRecord(TypedDict):
 class RequiredFrameFields(TypedDict):
     frame: int
     seconds: float | None
-    window: list[int]
+    window: list[float]
     fake_probability: float
     decided: bool
 
@@ -25,6 +25,7 @@ class RequiredFrameFields(TypedDict):
 class FrameRecord(RequiredFrameFields, total=False):
     members: dict[str, float]  # the fake probability from each network of an ensemble
     heat_confidence: float  # in reports only
+    angle: float  # of an aligned crop: degrees by which the window is rotated, clockwise
 
 
 class PersonRecord(VerdictRecord):

@@ -187,13 +187,16 @@ function listPeople() {
   }
 }
 
+// Left, top, right, bottom, and the degrees by which the crop is rotated in the frame.
+const rotatedWindow = frame => [...frame.window, frame.angle ?? 0];
+
 // The nearest sampled frame, and the face's window at this moment, interpolated between sampled frames.
 function faceAt(person, frame) {
   const frames = person.frames, following = frames.findIndex(sampled => sampled.frame >= frame);
-  if (following < 0) return frame - frames.at(-1).frame < 1 ? [frames.at(-1), frames.at(-1).window] : null;
-  if (following === 0) return frames[0].frame - frame < 1 ? [frames[0], frames[0].window] : null;
+  if (following < 0) return frame - frames.at(-1).frame < 1 ? [frames.at(-1), rotatedWindow(frames.at(-1))] : null;
+  if (following === 0) return frames[0].frame - frame < 1 ? [frames[0], rotatedWindow(frames[0])] : null;
   const [before, after] = [frames[following - 1], frames[following]], share = (frame - before.frame) / (after.frame - before.frame);
-  const window = before.window.map((side, index) => (1 - share) * side + share * after.window[index]);
+  const ends = rotatedWindow(after), window = rotatedWindow(before).map((side, index) => (1 - share) * side + share * ends[index]);
   return [share < 0.5 ? before : after, window];
 }
 
@@ -206,7 +209,12 @@ function drawOverlay() {
   for (const person of result.people) {
     const face = hiddenTracks.has(person.track) ? null : faceAt(person, frame);
     if (!face) continue;
-    const [nearest, window] = face, [left, top, right, bottom] = window.map(side => side * scale);
+    const [nearest, window] = face, [left, top, right, bottom] = window.slice(0, 4).map(side => side * scale);
+    const centre = [(left + right) / 2, (top + bottom) / 2];
+    context.save();
+    context.translate(...centre);
+    context.rotate(window[4] * Math.PI / 180);
+    context.translate(...centre.map(side => -side));
     const heatmap = heatmaps.get(`${person.track} ${nearest.frame}`);
     context.globalAlpha = Number(byId("opacity").value);
     if (heatmap?.complete && heatmap.naturalWidth) context.drawImage(heatmap, left, top, right - left, bottom - top);
@@ -214,6 +222,7 @@ function drawOverlay() {
     context.lineWidth = Math.max(2, video.videoWidth / 320);
     context.strokeStyle = COLOURS[person.track % COLOURS.length];
     context.strokeRect(left, top, right - left, bottom - top);
+    context.restore();
     context.font = `600 ${Math.max(12, video.videoWidth / 32)}px system-ui, sans-serif`;
     context.lineWidth = 3;
     context.strokeStyle = "#000a";
