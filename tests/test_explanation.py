@@ -45,7 +45,7 @@ from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import read_index
 from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.pipeline.project import relative
-from explain_deepfakes.preprocessing.crops.crops import read_crops
+from explain_deepfakes.preprocessing.crops.crops import Window, read_crops
 from explain_deepfakes.preprocessing.crops.stores import read_crop
 from explain_deepfakes.preprocessing.video.params import ReadingParams
 from explain_deepfakes.preprocessing.video.video import open_video
@@ -239,7 +239,7 @@ def test_the_annotated_video_shows_the_label_that_the_heat_is_for_in_every_frame
     """This includes frames whose own score is on the other side of the threshold."""
     video = next(video for video in read_index(finished.folder / "data/index/videos.csv") if video.video == "FaceSwap/021_020")
     hot = np.full((40, 40), 0.9, np.float32)
-    windows = {FAKE_VERDICT: (10, 30, 50, 70), REAL_VERDICT: (70, 30, 110, 70)}
+    windows = {FAKE_VERDICT: Window(10, 30, 50, 70), REAL_VERDICT: Window(70, 30, 110, 70)}
     grey = np.full((40, 40, 3), 128, np.uint8)
     people = {
         track: Person(verdict, False, [Moment(frame, window, grey, hot, (0.05, 0.95)[frame % 2]) for frame in range(10)])
@@ -252,7 +252,7 @@ def test_the_annotated_video_shows_the_label_that_the_heat_is_for_in_every_frame
         pictures = [frame.to_ndarray(format="rgb24") for frame in written.decode(video=0)]
     assert len(pictures) == 10
     for picture in pictures:
-        for verdict, (x0, _, x1, y1) in windows.items():
+        for verdict, (x0, _, x1, y1, *_) in windows.items():
             times = picture.shape[1] / width
             border = picture[round(times * y1), round(times * (x0 + 5)) : round(times * (x1 - 5))].mean(0)
             assert border == pytest.approx(BOX_COLOURS[verdict], abs=60)

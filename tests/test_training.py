@@ -27,7 +27,7 @@ from explain_deepfakes.model_test_train.training.data import (
     training_batches,
 )
 from explain_deepfakes.model_test_train.training.distributed import ProcessGroup
-from explain_deepfakes.model_test_train.training.losses import DetectionLoss, loss_counts
+from explain_deepfakes.model_test_train.training.losses import DetectionLoss, EmbeddingWeights, loss_counts
 from explain_deepfakes.model_test_train.training.trainer import (
     Recipe,
     Run,
@@ -40,7 +40,7 @@ from explain_deepfakes.model_test_train.training.trainer import (
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import Video
 from explain_deepfakes.pipeline.params import build_settings, read_yaml
-from explain_deepfakes.preprocessing.crops.crops import Crop
+from explain_deepfakes.preprocessing.crops.crops import Crop, Window
 
 AUGMENTED = {"flip": {"p": 0.5}, "part": {"p": 1.0, "most": 0.1}, "noise": {"p": 1.0, "most": 5.0}}
 CONFIG = Path(__file__).parents[1] / "model_test_train/configs/patch_transformer.yaml"
@@ -59,7 +59,8 @@ def crops(of: Video, frames: int, tracks: int = 1, folder: Path = Path("crops"))
     faces = [(frame, track) for frame in range(frames) for track in range(tracks)]
     masks = folder / "masks" / of.video if of.label else None
     return [
-        Crop(of.video, frame, track, f"{frame}_{track}.png", (0, 0, 8, 8), folder / of.video, masks) for frame, track in faces
+        Crop(of.video, frame, track, f"{frame}_{track}.png", Window(0, 0, 8, 8), folder / of.video, masks)
+        for frame, track in faces
     ]
 
 
@@ -192,8 +193,8 @@ def test_a_mask_moves_with_its_picture(groups: TrainingDataset) -> None:
 
 
 def loss_of(network: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    detection_loss = DetectionLoss(network, 0.0, (1.0, 1.0), patch_head=True)  # type: ignore[arg-type]
-    return (detection_loss(pixels, labels, masks) / loss_counts(labels, masks).clamp(min=1)) @ torch.tensor([1.0, 1.0, 0.2])
+    detection_loss = DetectionLoss(network, 0.0, (1.0, 1.0), True, EmbeddingWeights(0.0, 0.0))  # type: ignore[arg-type]
+    return (detection_loss(pixels, labels, masks) / loss_counts(labels, masks).clamp(min=1)) @ torch.tensor([1.0, 1.0, 0.2, 0.0])
 
 
 def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: TrainingDataset) -> None:

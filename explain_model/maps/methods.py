@@ -26,6 +26,12 @@ from explain_deepfakes.pipeline.errors import UserError
 ClassMaps = tuple[Tensor, Tensor]  # for fake and for real, (b, h, w) each
 
 
+class SegmentingHead(Protocol):
+    """A head that also segments the manipulated pixels."""
+
+    def segment(self, features: Tensor) -> Tensor: ...
+
+
 class TokenBackbone(Protocol):
     """A backbone that is a transformer."""
 
@@ -80,7 +86,8 @@ def rollout(network: Network, pixels: Tensor) -> ClassMaps:
     """Attention multiplied through all blocks, with residuals (Abnar and Zuidema 2020); the same map for both classes."""
     source = AttentionSource.find(network, pixels)
     *others, last = attention_weights(source.module, source.inputs)
-    row = source.tokens.readout_weights(last.shape[-1])[:, : last.shape[1]] @ _add_residual(last)  # (b, 1, n)
+    last = last if source.tokens.is_pooled else _add_residual(last)
+    row = source.tokens.readout_weights(last.shape[-1])[:, : last.shape[1]] @ last  # (b, 1, n)
     for weights in reversed(others):
         row = row @ _add_residual(weights)
     return _to_class_maps(source, row)
@@ -104,6 +111,13 @@ def input_gradient(network: Network, pixels: Tensor) -> ClassMaps:
         pixels = pixels.detach().clone().requires_grad_()
         gradient = torch.autograd.grad(network(pixels).sum(), pixels)[0].abs().sum(1)  # (b, size, size)
     return gradient, gradient
+
+
+def segmentation(network: Network, pixels: Tensor) -> ClassMaps:
+    """The probability that each pixel is manipulated, and that it is not, by a network that was trained on masks."""
+    with torch.no_grad():
+        manipulated = cast(SegmentingHead, network.head).segment(network.backbone(pixels))
+    return manipulated, 1 - manipulated
 
 
 def token_evidence(network: Network, pixels: Tensor) -> ClassMaps:
@@ -149,22 +163,27 @@ def _has_channel_tokens(network: Network) -> bool:
     return isinstance(network.head, ChannelTransformer)
 
 
+def _segments(network: Network) -> bool:
+    return hasattr(network.head, "segment")
+
+
 def best_map(network: Network, pixels: Tensor) -> ClassMaps:
-    return METHODS[BEST[_has_attention(network)]].compute(network, pixels)
+    return METHODS[resolve_method_name(network, DEFAULT)].compute(network, pixels)
 
 
-BEST = {True: "relevancy", False: "hires_cam"}  # by whether there is attention; HiRes-CAM does not average over positions
+BEST = ("relevancy", "segmentation", "hires_cam")  # the first that supports the network; HiRes-CAM keeps positions apart
 DEFAULT = "best"
 METHODS = {
     DEFAULT: MapMethod(
         best_map,
-        "relevancy of the attention, or HiRes-CAM without attention",
+        "relevancy of the attention; without attention the network's segmentation, or HiRes-CAM",
         _any_network,
         is_class_specific=True,
     ),
     "relevancy": MapMethod(relevancy, "relevancy of the attention", _has_attention, is_class_specific=True),
     "raw_attention": MapMethod(raw_attention, "attention of the last block", _has_attention, is_class_specific=False),
     "rollout": MapMethod(rollout, "attention rollout through all blocks", _has_attention, is_class_specific=False),
+    "segmentation": MapMethod(segmentation, "the network's own segmentation", _segments, is_class_specific=True),
     "grad_cam": MapMethod(partial(cam, "GradCAM"), "Grad-CAM on the backbone", _has_feature_map, is_class_specific=True),
     "hires_cam": MapMethod(partial(cam, "HiResCAM"), "HiRes-CAM on the backbone", _has_feature_map, is_class_specific=True),
     "layer_cam": MapMethod(partial(cam, "LayerCAM"), "Layer-CAM on the backbone", _has_feature_map, is_class_specific=True),
@@ -180,7 +199,9 @@ METHODS = {
 
 def resolve_method_name(network: Network, name: str) -> str:
     """The name of the method; for `best`, the name of the method that it stands for with this network."""
-    return BEST[_has_attention(network)] if name == DEFAULT else name
+    if name != DEFAULT:
+        return name
+    return next((best for best in BEST if METHODS[best].supports(network)), BEST[-1])
 
 
 def get_map_method(network: Network, name: str) -> MapMethod:

@@ -5,6 +5,7 @@ METHOD_NAMES = (
     "relevancy",
     "raw_attention",
     "rollout",
+    "segmentation",
     "grad_cam",
     "hires_cam",
     "layer_cam",

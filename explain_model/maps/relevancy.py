@@ -112,7 +112,9 @@ class RelevancyAttention(torch.autograd.Function):
         rows: Tensor = readout if ctx.state.rows is None else ctx.state.rows  # (2, b, n)
         is_first_block = not ctx.needs_input_grad[0]
         grad_q, grad_k, grad_v = (torch.zeros_like(t) for t in (q, k, v))
-        updated_rows = rows.clone()
+        # A query that pools the tokens is none of them, so there is no identity to start from.
+        is_pooling = ctx.state.rows is None and ctx.state.tokens.is_pooled
+        updated_rows = torch.zeros_like(rows) if is_pooling else rows.clone()
         chunk_size = max(1, WEIGHTS_AT_ONCE // (batch * heads * key_count))
         for first in range(0, query_count, chunk_size):
             chunk = slice(first, min(first + chunk_size, query_count))  # c queries

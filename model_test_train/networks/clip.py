@@ -20,16 +20,20 @@ from explain_deepfakes.pipeline.errors import UserError
 
 @backbone("clip/")
 class ClipTower(nn.Module):
-    """The image tower: pixels -> a unit vector, as a feature map of a single patch (b, channels, 1, 1)."""
+    """The image tower: pixels -> a vector, as a feature map of a single patch (b, channels, 1, 1).
 
-    def __init__(self, model: str, size: int, pretrained: Pretrained) -> None:
+    Its length is one, unless `normalised` is false.
+    """
+
+    def __init__(self, model: str, size: int, pretrained: Pretrained, normalised: bool = True) -> None:
         super().__init__()
-        self.model, self.pretrained = model, pretrained
+        self.model, self.pretrained, self.normalised = model, pretrained, normalised
         self.visual = create_clip(model, pretrained).visual
         self.tokens, self.token_grid = TokenReadout(), self.visual.grid_size
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return normalize(self.visual(pixels), dim=-1)[:, :, None, None]
+        vector = self.visual(pixels)
+        return (normalize(vector, dim=-1) if self.normalised else vector)[:, :, None, None]
 
     @torch.no_grad()
     def text_vectors(self, sentences: list[str]) -> tuple[Tensor, Tensor]:

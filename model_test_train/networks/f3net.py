@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d, pad, scaled_dot_product_attention
 
 from explain_deepfakes.model_test_train.networks.pretrained import Pretrained, load_pretrained
 from explain_deepfakes.model_test_train.networks.registry import backbone
+from explain_deepfakes.model_test_train.networks.spectrum import dct_matrix, filter_bands, squash
 from explain_deepfakes.model_test_train.networks.timm_features import source
 
 XCEPTION = "legacy_xception"
@@ -70,9 +71,7 @@ class FrequencyDecomposition(nn.Module):
         self.shift = nn.Parameter(0.1 * torch.randn(len(BANDS) - 1, size, size))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        spectrum = self.cosines @ pixels @ self.cosines.mT
-        passed = spectrum[:, None] * (self.edges + squash(self.shift))[:, None]
-        return (self.cosines.mT @ passed @ self.cosines).flatten(1, 2)
+        return filter_bands(pixels, self.cosines, self.edges + squash(self.shift))
 
 
 class LocalStatistics(nn.Module):
@@ -115,20 +114,8 @@ class CrossAttention(nn.Module):
         return target + self.shares[stream] * scaled_dot_product_attention(q, k, v).mT.reshape(target.shape)
 
 
-def dct_matrix(size: int) -> Tensor:
-    """The orthonormal DCT as a matrix: `cosines @ signal` is its spectrum."""
-    from scipy.fft import dct  # slow to import, as timm
-
-    return torch.from_numpy(dct(np.eye(size), axis=0, norm="ortho")).float()
-
-
 def band_masks(size: int, edges: tuple[float, ...] | np.ndarray) -> Tensor:
     """Which frequencies belong to each band (bands, size, size), by their distance from frequency zero."""
     distance = (np.arange(size)[:, None] + np.arange(size)) / (2 * size - 1)
     ends = zip(edges[:-1], edges[1:], strict=True)
     return torch.from_numpy(np.stack([(distance >= low) & (distance < high) for low, high in ends])).float()
-
-
-def squash(shift: Tensor) -> Tensor:
-    """Map to the range -1 to 1, as in the paper."""
-    return torch.tanh(shift / 2)

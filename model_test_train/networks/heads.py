@@ -6,6 +6,7 @@ A head whose tokens are patches can also classify each patch; training uses that
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from explain_deepfakes.model_test_train.networks.registry import head
 from explain_deepfakes.model_test_train.networks.transformer import Transformer
@@ -13,15 +14,24 @@ from explain_deepfakes.model_test_train.networks.transformer import Transformer
 
 @head("linear")
 class LinearHead(nn.Module):
-    """Linear classifier of the mean over all patches."""
+    """Linear classifier of the mean over all patches; with `normalised`, of the mean divided by its length."""
 
-    def __init__(self, channels: int, grid: tuple[int, int], dropout: float) -> None:
+    def __init__(self, channels: int, grid: tuple[int, int], dropout: float, normalised: bool = False) -> None:
         super().__init__()
+        self.normalised = normalised
         self.dropout = nn.Dropout(dropout)
         self.to_logit = nn.Linear(channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.to_logit(self.dropout(features.mean((2, 3)))).squeeze(-1)
+        return self.classify(self.embed(features))
+
+    def embed(self, features: Tensor) -> Tensor:
+        """What is classified: the mean of the features, perhaps of unit length (b, channels)."""
+        mean = features.mean((2, 3))
+        return normalize(mean, dim=-1) if self.normalised else mean
+
+    def classify(self, vectors: Tensor) -> Tensor:
+        return self.to_logit(self.dropout(vectors)).squeeze(-1)
 
 
 @head("mlp")

@@ -12,6 +12,7 @@ import torch
 from explain_deepfakes.pipeline.params import setting
 
 Image = np.ndarray  # (height, width, 3), uint8, RGB
+INTERPOLATIONS = {"nearest": cv2.INTER_NEAREST, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class InputContract:
     mean: tuple[float, ...] = setting("mean of each channel, subtracted after scaling")
     std: tuple[float, ...] = setting("standard deviation of each channel, divided by after the mean is subtracted")
     resize: str = setting(
-        "how a crop becomes square: stretched, stretched by nearest neighbour, or padded", choices=("stretch", "pad", "nearest")
+        "how a crop becomes square: padded; stretched, by the mean where it shrinks; or stretched by one interpolation",
+        choices=("stretch", "pad", *INTERPOLATIONS),
     )
 
     def prepare(self, crops: list[Image]) -> torch.Tensor:
@@ -33,8 +35,8 @@ class InputContract:
 
     def fit(self, crop: Image) -> Image:
         """Resize a crop of any size to size by size pixels."""
-        if self.resize == "nearest":
-            return cv2.resize(crop, (self.size, self.size), interpolation=cv2.INTER_NEAREST)
+        if self.resize in INTERPOLATIONS:
+            return cv2.resize(crop, (self.size, self.size), interpolation=INTERPOLATIONS[self.resize])
         if self.resize == "stretch":
             return resize(crop, self.size, self.size)
         longest = max(crop.shape[:2])

@@ -15,11 +15,11 @@ KERAS_EPSILON = 1e-3  # of Keras batch norms
 class Meso(nn.Sequential):
     """Four stages of a block, a batch norm and a max pooling each; the last one pools 4 by 4."""
 
-    def __init__(self, blocks: list[nn.Module], widths: list[int], residual_gain: float) -> None:
+    def __init__(self, blocks: list[nn.Module], widths: list[int], residual_gain: float, epsilon: float) -> None:
         pools = [2] * (len(blocks) - 1) + [4]
         super().__init__(
             *(
-                nn.Sequential(block, nn.BatchNorm2d(width, KERAS_EPSILON), nn.MaxPool2d(pool))
+                nn.Sequential(block, nn.BatchNorm2d(width, epsilon), nn.MaxPool2d(pool))
                 for block, width, pool in zip(blocks, widths, pools, strict=True)
             )
         )
@@ -30,15 +30,15 @@ class Meso(nn.Sequential):
 
 
 @backbone("meso4")
-def meso4(size: int, residual_gain: float = 0.0) -> nn.Module:
+def meso4(size: int, residual_gain: float = 0.0, epsilon: float = KERAS_EPSILON) -> nn.Module:
     blocks = [conv_relu(input_channels(residual_gain), 8, 3), conv_relu(8, 8, 5), conv_relu(8, 16, 5), conv_relu(16, 16, 5)]
-    return Meso(blocks, [8, 8, 16, 16], residual_gain)
+    return Meso(blocks, [8, 8, 16, 16], residual_gain, epsilon)
 
 
 @backbone("mesoinception4")
 def mesoinception4(size: int, residual_gain: float = 0.0) -> nn.Module:
     inceptions = [Inception(input_channels(residual_gain), (1, 4, 4, 2)), Inception(11, (2, 4, 4, 2))]
-    return Meso([*inceptions, conv_relu(12, 16, 5), conv_relu(16, 16, 5)], [11, 12, 16, 16], residual_gain)
+    return Meso([*inceptions, conv_relu(12, 16, 5), conv_relu(16, 16, 5)], [11, 12, 16, 16], residual_gain, KERAS_EPSILON)
 
 
 class Inception(nn.Module):

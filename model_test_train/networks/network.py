@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from explain_deepfakes.pipeline.params import build_settings, read_yaml
 
 Description = dict[str, YamlSection]  # a network's YAML, by section
 SECTIONS = ("backbone", "detector", "input", "augmentation", "training")
+PUBLISHED = "published"  # a further section, of published detectors; see catalogue.py
 RENAMED_OPTIONS = {("detector", "of_places"): "patch_head", ("training", "gaze_weight"): "attention_loss_weight"}
 RENAMED_HEADS = {"place_transformer": "patch_transformer"}
 
@@ -120,7 +121,7 @@ def _feature_map_shape(backbone: nn.Module, size: int) -> tuple[int, ...]:
 
 def read_description(path: Path) -> Description:
     """Read a network's YAML, merged into the file that it `extends`, and check that every section is present."""
-    description = _read_extended(path, ())
+    description = read_extended(path)
     for section in SECTIONS:
         if not isinstance(description.get(section), dict):
             raise UserError(f"{path}: section '{section}' is missing")
@@ -147,15 +148,34 @@ def _with_current_patterns(phase: object) -> object:
     return {**phase, "learns": [re.sub("^detector[.]", "head.", str(pattern)) for pattern in patterns]}
 
 
-def _read_extended(path: Path, extended_by: tuple[Path, ...]) -> Description:
-    """Merge section by section and option by option; the file's own options take precedence."""
-    if path.resolve() in extended_by:
+def read_extended(path: Path) -> Description:
+    """Read all sections of a YAML, merged into those of the files that it `extends`; its own options take precedence."""
+    merged: Description = {}
+    for description in _extended_files(path).values():
+        _merge_sections(merged, description)
+    return merged
+
+
+def _extended_files(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[Path, Description]:
+    """The sections of a YAML and of all files that it extends. Each file is listed once, before those that extend it."""
+    resolved = path.resolve()
+    if resolved in extended_by:
         raise UserError(f"{path} extends itself")
     description = with_current_names(read_yaml(path))
-    if not (extends := description.pop("extends", None)):
-        return description
-    base = _read_extended(path.parent / str(extends), (*extended_by, path.resolve()))
-    for name, section in description.items():
-        both_mappings = isinstance(section, dict) and isinstance(base.get(name), dict)
-        base[name] = {**base[name], **section} if both_mappings else section
-    return base
+    extends: Any = description.pop("extends", None) or []
+    files: dict[Path, Description] = {}
+    for base in extends if isinstance(extends, list) else [extends]:
+        files |= _extended_files(path.parent / str(base), (*extended_by, resolved))
+    return files | {resolved: description}
+
+
+def _merge_sections(base: Description, changes: Description) -> None:
+    for name, section in changes.items():
+        base[name] = _merge(base.get(name), section, levels=3 if name == PUBLISHED else 1)
+
+
+def _merge(base: object, changes: object, levels: int) -> Any:
+    """Replace the options of a section, or those of the mappings in it."""
+    if not levels or not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    return {**base, **{name: _merge(base.get(name), value, levels - 1) for name, value in changes.items()}}

@@ -13,10 +13,14 @@ from torch.nn.functional import scaled_dot_product_attention
 
 @dataclass(frozen=True)
 class TokenReadout:
-    """How a transformer's last tokens are read out, for explanations: the class token, or the mean of the patch tokens."""
+    """How a transformer's last tokens are read out, for explanations.
+
+    By the class token, by the mean of the patch tokens, or by a query that attends to all tokens.
+    """
 
     prefix: int = 1  # tokens before the patch (or channel mixture) tokens; the first is the class token
     uses_class_token: bool = True
+    is_pooled: bool = False  # by a query, whose attention comes after the last block
 
     def readout_weights(self, count: int) -> Tensor:
         """The weight of each of the last tokens in the readout (1, count)."""

@@ -124,6 +124,11 @@ def prepare_run(
     augmentation = build_augmentation(description["augmentation"])
     if recipe.mask_weight and not network.patch_grid:
         raise UserError("training.mask_weight must be 0 or detector.patch_head true: the tokens of this head are not patches")
+    if recipe.alignment_weight or recipe.uniformity_weight:
+        if not getattr(network.head, "normalised", False):
+            raise UserError("training.alignment_weight and uniformity_weight need a head of unit vectors: detector.normalised")
+        if recipe.mask_weight:
+            raise UserError("training.mask_weight must be 0 beside alignment_weight and uniformity_weight")
     if recipe.attention_loss_weight and not hasattr(network.head, "patch_grid"):
         raise UserError("training.attention_loss_weight must be 0: this head has no class token that attends to patches")
     dataset = TrainingDataset(data.groups, network.input, network.patch_grid or (1, 1), augmentation, params.seed)

@@ -24,7 +24,7 @@ from explain_deepfakes.model_test_train.networks.network import Network
 from explain_deepfakes.model_test_train.training.augmentations.augmentation import NO_AUGMENTATION, Augmentation
 from explain_deepfakes.model_test_train.training.augmentations.mixing import Batch
 from explain_deepfakes.model_test_train.training.distributed import SINGLE_PROCESS, ProcessGroup
-from explain_deepfakes.model_test_train.training.losses import LOSS_NAMES, DetectionLoss, loss_counts
+from explain_deepfakes.model_test_train.training.losses import LOSS_NAMES, DetectionLoss, EmbeddingWeights, loss_counts
 from explain_deepfakes.pipeline.calibration_table import CalibrationTable
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.params import setting
@@ -58,6 +58,8 @@ class Recipe:
     rebalancing_fake: float = setting("share of the frames used of an unpaired fake video", low=0, high=1)
     mask_weight: float = setting("weight of the patch loss; 0 disables it", low=0)
     attention_loss_weight: float = setting("weight of the class-token attention loss; 0 disables it", low=0)
+    alignment_weight: float = setting("weight of the alignment loss: unit vectors of one class are near; 0 disables it", low=0)
+    uniformity_weight: float = setting("weight of the uniformity loss: unit vectors are spread; 0 disables it", low=0)
     label_smoothing: float = setting("label smoothing", low=0, high=0.5)
     class_weights: tuple[float, ...] = setting("loss weights of real and of fake pictures, as [real,fake]", low=0)
     clip_gradient: float = setting("largest norm of the gradient; 0 disables clipping", low=0)
@@ -229,7 +231,10 @@ class Trainer:
             for name, weight in run.network.named_parameters():
                 weight.requires_grad_(name not in run.fixed and matches(name, phase.learns))
         patch_head = bool(recipe.mask_weight or recipe.attention_loss_weight)
-        self.detection_loss: nn.Module = DetectionLoss(run.network, recipe.label_smoothing, recipe.class_weights, patch_head)
+        embedding_weights = EmbeddingWeights(recipe.alignment_weight, recipe.uniformity_weight)
+        self.detection_loss: nn.Module = DetectionLoss(
+            run.network, recipe.label_smoothing, recipe.class_weights, patch_head, embedding_weights
+        )
         if self.group.size > 1:
             unused = run.network.patch_grid is not None and not patch_head
             self.detection_loss = DistributedDataParallel(self.detection_loss, find_unused_parameters=unused)
@@ -305,7 +310,7 @@ class Trainer:
                 exchange = self.detection_loss.no_sync()
             with exchange, torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                 losses = self.detection_loss(*chunk) / counts
-                loss = losses @ self.loss_weights
+                loss = losses[:3] @ self.loss_weights + losses[3]
                 # DistributedDataParallel averages gradients over processes, but their sum is needed.
                 self.run.scaler.scale(self.group.size * loss).backward()
             total += torch.cat((loss[None], losses)).detach()
