@@ -23,6 +23,7 @@ def main() -> None:
         type=Path,
         help="checkpoint, or .json file of an ensemble (default: the detector shipped with the project)",
     )
+    parser.add_argument("--detector", metavar="NAME", help="a published detector that `explain-deepfakes fetch` installed")
     parser.add_argument(
         "--report",
         type=Path,
@@ -43,6 +44,8 @@ def main() -> None:
         help="use the demo network of `make repro`, and allow a --model_path never trained on real faces",
     )
     args = parser.parse_args()
+    if args.detector and args.model_path:
+        parser.error("name either --detector or --model_path")
     files = list(find_files(args.files, PICTURES if args.crops else VIDEOS | PICTURES))
     check_report(args.report, files, args.crops)
     if not args.crops:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from explain_deepfakes.explain_model.maps.relevancy import AttentionOverride, RelevancyRows
 from explain_deepfakes.model_test_train.networks.network import Description, build_network, read_description
 from explain_deepfakes.model_test_train.networks.pretrained import read_weights
-from explain_deepfakes.model_test_train.networks.published_weights import load_published
+from explain_deepfakes.model_test_train.networks.published_weights import load_hybrid
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.memory import keep_memory
 from explain_deepfakes.pipeline.project import CODE
@@ -60,7 +60,7 @@ def test_published_weights_give_the_published_logits_whether_or_not_somebody_loo
     published = settle_norms(PublishedNetwork(variant))
     torch.save(published.state_dict(), tmp_path / "published")
     ours = build_network(describe_network(name=f"efficientnet-{variant}")).eval()
-    load_published(ours, read_weights(tmp_path / "published"))
+    load_hybrid(ours, read_weights(tmp_path / "published"))
     pictures = different_pictures(PICTURES)
     expected = logits_of(published, pictures)
     assert expected.std() > 5e-5, "the pictures must differ to the network, else nothing is shown"
@@ -74,7 +74,7 @@ def test_a_checkpoint_of_several_gpus_and_other_things_is_read(tmp_path: Path) -
     weights = PublishedNetwork().state_dict()
     torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in weights.items()}}, tmp_path / "weights")
     ours = build_network(describe_network())
-    load_published(ours, read_weights(tmp_path / "weights"))
+    load_hybrid(ours, read_weights(tmp_path / "weights"))
     assert torch.equal(ours.head.get_parameter("cls_token"), weights["cls_token"])
 
 
@@ -82,7 +82,7 @@ def test_weights_that_lack_something_or_are_none_are_refused_in_words(tmp_path: 
     weights = PublishedNetwork().state_dict()
     del weights["cls_token"]
     with pytest.raises(UserError, match=r"do not fit the network that --config describes: .*head\.cls_token"):
-        load_published(build_network(describe_network()), weights)
+        load_hybrid(build_network(describe_network()), weights)
     torch.save({"epoch": 3}, tmp_path / "weights")
     with pytest.raises(UserError, match="holds no state dict"):
         read_weights(tmp_path / "weights")

@@ -13,13 +13,14 @@ from explain_deepfakes.model_test_train.evaluation.testing import first_differen
 from explain_deepfakes.model_test_train.metrics.calibration import clipped_logits
 from explain_deepfakes.model_test_train.metrics.intervals import identity_groups
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, read_card
+from explain_deepfakes.model_test_train.networks.detector_files import detector_path
 from explain_deepfakes.pipeline.commands import run_command
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import Video
 from explain_deepfakes.pipeline.ledger import content_hash
 from explain_deepfakes.pipeline.project import from_root
 
-MUST_AGREE = ("split", "index", "frames_per_video", "crops")  # keys of the members' protocols
+MUST_AGREE = ("split", "index", "frames_per_video", "sampling", "crops")  # keys of the members' protocols
 SPLIT_FOLDERS = {"validation_set": "validation", "test_set": "tests"}
 FaceKey = tuple[str, int, int]  # video, person, frame
 
@@ -60,8 +61,10 @@ class Member:
 
 
 def find_member(name: str) -> Member:
-    """Find a member by the name of its folder in data/networks, or by the path of its checkpoint."""
+    """Find a member by the name of its folder in data/networks, of a published detector, or by the path of its checkpoint."""
     path = Path(name) if name.endswith(".safetensors") else checkpoint_path(name)
+    if not path.is_file() and detector_path(name).is_file():
+        path = detector_path(name)
     card = read_card(path)
     return Member(card.name if name.endswith(".safetensors") else name, path.absolute(), card)
 

@@ -4,9 +4,22 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
+from explain_deepfakes.model_test_train.networks.catalogue import (
+    load_published,
+    make_card,
+    read_entry,
+    read_published_weights,
+)
 from explain_deepfakes.model_test_train.networks.checkpoint import Checkpoint, save_checkpoint
 from explain_deepfakes.model_test_train.networks.mesonet_weights import load_mesonet
-from explain_deepfakes.model_test_train.networks.network import Description, Network, empty_network, read_description
+from explain_deepfakes.model_test_train.networks.network import (
+    PUBLISHED,
+    Description,
+    Network,
+    empty_network,
+    read_description,
+    read_extended,
+)
 from explain_deepfakes.model_test_train.networks.pretrained import Weights, read_weights
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.ledger import content_hash
@@ -14,11 +27,13 @@ from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.preprocessing.crops.params import CropSettings
 from explain_deepfakes.preprocessing.faces.params import DetectionParams
 
-PUBLISHED_CROPS = CropSettings(1 / 3, square=False, min_size=1, people="all", frames=None, format="png", quality=95)
+PUBLISHED_CROPS = CropSettings(
+    1 / 3, square=False, min_size=1, people="all", frames=None, align="none", scale=1.0, size=None, format="png", quality=95
+)
 
 
-def load_published(network: Network, weights: Weights) -> None:
-    """Load the weights; missing or unexpected ones are an error."""
+def load_hybrid(network: Network, weights: Weights) -> None:
+    """Load the weights of the published hybrid; missing or unexpected ones are an error."""
     renamed = {
         f"backbone.{name}" if name.startswith("efficient_net.") else f"head.{name}": value for name, value in weights.items()
     }
@@ -44,14 +59,22 @@ def make_checkpoint(path: Path, description: Description, trained_on: list[str],
     )
 
 
-def import_checkpoint(args: Namespace) -> None:
+def read_published(args: Namespace) -> tuple[Network, Checkpoint]:
+    if PUBLISHED in read_extended(args.config):
+        entry = read_entry(args.config)
+        weights = read_published_weights(entry, [args.weights])
+        return load_published(entry, weights, str(args.weights)), make_card(entry, [args.weights])
     description = read_description(args.config)
     network = empty_network(description)
     if args.weights.suffix == ".h5":
         load_mesonet(network, args.weights)
     else:
-        load_published(network, read_weights(args.weights))
-    checkpoint = make_checkpoint(args.weights, description, args.trained_on, args.threshold)
+        load_hybrid(network, read_weights(args.weights))
+    return network, make_checkpoint(args.weights, description, args.trained_on, args.threshold)
+
+
+def import_checkpoint(args: Namespace) -> None:
+    network, checkpoint = read_published(args)
     save_checkpoint(args.output, network, checkpoint)
     print(f"{args.output}: {checkpoint.name}, {sum(weight.numel() for weight in network.parameters()):,} weights")
     if checkpoint.warning:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from explain_deepfakes.model_test_train.metrics.aggregation import FAKE_VERDICT, NO_VERDICT, REAL_VERDICT
 from explain_deepfakes.model_test_train.metrics.intervals import format_estimate
+from explain_deepfakes.model_test_train.networks.detector_files import installed_detector
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.outputs import shorten_name
 from explain_deepfakes.preprocessing.video.video import UnreadableVideo
@@ -96,6 +97,8 @@ def format_verdict(record: VerdictRecord) -> str:
 
 
 def predict(args: Namespace, files: Sequence[Path]) -> None:
+    if args.detector:
+        args.model_path = installed_detector(args.detector)
     model_path = args.model_path or default_model(args.demo)
     examiner = Examiner.load(model_path, args.device, args.frames, demo=args.demo)
     records: list[CropRecord] = []
