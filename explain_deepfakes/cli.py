@@ -36,6 +36,7 @@ COMMANDS = {
     "evaluate-robustness": Command("model_test_train.evaluate_robustness", "test a network under corruptions and attacks"),
     "import-weights": Command("model_test_train.import_weights", "import pretrained weights to start training from"),
     "import-checkpoint": Command("model_test_train.import_checkpoint", "import the weights of a published detector"),
+    "score-videos": Command("serving.score_videos", "score videos with several detectors, as a table"),
     "detectors": Command("model_test_train.list_detectors", "list the published detectors that can be used"),
     "score-landmarks": Command("model_test_train.score_landmarks", "score videos by the motion of facial landmarks"),
     "fetch": Command("model_test_train.fetch_detector", "install a published detector"),

@@ -4,6 +4,8 @@
 
 The CSV needs columns for the video, its label (0 or real, 1 or fake) and its fake probability. Columns for the manipulation
 and for the people in the video are optional; intervals are computed over groups of people.
+
+Without such a column of probabilities, each further column counts as the scores of one detector. Gaps are allowed.
 """
 
 import argparse
@@ -26,6 +28,14 @@ def main() -> None:
         type=Path,
         default=Path("results/scores"),
         help="folder for metrics and plots (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--by", metavar="COLUMN", help="column of a matrix to group videos by (default: method, if there is one)"
+    )
+    parser.add_argument(
+        "--fuse",
+        action="store_true",
+        help="also fuse the detectors of a matrix, and test the fusion on generators it never saw",
     )
     args = parser.parse_args()
     from explain_deepfakes.model_test_train.evaluation.scores_report import evaluate_scores

@@ -5,7 +5,7 @@ Several common column names are accepted, and further columns are ignored. Sever
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,20 +61,30 @@ def read_scores(path: Path, threshold: float) -> ScoreTable:
             by_video.setdefault(row["video"], []).append(row)
     if not by_video:
         raise UserError(f"{path} has no video with a probability")
-    groups = connected_groups([rows[0].get("identities", "").split() or [f"video {name}"] for name, rows in by_video.items()])
+    groups = group_numbers(by_video, [rows[0].get("identities", "").split() for rows in by_video.values()])
     scores = [_parse_score(path, rows, group, threshold) for rows, group in zip(by_video.values(), groups, strict=True)]
     return ScoreTable(scores, protocol, "identities" in columns)
 
 
-def _match_columns(path: Path, columns: Sequence[str]) -> dict[str, str]:
+def group_numbers(videos: Iterable[str], people: Iterable[Sequence[str]]) -> list[int]:
+    """The number of each video's group; a video without known people is a group of its own."""
+    return connected_groups([list(names) or [f"video {video}"] for video, names in zip(videos, people, strict=True)])
+
+
+def find_columns(columns: Sequence[str]) -> dict[str, str]:
     """The name of the table's column for each of `COLUMN_NAMES` that it has."""
     lower = {name.strip().lower(): name for name in columns}
     matches = {ours: next((lower[name] for name in names if name in lower), None) for ours, names in COLUMN_NAMES.items()}
+    return {ours: theirs for ours, theirs in matches.items() if theirs is not None}
+
+
+def _match_columns(path: Path, columns: Sequence[str]) -> dict[str, str]:
+    matches = find_columns(columns)
     for ours in REQUIRED:
-        if matches[ours] is None:
+        if ours not in matches:
             accepted = ", ".join(COLUMN_NAMES[ours])
             raise UserError(f"{path} has no column for the {ours} (accepted: {accepted}); there are: {', '.join(columns)}")
-    return {ours: theirs for ours, theirs in matches.items() if theirs is not None}
+    return matches
 
 
 def _parse_score(path: Path, rows: Sequence[Mapping[str, str]], group: int, threshold: float) -> LabelledScore:
