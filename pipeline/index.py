@@ -146,19 +146,21 @@ def original_of(fake: Video, videos: Mapping[str, Video]) -> Video | None:
     return original if original and original.label == REAL else None
 
 
-ALL_BUT = "All-but-"
+ALL_BUT, METHOD_SEPARATOR = "All-but-", "+"
 
 
 def select_dataset(videos: Iterable[Video], dataset: str) -> list[Video]:
-    """Return the videos of one manipulation method and the real videos; `All` selects every method, `All-but-X` all but one."""
+    """Return the real videos, and the fakes of the methods: `All`, `A`, `A+B`, or `All-but-A+B` for all others."""
     videos = list(videos)
     if dataset == "All":
         return videos
-    methods, method = sorted({video.method for video in videos}), dataset.removeprefix(ALL_BUT)
-    if method not in methods:
+    methods, names = sorted({video.method for video in videos}), dataset.removeprefix(ALL_BUT)
+    selected = {names} if names in methods else set(names.split(METHOD_SEPARATOR))
+    if absent := sorted(selected - set(methods)):
         raise UserError(
-            f"dataset '{dataset}' is not in the index; available: All, {', '.join(methods)}, {ALL_BUT}{methods[0]}, …"
+            f"dataset '{absent[0]}' is not in the index; available: All, {', '.join(methods)}, {ALL_BUT}{methods[0]}, "
+            f"{METHOD_SEPARATOR.join(methods[:2])}, …"
         )
     if dataset.startswith(ALL_BUT):
-        return [video for video in videos if video.method != method]
-    return [video for video in videos if video.method in (method, ORIGINAL)]
+        return [video for video in videos if video.method not in selected]
+    return [video for video in videos if video.method in (*selected, ORIGINAL)]

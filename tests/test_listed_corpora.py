@@ -192,6 +192,88 @@ def test_forgerynet_reads_its_lists(data: Path) -> None:
         corpus_of(data)
 
 
+def test_forgerynet_reads_the_lists_of_its_videos_and_says_what_it_leaves_out(data: Path) -> None:
+    for name in ("1/abc.mp4", "9/def.mp4"):
+        add_video(data / f"Training/videos/train_video_release/{name}")
+    lines = ("2 train_video_release/1/abc.mp4 0 5 0 5 8 1 1 2 5", "0 train_video_release/9/def.mp4 0 0 0")
+    add_text(data / "Training/video_list.txt", "\n".join(lines) + "\n")
+    add_picture(data / "Training/image/train_release/1/a.jpg", 9)
+    add_text(data / "Training/image_list.txt", "train_release/1/a.jpg 1 1 3\n")
+    corpus = corpus_of(data)
+    assert {video.video: video.label for video in corpus.videos} == {"MMReplacement/abc": 1, "Original/def": 0}
+    assert not corpus.missing
+    notes = " ".join(corpus.tree.notes)
+    assert "Training/image are not read, only the videos" in notes
+    assert "all frames of a fake count as manipulated" in notes
+
+
+def add_deepspeak(data: Path) -> None:
+    """Two people for training and two for tests, in folders as the archives unpack. The lists have a column without a name."""
+    reals = [(f"{person}-{4100 + person}", person) for person in (0, 1, 10, 11)]
+    fakes = [
+        ("facefusion--0-1--4100-4101--0", "facefusion", 0, 1, 4100, 4101),
+        ("wav2lip--10-10--4110-4110--0", "wav2lip", 10, 10, 4110, 4110),
+        ("facefusion--10-11--4110-4111--0", "facefusion", 10, 11, 4110, 4111),
+    ]
+    add_csv(data / "annotations-real.csv", [("", "video-file", "identity"), *((0, f"{name}.mp4", i) for name, i in reals)])
+    header = ("", "video-file", "engine", "identity-source", "identity-target", "recording-source", "recording-target")
+    add_csv(data / "annotations-fake.csv", [header, *((0, f"{name}.mp4", *cells) for name, *cells in fakes)])
+    splits = [(0, "train"), (1, "train"), (10, "test"), (11, "test")]
+    add_csv(data / "annotations-split-def.csv", [("", "identity", "split"), *((0, *row) for row in splits)])
+    for number, name in enumerate([*(name for name, _ in reals), *(name for name, *_ in fakes)]):
+        add_video(data / f"deepspeak-{number % 2}/{name}.mp4")
+
+
+def test_deepspeak_has_the_people_originals_and_test_set_of_its_lists(data: Path) -> None:
+    add_deepspeak(data)
+    videos = indexed(data)
+    swap = videos["facefusion/facefusion--10-11--4110-4111--0"]
+    assert (swap.label, swap.split, swap.identities, swap.made_from) == (1, TEST, ("11", "10"), ("Original/11-4111",))
+    assert videos["wav2lip/wav2lip--10-10--4110-4110--0"].identities == ("10",)
+    assert {name for name, video in videos.items() if video.split == TEST and not video.label} == {
+        "Original/10-4110",
+        "Original/11-4111",
+    }
+    of_training = [videos[name] for name in ("facefusion/facefusion--0-1--4100-4101--0", "Original/0-4100", "Original/1-4101")]
+    assert len({video.split for video in of_training} | {TEST}) == 2
+    (data / "annotations-split-def.csv").unlink()
+    assert any("so the splits are assigned by hash" in note for note in corpus_of(data).tree.notes)
+    (data / "annotations-real.csv").unlink()
+    with pytest.raises(UserError, match="there is no annotations-real.csv in .*; download it"):
+        corpus_of(data)
+
+
+def test_kodf_has_the_people_and_methods_of_its_names(data: Path) -> None:
+    hexadecimal = "0123456789abcdef0123"
+    for name in (
+        f"original_videos/{hexadecimal}/{hexadecimal}_001",
+        "original_videos/100001/100001_001",
+        f"synthesized_videos/dfl/20200715/100001/100001_{hexadecimal}_1_0090",
+        "synthesized_videos/audio-driven/20200716/100001/100001_100001_5_0003",
+        "synthesized_videos/fo/20200716/100001/strange",
+    ):
+        add_video(data / f"kodf_release/{name}.mp4")
+    corpus = corpus_of(data)
+    videos = {video.video: video for video in corpus.videos}
+    assert {name: (video.label, video.identities) for name, video in videos.items()} == {
+        f"Original/{hexadecimal}_001": (0, (hexadecimal,)),
+        "Original/100001_001": (0, ("100001",)),
+        f"dfl/100001_{hexadecimal}_1_0090": (1, ("100001", hexadecimal)),
+        "audio-driven/100001_100001_5_0003": (1, ("100001",)),
+        "fo/strange": (1, ("strange",)),
+    }
+    assert len({video.split for name, video in videos.items() if name != "fo/strange"}) == 1
+    assert [problem.path.stem for problem in corpus.tree.problems] == ["strange"]
+    assert "the originals of the fakes are unknown, so the fakes are not compared with them" in corpus.tree.notes
+
+
+def test_dfdcp_without_its_list_is_refused(data: Path) -> None:
+    add_video(data / "original_videos/1/1_C_001.mp4")
+    add_video(data / "method_A/1/1_3/1_3_A_001.mp4")
+    with pytest.raises(UserError, match=r"there is no dataset\.json in .*; download it into that folder"):
+        corpus_of(data)
+
+
 def test_deepfake_eval_skips_what_is_not_known(data: Path) -> None:
     rows = [("Filename", "Video Ground Truth"), ("a.mp4", "Real"), ("b.mp4", "Fake"), ("c.mp4", "Unknown")]
     add_csv(data / "video-metadata-publish-with-links.csv", rows)
@@ -221,6 +303,59 @@ def test_df40_has_both_halves(data: Path) -> None:
     }
     assert videos["simswap/ff_000_003"].identities == ("000", "003")
     assert videos["simswap/cdf_id0_id1_0000"].identities == ("id0", "id1")
+
+
+def add_df40(data: Path) -> None:
+    """Two methods with both domains, and the real videos of FaceForensics++ and Celeb-DF beside them."""
+    for number, method in enumerate(("simswap", "sd2.1")):
+        frames = () if number else ("frames",)
+        add_frames(data.joinpath("DF40", method, "ff", *frames, "020_021"), 10 + number)
+        add_frames(data.joinpath("DF40", method, "cdf", *frames, "id0_id1_0000"), 20 + number)
+        for person in range(10):
+            add_frames(
+                data.joinpath("DF40_train", method, *frames, f"{person + 30:03}_{person + 40:03}"), 30 + 20 * number + person
+            )
+    for person in (20, 21, *range(30, 50)):
+        add_frames(data / f"FaceForensics++/original_sequences/youtube/c23/frames/{person:03}", 80 + person)
+    for split, pairs in {"train": [["030", "040"]], "val": [["031", "041"]], "test": [["020", "021"]]}.items():
+        add_json(data / f"FaceForensics++/{split}.json", pairs)
+    for number, name in enumerate(("Celeb-real/frames/id0_0000", "Celeb-real/frames/id0_0001", "YouTube-real/frames/00170")):
+        add_frames(data / f"Celeb-DF-v2/{name}", 150 + number)
+    add_text(data / "Celeb-DF-v2/List_of_testing_videos.txt", "1 Celeb-real/id0_0000.mp4\n1 YouTube-real/00170.mp4\n")
+    for number, name in enumerate(("stargan/fake/fake/1", "stargan/fake/fake/2", "stargan/real/real/1", "Midjourney/real/1")):
+        add_picture(data / f"DF40/{name}.png", 200 + number)
+
+
+def test_the_domains_of_df40_have_their_real_videos_and_splits(data: Path) -> None:
+    add_df40(data)
+    of_ff = indexed(data, domain="ff")
+    assert {name for name, video in of_ff.items() if video.split == TEST} == {
+        "simswap/ff_020_021",
+        "sd2.1/ff_020_021",
+        "Original/020",
+        "Original/021",
+    }
+    others = {video.split for video in of_ff.values()} - {TEST}
+    assert others == {TRAIN, VAL}
+    for split in others:  # the lists of FaceForensics++ would leave the validation set without fakes
+        assert {video.label for video in of_ff.values() if video.split == split} == {0, 1}
+    assert of_ff["simswap/train_030_040"].split == of_ff["Original/030"].split == of_ff["sd2.1/train_030_040"].split
+    corpus = corpus_of(data, domain="cdf")
+    assert {video.video: video.split for video in corpus.videos} == dict.fromkeys(
+        ("simswap/cdf_id0_id1_0000", "sd2.1/cdf_id0_id1_0000", "Original/id0_0000", "Original/00170"), TEST
+    )
+    assert "1 real videos of Celeb-DF-v2 that are not in its test list are left out" in corpus.tree.notes
+    assert {name: (video.label, video.kind) for name, video in indexed(data, domain="own").items()} == {
+        "stargan/1": (1, "crops"),  # each picture in no folder of a clip is a video
+        "stargan/2": (1, "crops"),
+        "Original/stargan_1": (0, "crops"),
+        "Original/Midjourney_1": (0, "crops"),
+    }
+    everything = corpus_of(data)
+    assert len(everything.videos) == len(of_ff) + len(corpus.videos) + 4
+    assert not everything.leaks
+    with pytest.raises(UserError, match="has the layout FACEFORENSICS, which has no domains"):
+        corpus_of(data / "FaceForensics++", domain="ff")
 
 
 def test_faceforensics_may_hold_crops_instead_of_videos(data: Path) -> None:

@@ -36,7 +36,7 @@ OF_CHECKPOINT = "checkpoint"  # the aggregation that the network's checkpoint na
 class TestParams:
     __test__ = False  # its name looks like a test class to pytest
 
-    dataset: str = setting("one manipulation (with the originals), or All")
+    dataset: str = setting("a manipulation or several joined by + (with the originals), All-but-METHODS, or All")
     split: str = setting("split of the videos to test on", choices=SPLITS)
     frames_per_video: int = setting("number of evenly spaced frames of each person", low=1)
     sampling: str = setting(

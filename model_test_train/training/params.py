@@ -11,7 +11,9 @@ PRECISIONS = ("float32", "bfloat16", "float16")  # names of types of torch
 @dataclass(frozen=True)
 class TrainParams:
     config: str = setting("the network's YAML")
-    dataset: str = setting("what to train on: All, one manipulation method, or All-but-METHOD to leave one out")
+    dataset: str = setting(
+        "what to train on: All, a manipulation method, several joined by +, or All-but-METHODS to leave some out"
+    )
     num_epochs: int = setting("number of epochs", low=1)
     patience: int = setting("epochs without a better validation loss after which training stops", low=1)
     max_videos: int = setting("largest number of training videos, balanced over labels and methods; -1: all", low=-1)

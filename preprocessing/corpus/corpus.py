@@ -43,7 +43,7 @@ def read_corpus(params: CorpusParams) -> Corpus:
     if params.manifest:
         tree = read_manifest(params.manifest, params.data_path, params.columns, params.values)
     else:
-        options = TreeOptions(params.compression, params.pictures)
+        options = TreeOptions(params.compression, params.pictures, params.domain)
         tree = read_tree(params.data_path, params.dataset, options)
     if not params.skip_unknown:
         _check_skipped(tree)

@@ -118,7 +118,7 @@ KNOWN_DATASETS = {
         "https://huggingface.co/datasets/faridlab/deepspeak_v2",
         "free for academic institutions, after a form on the page",
         "52 hours of real and fake videos from webcams",
-        "a manifest of its metadata",
+        "DEEPSPEAK",
         HUB,
         "faridlab/deepspeak_v2",
     ),
@@ -127,7 +127,7 @@ KNOWN_DATASETS = {
         "https://deepbrainai-research.github.io/kodf",
         FORM,
         "62,000 real and 176,000 fake videos",
-        "FOLDER",
+        "KODF",
     ),
     "UADFV": KnownDataset(
         "UADFV", "https://github.com/yuezunli/WIFS2018_In_Ictu_Oculi", FORM, "49 real and 49 fake videos", "FOLDER"

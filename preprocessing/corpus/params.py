@@ -6,6 +6,8 @@ from pathlib import Path
 from explain_deepfakes.pipeline.cpus import available_cpus
 from explain_deepfakes.pipeline.params import setting
 from explain_deepfakes.preprocessing.corpus.layouts import AUTO, NAMES
+from explain_deepfakes.preprocessing.corpus.layouts.df40 import DOMAINS
+from explain_deepfakes.preprocessing.corpus.layouts.tree import ALL_DOMAINS
 
 OFFICIAL, GROUPS, TEST_ONLY = "official", "groups", "test"
 PICTURES = ("auto", "single", "frames", "crops")
@@ -22,6 +24,11 @@ class CorpusParams:
         "what a folder of pictures in a class folder is: single pictures, frames of a video, crops of the face in a video, "
         "or auto: frames if their names are numbered",
         choices=PICTURES,
+    )
+    domain: str = setting(
+        "part of DF40 to read: ff or cdf, whose videos are from FaceForensics++ or Celeb-DF; own, of methods with real "
+        "pictures of their own; or all",
+        choices=(ALL_DOMAINS, *DOMAINS),
     )
     manifest: Path | None = setting("table of the videos to read instead of a layout: CSV, TSV, JSON or JSON lines")
     columns: tuple[str, ...] = setting("columns of the manifest, such as video=Filename,label=Ground Truth")

@@ -16,6 +16,7 @@ from explain_deepfakes.preprocessing.corpus.layouts import (
     celebdf,
     deeperforensics,
     deepfake_eval,
+    deepspeak,
     df40,
     dfdc,
     dfdcp,
@@ -24,11 +25,13 @@ from explain_deepfakes.preprocessing.corpus.layouts import (
     ffiw,
     folder,
     forgerynet,
+    kodf,
     partly_fake,
     wilddeepfake,
 )
 from explain_deepfakes.preprocessing.corpus.layouts.class_names import class_label
 from explain_deepfakes.preprocessing.corpus.layouts.tree import (
+    ALL_DOMAINS,
     ARCHIVE_SUFFIXES,
     GENERATED_FOLDERS,
     IMAGE_SUFFIXES,
@@ -55,6 +58,8 @@ LAYOUTS = {  # in the order in which they are tried
     "FORGERYNET": forgerynet.LAYOUT,
     "DEEPFAKEEVAL": deepfake_eval.LAYOUT,
     "DF40": df40.LAYOUT,
+    "DEEPSPEAK": deepspeak.LAYOUT,
+    "KODF": kodf.LAYOUT,
     "DFDC": dfdc.LAYOUT,
     "FOLDER": folder.LAYOUT,
 }
@@ -83,6 +88,8 @@ def read_tree(data_path: Path, dataset: str, options: TreeOptions) -> Tree:
     name, root = _recognise(data_path, names) or _refuse(data_path, layout)
     if _layout_of(root, list(LAYOUTS)) != name:  # a layout forced on another corpus would lose the identities
         _refuse(data_path, layout)
+    if options.domain != ALL_DOMAINS and name != "DF40":
+        raise UserError(f"{data_path} has the layout {name}, which has no domains; set domain to {ALL_DOMAINS}")
     return LAYOUTS[name].read(root, data_path, options)
 
 

@@ -18,11 +18,14 @@ LIST, ORIGINALS, METHODS = "dataset.json", "original_videos", ("method_A", "meth
 
 
 def is_root(folder: Path) -> bool:
-    return (folder / LIST).is_file() and any((folder / name).is_dir() for name in (ORIGINALS, *METHODS))
+    folders = [name for name in (ORIGINALS, *METHODS) if (folder / name).is_dir()]
+    return len(folders) > 1 or (bool(folders) and (folder / LIST).is_file())
 
 
 def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
     tree = Tree("DFDCP", root)
+    if not (root / LIST).is_file():
+        raise UserError(f"there is no {LIST} in {root}, with labels, people and the test set; download it into that folder")
     add_records(tree, list(_read_list(root / LIST)), MediaFinder([root]))
     if not tree.items:
         raise UserError(f"none of the {len(tree.missing)} videos in {root / LIST} exists; unpack the archives beside it")

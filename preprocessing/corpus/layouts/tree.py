@@ -24,6 +24,7 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", SPLITS[2]), SPLITS[2]),
 }
 LABEL_WORDS = {"0": REAL, "0.0": REAL, "real": REAL, "false": REAL, "1": FAKE, "1.0": FAKE, "fake": FAKE, "true": FAKE}
+ALL_DOMAINS = "all"
 MAX_NAMES = 8  # names that are listed in one line of text
 MAX_STEM_BYTES = 200  # a file name can have 255 bytes
 
@@ -84,6 +85,7 @@ class TreeOptions:
 
     compression: str = "c23"
     pictures: str = "auto"
+    domain: str = ALL_DOMAINS  # of DF40
 
 
 @dataclass(frozen=True)
