@@ -96,7 +96,7 @@ LONGEST = ("test_killed.py", "test_cluster.py")
 SLOW = """
     attacks buckets checkpoint_card cluster cold_start comparison crop_stores datasets demo_corpus detect_and_extract
     distributed divergence efficientnet_lite ensemble frame_folders hostile incremental jobs killed killed_anywhere
-    layouts listed_corpora mended_dvc metrics networks onnx other_corpora page portrait_corpus protocol
+    layouts layouts_agree listed_corpora mended_dvc metrics networks onnx other_corpora page portrait_corpus protocol
     published_weights ray relevancy sandbox server_access serving strange_videos timm_backbones training_data
     training_killed video_reading
 """
