@@ -4,7 +4,7 @@ import csv
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from explain_deepfakes.pipeline.errors import UserError
@@ -64,7 +64,7 @@ def write_index(path: Path, videos: Iterable[Video]) -> None:
 
 def _row(video: Video) -> dict[str, object]:
     return {
-        **asdict(video),
+        **{column: getattr(video, column) for column in COLUMNS},
         "identities": " ".join(video.identities),
         "made_from": NAME_SEPARATOR.join(video.made_from),
         "segments": format_segments(video.segments),

@@ -8,7 +8,7 @@ import json
 import resource
 import signal
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import av
@@ -30,7 +30,7 @@ class HoldsNoVideo(Exception):
     """The file has no video stream: it is only sound, or text."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     content: str  # hash of the content; empty if the file cannot be read
     seconds: float = 0.0
@@ -39,7 +39,7 @@ class FileFacts:
     has_pictures: bool = True  # as far as known; two HTML pages "not found" do not count as copies of a video
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """The content of a file is taken as unchanged as long as these are."""
 
@@ -130,7 +130,7 @@ def _stamp_of(path: Path) -> Stamp:
 
 
 def _line(stamp: Stamp, facts: FileFacts) -> str:
-    return json.dumps({**asdict(stamp), **asdict(facts)}) + "\n"
+    return json.dumps({field.name: getattr(record, field.name) for record in (stamp, facts) for field in fields(record)}) + "\n"
 
 
 def _read_cache(cache: Path) -> dict[str, tuple[Stamp, FileFacts]]:

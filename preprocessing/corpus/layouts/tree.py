@@ -1,6 +1,7 @@
 """What a layout reads from a folder: its videos, missing videos, and files that do not fit; and helpers for all layouts."""
 
 import os
+import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +31,14 @@ MAX_STEM_BYTES = 200  # a file name can have 255 bytes
 
 
 def video_name(method: str, stem: str) -> str:
-    """Return the name of a video in the index. It is short enough to name output files after it, with suffixes added."""
-    return f"{method}/{shorten_name(stem, MAX_STEM_BYTES)}"
+    """Return the name of a video in the index. It is short enough to name output files after it, with suffixes added.
+
+    Interned: the same name is in several mappings, and in `made_from` of other videos.
+    """
+    return sys.intern(f"{method}/{shorten_name(stem, MAX_STEM_BYTES)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A video or picture that is in the tree, or that is missing although a list of the corpus names it."""
 
