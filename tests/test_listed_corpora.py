@@ -42,6 +42,7 @@ def test_dfdcp_has_the_split_people_and_methods_of_its_list(data: Path) -> None:
     }
     for name in entries:
         add_video(data / name)
+    add_video(data / "method_A/1/1_3/unlisted.mp4")
     add_json(data / "dataset.json", {**entries, "original_videos/9/9_C_001.mp4": {"label": "real", "set": "train"}})
     corpus = corpus_of(data)
     videos = {video.video: video for video in corpus.videos}
@@ -54,6 +55,7 @@ def test_dfdcp_has_the_split_people_and_methods_of_its_list(data: Path) -> None:
     assert {video.split for video in videos.values() if "2" in video.identities} == {TEST}
     assert videos["Original/1_C_001"].split == videos["method_A/1_3_A_001"].split != TEST
     assert [item.stem for item, _ in corpus.missing] == ["9_C_001"]
+    assert [note for note in corpus.tree.notes if "1 videos are left out, as no list has a label" in note]
 
 
 def test_fakeavceleb_labels_the_pictures_and_not_the_sound(data: Path) -> None:
@@ -277,7 +279,7 @@ def test_dfdcp_without_its_list_is_refused(data: Path) -> None:
 def test_deepfake_eval_skips_what_is_not_known(data: Path) -> None:
     rows = [("Filename", "Video Ground Truth"), ("a.mp4", "Real"), ("b.mp4", "Fake"), ("c.mp4", "Unknown")]
     add_csv(data / "video-metadata-publish-with-links.csv", rows)
-    for name in "abc":
+    for name in "abcd":
         add_video(data / f"video-data/{name}.mp4")
     corpus = corpus_of(data)
     assert [(video.video, video.label, video.split) for video in corpus.videos] == [
@@ -285,6 +287,8 @@ def test_deepfake_eval_skips_what_is_not_known(data: Path) -> None:
         ("fake/b", 1, TEST),
     ]
     assert "1 videos whose truth is neither Real nor Fake are left out" in corpus.tree.notes
+    left_out = f"{data}/video-data/c.mp4, {data}/video-data/d.mp4"
+    assert f"2 videos are left out, as no list has a label for them: {left_out}" in corpus.tree.notes
 
 
 def test_df40_has_both_halves(data: Path) -> None:

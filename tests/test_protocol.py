@@ -2,9 +2,11 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 from conftest import Project
@@ -13,9 +15,12 @@ from little_dag import TINY, dag, repro
 from warm_commands import warm_python
 
 from explain_deepfakes.model_test_train.networks.network import read_description
+from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import Video, read_index, select_dataset
 from explain_deepfakes.pipeline.project import CODE
 
+DF40_METHODS = ("simswap", "fsgan", "wav2lip")
+TRAINED, VALIDATED, TESTED = (30, 31, 32), (39, 47), (20, 21)  # people of DF40; the hash of 39 and 47 is that of validation
 TABLE = "results/protocol_tables/FaceForensics++"
 
 
@@ -50,6 +55,18 @@ def python() -> Iterator[str]:
         yield python
 
 
+def protocol_project(folder: Path, python: str, settings: Mapping[str, object]) -> Project:
+    """A project with a network that is small enough to be trained in a second."""
+    train = {"config": "tiny.yaml", "num_epochs": 1, "workers": 0, "threads": 1, "tensorboard": False}
+    project = dag(folder, {**TINY, "train": train, "protocol": settings}, python=python)
+    description = read_description(CODE / "model_test_train/configs/patch_transformer.yaml")
+    description["input"]["size"] = 32
+    description["training"] |= {"frames_per_video": 2, "batch_size": 16}
+    (project.folder / "tiny.yaml").write_text(yaml.safe_dump(description))
+    (project.folder / "model_test_train/pretrained.yaml").write_text((CODE / "model_test_train/pretrained.yaml").read_text())
+    return project
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, python: str) -> Project:
     folder = tmp_path_factory.mktemp("protocol")
@@ -61,14 +78,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, python: str) -> Project:
     }
     make_dfdc(folder / "dfdc", pairs)
     settings = {"datasets": trees, "train_on": ["FaceForensics++"], "seeds": [0, 1], "test_on": [*trees]}
-    train = {"config": "tiny.yaml", "num_epochs": 1, "workers": 0, "threads": 1, "tensorboard": False}
-    project = dag(folder / "project", {**TINY, "train": train, "protocol": settings}, python=python)
-    description = read_description(CODE / "model_test_train/configs/patch_transformer.yaml")
-    description["input"]["size"] = 32
-    description["training"] |= {"frames_per_video": 2, "batch_size": 16}
-    (project.folder / "tiny.yaml").write_text(yaml.safe_dump(description))
-    (project.folder / "model_test_train/pretrained.yaml").write_text((CODE / "model_test_train/pretrained.yaml").read_text())
-    return project
+    return protocol_project(folder / "project", python, settings)
 
 
 def run_protocol(project: Project) -> str:
@@ -76,6 +86,31 @@ def run_protocol(project: Project) -> str:
     output, _ = running.communicate()
     assert running.returncode == 0, output
     return output
+
+
+def make_df40(root: Path) -> Path:
+    """Crops of two methods: training and test halves of FaceForensics++, and tests of Celeb-DF and of a method of its own."""
+    noise = np.random.default_rng(0)
+
+    def add_crops(folder: str) -> None:
+        for number in range(2):
+            path = root / folder / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), noise.integers(0, 255, (40, 40, 3), np.uint8))
+
+    for person in (*TRAINED, *VALIDATED, *TESTED):
+        add_crops(f"FaceForensics++/original_sequences/youtube/c23/frames/{person:03}")
+    for method in DF40_METHODS:
+        for person in (*TRAINED, *VALIDATED):
+            add_crops(f"DF40_train/{method}/frames/{person:03}_{person + 500:03}")
+        for person in TESTED:
+            add_crops(f"DF40/{method}/ff/frames/{person:03}_{person + 500:03}")
+            add_crops(f"DF40/{method}/cdf/frames/id{person}_id{person + 1}_0000")
+    for person in TESTED:
+        add_crops(f"Celeb-DF-v2/Celeb-real/frames/id{person}_0000")
+        add_crops(f"DF40/heygen/fake/frames/{person}")
+        add_crops(f"DF40/heygen/real/{person}")
+    return root
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -118,6 +153,31 @@ def test_a_manipulation_can_be_left_out_of_training(project: Project) -> None:
     assert methods_of(select_dataset(videos, "All-but-Deepfakes")) == {"Original", "FaceSwap"}
     assert methods_of(select_dataset(videos, "Deepfakes")) == {"Original", "Deepfakes"}
     assert methods_of(select_dataset(videos, "All")) == {"Original", *FF_METHODS}
+
+
+def test_several_manipulations_can_be_selected(project: Project) -> None:
+    videos = read_index(project.folder / "data/datasets/FaceForensics++/index/videos.csv")
+    assert methods_of(select_dataset(videos, "Deepfakes+FaceSwap")) == {"Original", *FF_METHODS}
+    assert methods_of(select_dataset(videos, "All-but-Deepfakes+FaceSwap")) == {"Original"}
+    with pytest.raises(UserError, match="dataset 'FaceShifter' is not in the index; available: All, Deepfakes, "):
+        select_dataset(videos, "Deepfakes+FaceShifter")
+
+
+def test_df40_trains_on_some_methods_of_one_domain_and_tests_on_others(tmp_path: Path, python: str) -> None:
+    data = str(make_df40(tmp_path / "df40"))
+    trees = {f"DF40-{domain}": {"data_path": data, "domain": domain} for domain in ("ff", "cdf", "own")}
+    settings = {"datasets": trees, "train_on": ["DF40-ff"], "methods": ["simswap+fsgan"], "test_on": [*trees]}
+    project = protocol_project(tmp_path / "project", python, settings)
+    run_protocol(project)
+    index = read_index(project.folder / "data/datasets/DF40-ff/index/videos.csv")
+    for split in ("training_set", "validation_set"):
+        selected = [video for video in select_dataset(index, "simswap+fsgan") if video.split == split]
+        assert methods_of(selected) == {"Original", "simswap", "fsgan"}
+    by_method = rows(project.folder / "results/protocol_tables/DF40-ff/methods.csv")
+    assert {(row["tested_on"], row["method"], row["videos"]) for row in by_method if row["method"] != "Original"} == {
+        *((f"DF40-{domain}", method, "4") for domain in ("ff", "cdf") for method in DF40_METHODS),
+        ("DF40-own", "heygen", "4"),
+    }  # each has two fakes, and the two real videos of its domain
 
 
 def methods_of(videos: list[Video]) -> set[str]:

@@ -49,9 +49,11 @@ def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
         for row in rows
         if (label := parse_label(row[LABEL])) is not None
     ]
-    add_records(tree, records, MediaFinder([root]))
+    finder = MediaFinder([root])
+    add_records(tree, records, finder)
     if not tree.items:
         raise UserError(f"none of the {len(records)} videos in {path} exists; put them into {root}/video-data")
+    finder.note_unlisted(tree)
     if skipped := len(rows) - len(records):
         tree.notes.append(f"{skipped} videos whose truth is neither Real nor Fake are left out")
     return tree

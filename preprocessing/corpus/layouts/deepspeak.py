@@ -38,11 +38,13 @@ def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
     tested = _read_tested_people(root / SPLIT_LIST, tree)
     reals, fakes = _read_rows(root / REALS, (VIDEO, PERSON)), _read_rows(root / FAKES, FAKE_COLUMNS)
     records = [*(_real(row, tested) for row in reals), *(_fake(row, tested) for row in fakes)]
-    add_records(tree, records, MediaFinder([root]))
+    finder = MediaFinder([root])
+    add_records(tree, records, finder)
     if not tree.items:
         raise UserError(
             f"none of the {len(records)} videos in {REALS} and {FAKES} exists below {root}; unpack the archives there"
         )
+    finder.note_unlisted(tree)
     tree.official = dict.fromkeys(tested, SPLITS[2])
     if tested:
         tree.open_splits = SPLITS[:2]  # the list divides into training and test; validation videos are taken from training

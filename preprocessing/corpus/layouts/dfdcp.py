@@ -26,9 +26,11 @@ def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
     tree = Tree("DFDCP", root)
     if not (root / LIST).is_file():
         raise UserError(f"there is no {LIST} in {root}, with labels, people and the test set; download it into that folder")
-    add_records(tree, list(_read_list(root / LIST)), MediaFinder([root]))
+    finder = MediaFinder([root])
+    add_records(tree, list(_read_list(root / LIST)), finder)
     if not tree.items:
         raise UserError(f"none of the {len(tree.missing)} videos in {root / LIST} exists; unpack the archives beside it")
+    finder.note_unlisted(tree)
     tree.open_splits = SPLITS[:2]  # the list divides into training and test; validation videos are taken from training
     return tree
 

@@ -63,7 +63,9 @@ def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
         if not lists:
             raise UserError(f"{part} has no list of labels, with lines of name and three labels; put it beside {videos.name}/")
         records = [record for path in lists for record in _read_list(path, PARTS[part.name.lower()])]
-        add_records(tree, records, MediaFinder([videos]))
+        finder = MediaFinder([videos])
+        add_records(tree, records, finder)
+        finder.note_unlisted(tree)
         for name in IMAGES:
             if (part / name).is_dir():
                 tree.notes.append(f"the pictures in {part / name} are not read, only the videos")

@@ -42,9 +42,11 @@ def read(root: Path, data_path: Path, options: TreeOptions) -> Tree:
     tree = Tree("LAVDF" if is_lavdf else "AVDEEPFAKE1M", root)
     records = [record for path, entries in lists.items() for record in _make_records(path, entries)]
     roots = [root, *(root / name for name in ("train", "val", "test") if (root / name).is_dir())]
-    add_records(tree, records, MediaFinder(roots))
+    finder = MediaFinder(roots)
+    add_records(tree, records, finder)
     if not tree.items:
         raise UserError(f"none of the {len(records)} videos in {next(iter(lists))} exists; unpack the archives beside it")
+    finder.note_unlisted(tree)
     present = {item.split for item in tree.items}
     tree.open_splits = tuple(split for split in SPLITS if split not in present) or SPLITS
     only_sound = sum(_is_only_sound(entry) for entries in lists.values() for entry in entries)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from explain_deepfakes.pipeline.buckets import is_in_bucket
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.index import FAKE, FILE, FRAMES, ORIGINAL, Segment
 from explain_deepfakes.preprocessing.corpus.layouts.tree import (
@@ -61,6 +62,17 @@ class MediaFinder:
                 raise UserError(f"'{name}' is ambiguous: {candidates}; the list must name it with its folder")
             return matching[0]
         return paths[0] if paths else None
+
+    def note_unlisted(self, tree: Tree) -> None:
+        """Add a note to the tree if there are videos that none of its items is. Buckets are not searched, as that is slow."""
+        if is_in_bucket(tree.root):
+            return
+        if self.by_name is None:
+            self.by_name = self._list_names()
+        listed = {item.path for item in tree.items}
+        unlisted = {str(path) for paths in self.by_name.values() for path in paths if path not in listed}
+        if unlisted:
+            tree.notes.append(f"{len(unlisted)} videos are left out, as no list has a label for them: {format_names(unlisted)}")
 
     def _list_names(self) -> dict[str, list[Path]]:
         """Return all videos by file name and by stem; of folders of frames, by the name of the folder."""
