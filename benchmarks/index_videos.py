@@ -4,7 +4,7 @@
 
 Builds a tree of that many videos, and one of a tenth of it, in each layout, and runs the command `index_videos.py` on it.
 The videos are one tiny video with a number at its end, since copies of a file count as duplicates; the trees are hard links
-to them. The memory is that of the command's process, which is the largest: files are opened in other processes, one by one.
+to them. The memory is that of the largest process: of many videos the command itself, of few a process that opens files.
 """
 
 import argparse

@@ -89,7 +89,7 @@ def run_protocol(project: Project) -> str:
 
 
 def make_df40(root: Path) -> Path:
-    """Crops of two methods: training and test halves of FaceForensics++, and tests of Celeb-DF and of a method of its own."""
+    """Crops of two methods: training and test halves of FaceForensics++, and tests of Celeb-DF."""
     noise = np.random.default_rng(0)
 
     def add_crops(folder: str) -> None:
@@ -108,8 +108,6 @@ def make_df40(root: Path) -> Path:
             add_crops(f"DF40/{method}/cdf/frames/id{person}_id{person + 1}_0000")
     for person in TESTED:
         add_crops(f"Celeb-DF-v2/Celeb-real/frames/id{person}_0000")
-        add_crops(f"DF40/heygen/fake/frames/{person}")
-        add_crops(f"DF40/heygen/real/{person}")
     return root
 
 
@@ -165,7 +163,7 @@ def test_several_manipulations_can_be_selected(project: Project) -> None:
 
 def test_df40_trains_on_some_methods_of_one_domain_and_tests_on_others(tmp_path: Path, python: str) -> None:
     data = str(make_df40(tmp_path / "df40"))
-    trees = {f"DF40-{domain}": {"data_path": data, "domain": domain} for domain in ("ff", "cdf", "own")}
+    trees = {f"DF40-{domain}": {"data_path": data, "domain": domain} for domain in ("ff", "cdf")}
     settings = {"datasets": trees, "train_on": ["DF40-ff"], "methods": ["simswap+fsgan"], "test_on": [*trees]}
     project = protocol_project(tmp_path / "project", python, settings)
     run_protocol(project)
@@ -175,8 +173,7 @@ def test_df40_trains_on_some_methods_of_one_domain_and_tests_on_others(tmp_path:
         assert methods_of(selected) == {"Original", "simswap", "fsgan"}
     by_method = rows(project.folder / "results/protocol_tables/DF40-ff/methods.csv")
     assert {(row["tested_on"], row["method"], row["videos"]) for row in by_method if row["method"] != "Original"} == {
-        *((f"DF40-{domain}", method, "4") for domain in ("ff", "cdf") for method in DF40_METHODS),
-        ("DF40-own", "heygen", "4"),
+        (name, method, "4") for name in trees for method in DF40_METHODS
     }  # each has two fakes, and the two real videos of its domain
 
 
