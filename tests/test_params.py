@@ -177,6 +177,14 @@ def test_a_flag_that_cannot_be_read_is_named_in_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_indexes_depend_on_all_settings_but_the_number_of_workers() -> None:
+    stages = yaml.safe_load((CODE / "dvc.yaml").read_text())["stages"]
+    settings = {f"index_videos.{name}" for name in yaml.safe_load((CODE / "params.yaml").read_text())["index_videos"]}
+    own, of_protocol = stages["index_videos"]["params"], stages["index_dataset"]["do"]["params"]
+    assert settings - set(own) == {"index_videos.workers"}
+    assert settings - set(of_protocol) == {"index_videos.workers", "index_videos.dataset", "index_videos.data_path"}  # flags
+
+
 def test_a_network_is_trained_anew_for_what_changes_its_crops_and_not_for_another_number_of_workers() -> None:
     """The crops contain their settings, and the stage depends on the crops alone."""
     train = yaml.safe_load((CODE / "dvc.yaml").read_text())["stages"]["train"]

@@ -194,7 +194,9 @@ def test_a_mask_moves_with_its_picture(groups: TrainingDataset) -> None:
 
 def loss_of(network: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     detection_loss = DetectionLoss(network, 0.0, (1.0, 1.0), True, EmbeddingWeights(0.0, 0.0))  # type: ignore[arg-type]
-    return (detection_loss(pixels, labels, masks) / loss_counts(labels, masks).clamp(min=1)) @ torch.tensor([1.0, 1.0, 0.2, 0.0])
+    return (detection_loss(pixels, labels, masks) / loss_counts(labels, masks).clamp(min=1)) @ torch.tensor(
+        [1.0, 1.0, 0.2, 0.0]
+    )
 
 
 def test_a_fake_whose_truth_is_unknown_teaches_nothing_about_places(groups: TrainingDataset) -> None:
