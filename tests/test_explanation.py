@@ -141,24 +141,24 @@ def test_a_verdict_falls_with_the_places_that_made_it_and_comes_back_with_them()
 
 def test_a_face_at_the_border_gets_its_heat_where_it_is_in_the_picture() -> None:
     picture = np.zeros((30, 40, 3), np.uint8)
-    blend_heat(picture, np.full((20, 20), 0.9, np.float32), (-10, 20, 10, 40), opacity=1.0)
+    blend_heat(picture, np.full((20, 20), 0.9, np.float32), Window(-10, 20, 10, 40), opacity=1.0)
     assert picture[20:, :10].any(axis=-1).all()
     picture[20:, :10] = 0
     assert not picture.any()
-    blend_heat(picture, np.full((20, 20), 0.9, np.float32), (50, 0, 70, 20), opacity=1.0)
+    blend_heat(picture, np.full((20, 20), 0.9, np.float32), Window(50, 0, 70, 20), opacity=1.0)
     assert not picture.any()
 
 
 def moment(frame: int, probability: float, x: int = 0) -> Moment:
-    return Moment(frame, (x, 0, x + 10, 10), np.zeros((10, 10, 3), np.uint8), np.full((10, 10), probability), probability)
+    return Moment(frame, Window(x, 0, x + 10, 10), np.zeros((10, 10, 3), np.uint8), np.full((10, 10), probability), probability)
 
 
 def test_between_frames_looked_at_boxes_move_evenly_and_nobody_is_there_before_or_after() -> None:
     moments = [moment(4, 0.2), moment(8, 0.9, x=40)]
     assert interpolate_moment(moments, 3) is None
     assert interpolate_moment(moments, 9) is None
-    assert interpolate_moment(moments, 5) == (moments[0], (10, 0, 20, 10))
-    assert interpolate_moment(moments, 8) == (moments[1], (40, 0, 50, 10))
+    assert interpolate_moment(moments, 5) == (moments[0], Window(10, 0, 20, 10))
+    assert interpolate_moment(moments, 8) == (moments[1], Window(40, 0, 50, 10))
     assert [scored.frame for scored in top_scoring_frames(moments, called_fake=True)] == [8, 4]
     assert [scored.frame for scored in top_scoring_frames(moments, called_fake=False)] == [4, 8]
     assert mean_heat(moments, 5) == pytest.approx(np.full((5, 5), 0.55))

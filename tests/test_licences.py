@@ -29,7 +29,7 @@ PERMISSIVE = (
     "oldap-2.8",  # of OpenLDAP, as BSD
 )
 RESTRICTED = ("gpl", "proprietary", "nonfree", "commercial")
-IN_NOTICE = ("nvidia", "cuda-", "pygit2", "grandalf", "asyncssh", "dulwich", "decord")
+IN_NOTICE = ("nvidia", "cuda-", "pygit2", "grandalf", "asyncssh", "dulwich", "decord", "atheris")
 OWN = "explain-deepfakes"
 
 

@@ -27,7 +27,7 @@ from explain_deepfakes.explain_model.maps.relevancy import Relevancy, attention_
 from explain_deepfakes.model_test_train.networks.heads import ChannelTransformer
 from explain_deepfakes.model_test_train.networks.input_contract import InputContract
 from explain_deepfakes.model_test_train.networks.network import Network, build_network, read_description
-from explain_deepfakes.model_test_train.networks.published_weights import load_published
+from explain_deepfakes.model_test_train.networks.published_weights import load_hybrid
 from explain_deepfakes.model_test_train.networks.transformer import Attention
 from explain_deepfakes.pipeline.errors import UserError
 
@@ -73,7 +73,7 @@ def test_relevancy_of_the_published_network_is_the_published_one(sign: float) ->
     torch.manual_seed(0)
     published = PublishedNetwork().eval()
     ours = build_network(read_description(CONFIGS / "explained_architecture.yaml")).eval()
-    load_published(ours, published.state_dict())
+    load_hybrid(ours, published.state_dict())
     pixels = 255 * torch.rand(PICTURES, 3, 224, 224)
     computed = of_sign(token_relevancy(ours, pixels), sign)
     attentions = [block.attn for block in published.transformer.blocks]
