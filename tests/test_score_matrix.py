@@ -56,6 +56,8 @@ def test_each_detector_gets_metrics_by_generator_and_the_fusion_is_another_one(t
     assert len(pairs) == 6
     assert float(pairs["good", "guess"]["high"]) < 0
     assert float(pairs["good", "guess"]["p"]) < 0.001
+    assert float(pairs["good", "guess"]["auc_a"]) > 0.9
+    assert all(float(row["p"]) <= float(row["corrected_p"]) for row in pairs.values())
 
 
 def test_the_fusion_of_a_video_never_saw_its_generator_or_its_people(tmp_path: Path) -> None:
@@ -91,6 +93,20 @@ def test_bad_values_are_named(row: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "matrix.csv").write_text(f"video,label,a,b\nv0,real,0.1,0.2\n{row}\n")
     with pytest.raises(UserError, match=message):
         read_matrix(tmp_path / "matrix.csv", None)
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_bytes(b"\xff\xfe\x00" * 100)
+    result = run(tmp_path / "scores.csv", "--output_path", tmp_path / "out")
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    assert "is not a CSV in UTF-8; export it as one" in result.stderr
+
+
+def test_rows_of_one_video_must_agree_on_its_label(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("video,label,score\nv0,real,0.1\nv0,fake,0.9\n")
+    result = run(tmp_path / "scores.csv", "--output_path", tmp_path / "out")
+    assert result.returncode == 2
+    assert "some rows of v0 are labelled real, and some fake" in result.stderr
 
 
 def test_a_table_with_one_column_of_probabilities_is_no_matrix(tmp_path: Path) -> None:

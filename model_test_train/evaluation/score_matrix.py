@@ -4,9 +4,9 @@ A detector may lack the score of some videos. Its metrics are over the videos th
 that both scored; the fusion fills gaps with the detector's mean and gets a column that says where they were.
 """
 
-import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from explain_deepfakes.model_test_train.evaluation.score_tables import (
     DEFAULT_METHODS,
-    LABELS,
     find_columns,
     group_numbers,
+    parse_label,
+    read_csv,
 )
-from explain_deepfakes.model_test_train.evaluation.testing import LabelledScore, as_arrays
+from explain_deepfakes.model_test_train.evaluation.testing import LabelledScore
 from explain_deepfakes.model_test_train.metrics.calibration import PROBABILITY_MARGIN
-from explain_deepfakes.model_test_train.metrics.comparison import MetricDifference, compare
+from explain_deepfakes.model_test_train.metrics.comparison import DELONG, MetricDifference, delong_interval, holm_corrected
 from explain_deepfakes.pipeline.errors import UserError
 
 FUSED = "fused"
@@ -39,10 +40,9 @@ class ScoreMatrix:
     detectors: list[str]
     scores: Array  # (videos, detectors); NaN where there is none
 
-    def scores_of(self, detector: int, threshold: float, rows: NDArray[np.bool_] | None = None) -> list[LabelledScore]:
-        """The labelled scores of one detector, of the videos that it scored and that are in `rows`."""
+    def scores_of(self, detector: int, threshold: float) -> list[LabelledScore]:
+        """The labelled scores of one detector, of the videos that it scored."""
         column = self.scores[:, detector]
-        selected = ~np.isnan(column) if rows is None else rows
         return [
             LabelledScore(
                 self.videos[row],
@@ -52,7 +52,7 @@ class ScoreMatrix:
                 float(column[row]),
                 bool(column[row] > threshold),
             )
-            for row in np.flatnonzero(selected)
+            for row in np.flatnonzero(~np.isnan(column))
         ]
 
     def with_detector(self, name: str, scores: Array) -> "ScoreMatrix":
@@ -63,10 +63,7 @@ class ScoreMatrix:
 
 def read_matrix(path: Path, by: str | None) -> ScoreMatrix | None:
     """Read a CSV with a column per detector; None if it has one column of probabilities. `by` names the column of groups."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        names = list(reader.fieldnames or ())
-        rows = list(reader)
+    names, rows = read_csv(path)
     columns = find_columns(names)
     if by:
         if by not in names:
@@ -77,29 +74,22 @@ def read_matrix(path: Path, by: str | None) -> ScoreMatrix | None:
     detectors = [name for name in names if name not in columns.values() and name.lower() not in IGNORED]
     if not detectors or not rows:
         return None
-    labels = np.array([_parse_label(path, row[columns["label"]] or "", row[columns["video"]]) for row in rows])
+    labels = np.array([parse_label(path, row[columns["label"]], row[columns["video"]]) for row in rows])
     methods = [
         row[columns["method"]] or DEFAULT_METHODS[label] if "method" in columns else DEFAULT_METHODS[label]
         for row, label in zip(rows, labels, strict=True)
     ]
-    people = [(row[columns["identities"]] or "").split() if "identities" in columns else [] for row in rows]
+    people = [row[columns["identities"]].split() if "identities" in columns else [] for row in rows]
     videos = [row[columns["video"]] for row in rows]
-    if len(set(videos)) < len(videos):
-        repeated = next(name for name in videos if videos.count(name) > 1)
+    repeated, count = Counter(videos).most_common(1)[0]
+    if count > 1:
         raise UserError(f"{path} has several rows for {repeated}; a matrix has one row per video")
     scores = np.array([[_parse_score(path, name, row) for name in detectors] for row in rows])
     return ScoreMatrix(videos, labels, methods, np.array(group_numbers(videos, people)), detectors, scores)
 
 
-def _parse_label(path: Path, text: str, video: str) -> int:
-    label = LABELS.get(text.strip().lower())
-    if label is None:
-        raise UserError(f"{path}: the label of {video} is '{text}'; it must be one of {', '.join(LABELS)}")
-    return label
-
-
 def _parse_score(path: Path, detector: str, row: dict[str, str]) -> float:
-    text = (row[detector] or "").strip()
+    text = row[detector]
     try:
         score = float(text) if text else float("nan")
     except ValueError:
@@ -111,17 +101,21 @@ def _parse_score(path: Path, detector: str, row: dict[str, str]) -> float:
     return score
 
 
-def compare_detectors(
-    matrix: ScoreMatrix, threshold: float, draws: int, seed: int
-) -> Iterator[tuple[str, str, MetricDifference]]:
-    """The differences of the AUCs of each pair of detectors, over the videos that both scored."""
+def compare_detectors(matrix: ScoreMatrix) -> list[tuple[str, str, MetricDifference]]:
+    """The differences of the AUCs of all pairs of detectors, each over the videos that both scored."""
+    from sklearn.metrics import roc_auc_score
+
+    pairs = []
     for a, b in combinations(range(len(matrix.detectors)), 2):
-        both = ~(np.isnan(matrix.scores[:, a]) | np.isnan(matrix.scores[:, b]))
-        if len(set(matrix.labels[both])) < 2:
+        both = ~np.isnan(matrix.scores[:, [a, b]]).any(1)
+        labels, scores_a, scores_b = matrix.labels[both], matrix.scores[both, a], matrix.scores[both, b]
+        if len(set(labels)) < 2:
             continue
-        tables = [as_arrays(matrix.scores_of(detector, threshold, both)) for detector in (a, b)]
-        differences = compare(tables[0], tables[1], matrix.groups[both], draws, seed)
-        yield matrix.detectors[a], matrix.detectors[b], next(d for d in differences if d.metric == "auc")
+        auc_a, auc_b = float(roc_auc_score(labels, scores_a)), float(roc_auc_score(labels, scores_b))
+        difference = MetricDifference("auc", auc_a, auc_b, *delong_interval(labels, scores_a, scores_b), DELONG)
+        pairs.append((matrix.detectors[a], matrix.detectors[b], difference))
+    corrected = holm_corrected([difference.p for _, _, difference in pairs])
+    return [(a, b, replace(difference, corrected_p=p)) for (a, b, difference), p in zip(pairs, corrected, strict=True)]
 
 
 def fuse_for_unseen(matrix: ScoreMatrix, seed: int) -> Array:

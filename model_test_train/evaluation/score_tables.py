@@ -49,12 +49,9 @@ def read_scores(path: Path, threshold: float) -> ScoreTable:
     if path.is_dir():
         protocol = json.loads((path / "protocol.json").read_text()) if (path / "protocol.json").is_file() else None
         path = path / "videos.csv"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; name a CSV of videos, or a folder that test_model.py wrote")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = _match_columns(path, reader.fieldnames or ())
-        rows = [{name: (row[column] or "").strip() for name, column in columns.items()} for row in reader]
+    names, lines = read_csv(path)
+    columns = _match_columns(path, names)
+    rows = [{name: line[column] for name, column in columns.items()} for line in lines]
     by_video: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         if row["probability"]:  # empty for a video without a usable face
@@ -64,6 +61,26 @@ def read_scores(path: Path, threshold: float) -> ScoreTable:
     groups = group_numbers(by_video, [rows[0].get("identities", "").split() for rows in by_video.values()])
     scores = [_parse_score(path, rows, group, threshold) for rows, group in zip(by_video.values(), groups, strict=True)]
     return ScoreTable(scores, protocol, "identities" in columns)
+
+
+def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """The names of the columns, and the rows without spaces around values. Values that a row lacks are empty."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; name a CSV of videos, or a folder that test_model.py wrote")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = list(reader.fieldnames or ())
+            return names, [{name: (row[name] or "").strip() for name in names} for row in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a CSV in UTF-8; export it as one") from error
+
+
+def parse_label(path: Path, text: str, video: str) -> int:
+    label = LABELS.get(text.lower())
+    if label is None:
+        raise UserError(f"{path}: the label of {video} is '{text}'; it must be one of {', '.join(LABELS)}")
+    return label
 
 
 def group_numbers(videos: Iterable[str], people: Iterable[Sequence[str]]) -> list[int]:
@@ -90,10 +107,9 @@ def _match_columns(path: Path, columns: Sequence[str]) -> dict[str, str]:
 def _parse_score(path: Path, rows: Sequence[Mapping[str, str]], group: int, threshold: float) -> LabelledScore:
     """The score of one video, from all of its rows."""
     first = rows[0]
-    labels = {LABELS.get(row["label"].lower()) for row in rows}
-    if len(labels) != 1 or None in labels:
-        raise UserError(f"{path}: the label of {first['video']} is '{first['label']}'; it must be one of {', '.join(LABELS)}")
-    label = LABELS[first["label"].lower()]
+    label, *others = {parse_label(path, row["label"], first["video"]) for row in rows}
+    if others:
+        raise UserError(f"{path}: some rows of {first['video']} are labelled real, and some fake; correct their labels")
     try:
         probability = sum(float(row["probability"]) for row in rows) / len(rows)
     except ValueError:

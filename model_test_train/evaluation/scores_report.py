@@ -24,7 +24,7 @@ from explain_deepfakes.pipeline.ledger import content_hash
 from explain_deepfakes.pipeline.outputs import write_csv, write_json
 
 FUSED_COLUMNS = ("video", "label", "method", "fake_probability")
-COMPARISON_COLUMNS = ("a", "b", "auc_a", "auc_b", "low", "high", "p")  # bounds of the difference b - a, and DeLong's p value
+COMPARISON_COLUMNS = ("a", "b", "auc_a", "auc_b", "low", "high", "p", "corrected_p")  # of the difference b - a
 COLUMNS = ("name", "method", "label", "group", "probability", "called_fake")
 PRINTED_METRICS = ("accuracy", "balanced_accuracy", "auc", "ap", "f1", "eer", "log_loss", "calibration_error")
 
@@ -36,7 +36,7 @@ class ScoresProtocol(ProtocolHeader):
 
 
 def evaluate_scores(args: Namespace) -> None:
-    matrix = read_matrix(args.scores, args.by) if args.scores.is_file() else None
+    matrix = None if args.scores.is_dir() else read_matrix(args.scores, args.by)
     if matrix:
         evaluate_matrix(matrix, args)
     else:
@@ -57,7 +57,7 @@ def evaluate_matrix(matrix: ScoreMatrix, args: Namespace) -> None:
             "video": estimate_metrics_of(scores, args.bootstrap, args.seed),
             "video_by_method": estimate_metrics_by_method(scores, args.bootstrap, args.seed),
         }
-    differences = list(compare_detectors(matrix, args.threshold, args.bootstrap, args.seed))
+    differences = compare_detectors(matrix)
     write_json(args.output_path / "metrics.json", metrics)
     write_csv(args.output_path / "comparison.csv", COMPARISON_COLUMNS, (_comparison_row(*each) for each in differences))
     print(f"{len(matrix.videos)} videos, {int(matrix.labels.sum())} of them fake; AUC (95 %) by detector:")
@@ -76,7 +76,7 @@ def format_value(estimate: Estimate) -> str:
 
 
 def _comparison_row(a: str, b: str, difference: MetricDifference) -> dict[str, object]:
-    values = (a, b, difference.a, difference.b, difference.low, difference.high, difference.p)
+    values = (a, b, difference.a, difference.b, difference.low, difference.high, difference.p, difference.corrected_p)
     return dict(zip(COMPARISON_COLUMNS, values, strict=True))
 
 

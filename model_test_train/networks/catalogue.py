@@ -118,16 +118,19 @@ def load_published(entry: CatalogueEntry, weights: Weights, origin: str) -> Netw
     return network.eval()
 
 
+def published_preprocessing(crops: CropSettings) -> dict[str, dict[str, object]]:
+    """What a card records of the preprocessing: the authors' crops, of faces that this project detects."""
+    detection = load_params("detect_faces", DetectionParams).detection_settings()
+    return {"detect_faces": asdict(detection), "extract_crops": asdict(crops)}
+
+
 def make_card(entry: CatalogueEntry, paths: Sequence[Path]) -> Checkpoint:
     """The card of the detector whose weights are in these files."""
     published = entry.published
     return Checkpoint(
         name=entry.name,
         description=entry.description,
-        preprocessing={
-            "detect_faces": asdict(load_params("detect_faces", DetectionParams).detection_settings()),
-            "extract_crops": asdict(published.crops),
-        },
+        preprocessing=published_preprocessing(published.crops),
         threshold=published.threshold,
         calibration=None,
         trained_on=list(published.trained_on),

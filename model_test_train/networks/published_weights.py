@@ -1,12 +1,12 @@
 """Weights of published networks as checkpoints."""
 
 from argparse import Namespace
-from dataclasses import asdict
 from pathlib import Path
 
 from explain_deepfakes.model_test_train.networks.catalogue import (
     load_published,
     make_card,
+    published_preprocessing,
     read_entry,
     read_published_weights,
 )
@@ -23,9 +23,7 @@ from explain_deepfakes.model_test_train.networks.network import (
 from explain_deepfakes.model_test_train.networks.pretrained import Weights, read_weights
 from explain_deepfakes.pipeline.errors import UserError
 from explain_deepfakes.pipeline.ledger import content_hash
-from explain_deepfakes.pipeline.params import load_params
 from explain_deepfakes.preprocessing.crops.params import CropSettings
-from explain_deepfakes.preprocessing.faces.params import DetectionParams
 
 PUBLISHED_CROPS = CropSettings(
     1 / 3, square=False, min_size=1, people="all", frames=None, align="none", scale=1.0, size=None, format="png", quality=95
@@ -48,10 +46,7 @@ def make_checkpoint(path: Path, description: Description, trained_on: list[str],
     return Checkpoint(
         name=path.stem if path.suffix else path.name,
         description=description,
-        preprocessing={
-            "detect_faces": asdict(load_params("detect_faces", DetectionParams).detection_settings()),
-            "extract_crops": asdict(PUBLISHED_CROPS),
-        },
+        preprocessing=published_preprocessing(PUBLISHED_CROPS),
         threshold=threshold,
         calibration=None,
         trained_on=trained_on,

@@ -26,7 +26,9 @@ def score_videos(args: Namespace) -> None:
     names = [Path(detector).stem if Path(detector).suffix else detector for detector in args.detectors]
     if len(set(names)) < len(names):
         raise UserError("two detectors have the same name; rename one of the files")
-    failed = 0
+    for detector in args.detectors:
+        find_detector(detector)  # so that a wrong name is noticed before hours of scoring
+    failed, columns = 0, list(rows[0])
     for name, detector in zip(names, args.detectors, strict=True):
         with open_detector(detector, args.device) as score:
             for row, file in track(zip(rows, files, strict=True), len(rows), name, "videos"):
@@ -35,8 +37,8 @@ def score_videos(args: Namespace) -> None:
                 except FailedScore as error:
                     failed += 1
                     print(f"{file}: {name}: {error}", file=sys.stderr)
-    columns = [*(column for column in rows[0] if column not in names), *names]
-    write_csv(args.output, columns, rows)
+        columns.append(name)
+        write_csv(args.output, columns, rows)  # after each detector, so that an interrupted run keeps its scores
     print(f"{args.output}: {len(rows)} videos, {len(names)} detectors, {failed} scores missing")
 
 
@@ -56,15 +58,23 @@ def rows_of_index(path: Path) -> tuple[list[Row], list[Path]]:
     return rows, [from_root(video.path) for video in videos]
 
 
+def find_detector(name: str) -> Path:
+    """A file, or the checkpoint of an installed detector."""
+    path = Path(name)
+    if path.suffix and not path.is_file():
+        raise UserError(f"there is no file {path}")
+    return path if path.is_file() else installed_detector(name)
+
+
 @contextmanager
 def open_detector(name: str, device: str) -> Iterator[ScoreFile]:
-    if name.endswith(".py"):
-        with python_detector(Path(name)) as detector:
+    path = find_detector(name)
+    if path.suffix == ".py":
+        with python_detector(path) as detector:
             yield detector.score
         return
     start_decoder()
-    model = Path(name) if Path(name).is_file() else installed_detector(name)
-    examiner = Examiner.load(model, device, None, demo=True)
+    examiner = Examiner.load(path, device, None, demo=True)  # scores, not verdicts: any network may be compared
 
     def score(file: Path) -> float:
         try:
